@@ -1,0 +1,57 @@
+//! CUDA devices, through `cust` and the driver that `rustkernel-driver` finds at run time.
+//!
+//! | part | role |
+//! |---|---|
+//! | `driver` | calls of the driver: results into errors, raw handles |
+//! | [`Hub`](hub) | one per device: the context for life, the epoch, what happens when it is lost |
+//! | `reactor` | one thread per device: learns what is over by asking events, never by callbacks |
+//! | `stream`, `event`, `module`, `device` | the interface of this crate over driver handles |
+//!
+//! `cust` is used for what it does well (initialisation, devices, contexts, the raw bindings) and
+//! avoided where 0.3.2 would bite: its streams lose the non-blocking flag, its events are consumed
+//! by waiting for them, its buffers free by a call that may wait for the device, its synchronous
+//! copies stall every stream, its callbacks are not called once the context is in error, and each of
+//! its `Drop`s forgets errors. Here:
+//!
+//! * Every call sets the context first ([`hub::Hub::call`]): handles may be used from any thread.
+//! * Every handle carries the epoch of its context. Once the device is lost, handles of that epoch
+//!   are refused and forgotten, never passed to the driver again.
+//! * Errors met while dropping are counted ([`Device::drop_errors`](crate::Device::drop_errors)).
+#![allow(unsafe_code, reason = "foreign functions; each block says why it is sound")]
+
+mod device;
+mod driver;
+mod event;
+mod hub;
+mod module;
+mod reactor;
+mod stream;
+
+use crate::device::{Device, DeviceId, DeviceInfo};
+use crate::error::{DeviceError, DeviceResult};
+
+pub(crate) use event::CudaEvent;
+pub(crate) use module::{CudaFunction, CudaModule};
+
+/// The CUDA devices of this machine, in the driver's order. Makes no context.
+///
+/// # Errors
+/// [`DeviceError::NoDriver`] where there is no driver, or it finds no device;
+/// [`DeviceError::Driver`] where it does not start.
+pub fn devices() -> DeviceResult<Vec<DeviceInfo>> {
+    let count = driver::initialise()?;
+    (0..count).map(driver::describe).collect()
+}
+
+/// Opens a CUDA device. Its context lives until the process ends; opening it again gives the same.
+///
+/// # Errors
+/// As [`devices`], and [`DeviceError::NoDevice`].
+pub fn open(ordinal: u32) -> DeviceResult<Device> {
+    let count = driver::initialise()?;
+    if ordinal >= count {
+        let available = (0..count).map(DeviceId::Cuda).collect();
+        return Err(DeviceError::NoDevice { device: DeviceId::Cuda(ordinal), available });
+    }
+    device::open(ordinal)
+}

@@ -1,0 +1,186 @@
+//! Streams of a CUDA device.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use cust::sys;
+
+use super::driver::Raw;
+use super::event::stale;
+use super::hub::Hub;
+use super::reactor::{InlineLook, Mark};
+use crate::argument::Value;
+use crate::device::Epoch;
+use crate::error::{DeviceError, DeviceResult};
+use crate::event::{Event, EventKind};
+use crate::module::{Function, FunctionKind, LaunchConfig};
+use crate::stream::{Direction, Operation, StreamBackend};
+use crate::timeline::{Completion, Position, Timeline};
+
+pub(super) struct CudaStream {
+    hub: Arc<Hub>,
+    raw: Raw<sys::CUstream_st>,
+    epoch: Epoch,
+    timeline: Arc<Timeline>,
+    last_mark: Option<(Position, Arc<Mark>)>,
+}
+
+impl CudaStream {
+    pub(super) fn open(hub: &Arc<Hub>, priority: i32) -> DeviceResult<Self> {
+        let epoch = hub.epoch();
+        let mut raw = std::ptr::null_mut();
+        let flags = sys::CUstream_flags_enum::CU_STREAM_NON_BLOCKING as u32;
+        // SAFETY: `raw` is valid for a write. (`cust` would take the non-blocking flag away.)
+        hub.call("cuStreamCreateWithPriority", || unsafe {
+            sys::cuStreamCreateWithPriority(&raw mut raw, flags, priority)
+        })?;
+        let timeline = hub.new_timeline();
+        Ok(Self { hub: Arc::clone(hub), raw: Raw(raw), epoch, timeline, last_mark: None })
+    }
+
+    fn check_epoch(&self) -> DeviceResult {
+        self.hub.health()?;
+        if self.epoch == self.hub.epoch() { Ok(()) } else { Err(stale("stream")) }
+    }
+
+    fn copy(&self, from: u64, to: u64, bytes: usize, direction: Direction) -> DeviceResult {
+        let (host_from, host_to, stream) = (from as *const c_void, to as *mut c_void, self.raw.0);
+        // SAFETY: `Stream` has checked that both ranges lie in live leases of this device
+        // and epoch. They stay so: a lease dropped meanwhile is parked behind this stream. Host
+        // addresses are those of staging memory.
+        let upload = || unsafe { sys::cuMemcpyHtoDAsync_v2(to, host_from, bytes, stream) };
+        // SAFETY: as above.
+        let download = || unsafe { sys::cuMemcpyDtoHAsync_v2(host_to, from, bytes, stream) };
+        // SAFETY: as above.
+        let within = || unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, stream) };
+        match direction {
+            Direction::ToDevice => self.hub.call("cuMemcpyHtoDAsync", upload),
+            Direction::ToHost => self.hub.call("cuMemcpyDtoHAsync", download),
+            Direction::OnDevice => self.hub.call("cuMemcpyDtoDAsync", within),
+        }
+    }
+
+    fn fill(&self, to: u64, bytes: usize, value: u8) -> DeviceResult {
+        // SAFETY: as for a copy.
+        self.hub.call("cuMemsetD8Async", || unsafe {
+            sys::cuMemsetD8Async(to, value, bytes, self.raw.0)
+        })
+    }
+
+    fn launch(&self, function: &Function, config: &LaunchConfig, values: &[Value]) -> DeviceResult {
+        let FunctionKind::Cuda(kernel) = function.kind() else { return Err(foreign("kernel")) };
+        let kernel = kernel.raw()?;
+        let mut bytes: Vec<[u8; 8]> = values.iter().map(Value::bytes).collect();
+        let mut pointers: Vec<*mut c_void> =
+            bytes.iter_mut().map(|value| value.as_mut_ptr().cast()).collect();
+        let (grid, block) = (config.grid, config.block);
+        // SAFETY: `Function::check` has compared the arguments' number and sizes with what the PTX
+        // declares, so the driver reads no further than they go; it copies them before it returns.
+        let code = self.hub.try_call("cuLaunchKernel", || unsafe {
+            sys::cuLaunchKernel(
+                kernel.0,
+                grid.x,
+                grid.y,
+                grid.z,
+                block.x,
+                block.y,
+                block.z,
+                config.shared_bytes,
+                self.raw.0,
+                pointers.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        })?;
+        if code == 0 {
+            return Ok(());
+        }
+        let reason = format!("{} (CUDA error {code})", super::driver::name(code));
+        Err(DeviceError::InvalidLaunch { entry: function.entry().into(), reason })
+    }
+
+    fn record(&self, event: &Event) -> DeviceResult {
+        let EventKind::Cuda(event) = event.kind() else { return Err(foreign("event")) };
+        let event = event.raw()?;
+        // SAFETY: event and stream live and are of this epoch.
+        self.hub.call("cuEventRecord", || unsafe { sys::cuEventRecord(event.0, self.raw.0) })
+    }
+
+    fn wait(&self, event: &Event) -> DeviceResult {
+        let EventKind::Cuda(event) = event.kind() else { return Err(foreign("event")) };
+        let event = event.raw()?;
+        // SAFETY: as in `record`. (`cust` would consume and destroy the event.)
+        self.hub
+            .call("cuStreamWaitEvent", || unsafe { sys::cuStreamWaitEvent(self.raw.0, event.0, 0) })
+    }
+
+    /// Marks the current end of the stream, for the reactor to watch.
+    fn mark(&mut self, position: Position) -> DeviceResult<Arc<Mark>> {
+        if let Some((marked, mark)) = &self.last_mark
+            && *marked == position
+        {
+            return Ok(Arc::clone(mark));
+        }
+        let (hub, timeline) = (Arc::clone(&self.hub), Arc::clone(&self.timeline));
+        let event = hub.take_mark()?;
+        let mark = Arc::new(Mark { hub, timeline, position, event, epoch: self.epoch });
+        // SAFETY: event and stream live and are of this epoch.
+        self.hub.call("cuEventRecord", || unsafe { sys::cuEventRecord(event.0, self.raw.0) })?;
+        self.hub.reactor().watch(Arc::clone(&mark))?;
+        self.last_mark = Some((position, Arc::clone(&mark)));
+        Ok(mark)
+    }
+}
+
+impl StreamBackend for CudaStream {
+    fn timeline(&self) -> &Arc<Timeline> {
+        &self.timeline
+    }
+
+    fn submit(&mut self, operation: Operation) -> DeviceResult {
+        self.check_epoch()?;
+        match operation {
+            Operation::Copy { from, to, bytes, direction } => {
+                self.copy(from, to, bytes, direction)?
+            }
+            Operation::Fill { to, bytes, value } => self.fill(to, bytes, value)?,
+            Operation::Launch { function, config, values } => {
+                self.launch(&function, &config, &values)?
+            }
+            Operation::Record(event) => return self.record(&event),
+            Operation::Wait(event) => self.wait(&event)?,
+            Operation::Run(_) => {
+                let (device, what) = (self.hub.id(), "run host functions; use the host device");
+                return Err(DeviceError::Unsupported { device, what });
+            }
+        }
+        self.timeline.issue();
+        Ok(())
+    }
+
+    fn completion(&mut self) -> DeviceResult<Completion> {
+        let position = self.timeline.issued();
+        let completion = Completion::new(Arc::clone(&self.timeline), position);
+        if self.timeline.has_reached(position) {
+            return Ok(completion);
+        }
+        self.check_epoch()?;
+        let mark = self.mark(position)?;
+        Ok(completion.with_probe(Box::new(InlineLook(mark))))
+    }
+}
+
+impl Drop for CudaStream {
+    fn drop(&mut self) {
+        // What is parked behind this stream comes back when its last mark is reached.
+        if !self.timeline.is_idle() && self.check_epoch().is_ok() {
+            self.mark(self.timeline.issued()).ok();
+        }
+        // SAFETY: nobody has the handle any more. The driver lets submitted work finish.
+        let destroy = || unsafe { sys::cuStreamDestroy_v2(self.raw.0) };
+        self.hub.call_in_drop(self.epoch, "cuStreamDestroy", destroy);
+    }
+}
+
+fn foreign(what: &str) -> DeviceError {
+    DeviceError::WrongOwner(format!("the {what} is not one of a CUDA device"))
+}

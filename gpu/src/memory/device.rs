@@ -1,0 +1,162 @@
+//! A device's two pools and their books.
+
+use std::sync::Arc;
+
+use super::MemoryKind;
+use super::attention::Attention;
+use super::lease::{Charge, Lease};
+use super::ledger::Ledger;
+use super::pool::{Growth, Pool};
+use super::pressure::{PressureCell, PressureLevel, PressureThresholds};
+use super::reservation::{Need, Reservation, Shortage};
+use super::stats::MemoryStats;
+use crate::device::Device;
+use crate::error::{DeviceError, DeviceResult};
+use crate::stream::Stream;
+
+/// How much memory of a device may be used, and how.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MemoryLimits {
+    /// Most bytes of device memory.
+    pub device_bytes: u64,
+    /// Most bytes of staging memory.
+    pub staging_bytes: u64,
+    /// Keep blocks for the next lease. If not, each lease really allocates and releases.
+    pub pooling: bool,
+    /// Let cached blocks make way for one that does not fit beside them. If not, it is refused.
+    pub defrag: bool,
+    /// Where the pressure levels begin.
+    pub thresholds: PressureThresholds,
+}
+
+/// A device's memory: two pools, their books, and the pressure level.
+#[derive(Debug)]
+pub struct DeviceMemory {
+    device: Device,
+    device_pool: Arc<Pool>,
+    staging_pool: Arc<Pool>,
+    attention: Arc<Attention>,
+    pressure: Arc<PressureCell>,
+    thresholds: PressureThresholds,
+}
+
+/// The answer to a request for a lease.
+#[derive(Debug)]
+#[must_use]
+pub enum Leased {
+    /// From the cache.
+    Ready(Lease),
+    /// The cache has none: the allocator has to run the growth.
+    NeedsGrowth(Growth),
+}
+
+impl DeviceMemory {
+    /// The memory of `device` within `limits`. Nothing is allocated yet.
+    pub fn new(device: Device, limits: &MemoryLimits) -> Arc<Self> {
+        let attention = Arc::new(Attention::default());
+        let pressure = Arc::new(PressureCell::new(&limits.thresholds, limits.device_bytes));
+        let pool = |kind, bytes, pressure| {
+            let ledger = Arc::new(Ledger::new(bytes, pressure, Arc::clone(&attention)));
+            Pool::new(device.clone(), kind, ledger, Arc::clone(&attention), limits)
+        };
+        let device_pool =
+            pool(MemoryKind::Device, limits.device_bytes, Some(Arc::clone(&pressure)));
+        let staging_pool = pool(MemoryKind::Staging, limits.staging_bytes, None);
+        let thresholds = limits.thresholds;
+        Arc::new(Self { device, device_pool, staging_pool, attention, pressure, thresholds })
+    }
+
+    /// The device that it is memory of.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The pool of that kind.
+    pub fn pool(&self, kind: MemoryKind) -> &Arc<Pool> {
+        match kind {
+            MemoryKind::Device => &self.device_pool,
+            MemoryKind::Staging => &self.staging_pool,
+        }
+    }
+
+    /// Leases a block of at least `bytes`, for work of `stream` if one is given, out of a
+    /// reservation if one is given.
+    ///
+    /// # Errors
+    /// [`DeviceError::OutOfMemory`] if the bytes cannot be committed now;
+    /// [`DeviceError::DeclaredTooLittle`] if the reservation has too few left.
+    pub fn lease(
+        &self,
+        kind: MemoryKind,
+        bytes: usize,
+        stream: Option<&Stream>,
+        reservation: Option<&Reservation>,
+    ) -> DeviceResult<Leased> {
+        let pool = self.pool(kind);
+        let class = pool.class(bytes)?;
+        let charge = charge(pool, class as u64, reservation)?;
+        let home = stream.map(|stream| Arc::clone(stream.timeline()));
+        Ok(match pool.take(class, home.as_ref()) {
+            Some(memory) => Leased::Ready(Lease::new(memory, Arc::clone(pool), charge, home)),
+            None => Leased::NeedsGrowth(Growth { pool: Arc::clone(pool), class, charge, home }),
+        })
+    }
+
+    /// Promises bytes to a request: all of them, or none.
+    ///
+    /// # Errors
+    /// [`Shortage`] says whether waiting could help.
+    pub fn try_reserve(&self, need: Need) -> Result<Reservation, Shortage> {
+        Reservation::try_new(need, self.device_pool.ledger(), self.staging_pool.ledger())
+    }
+
+    /// The pressure level now.
+    pub fn pressure(&self) -> PressureLevel {
+        self.pressure.level()
+    }
+
+    /// The level that the committed bytes make now, coming from the current one.
+    pub fn next_pressure(&self) -> PressureLevel {
+        let ledger = self.device_pool.ledger();
+        self.thresholds.next(self.pressure(), ledger.committed(), ledger.limit())
+    }
+
+    /// Sets the pressure level. For its one writer, the supervisor.
+    pub fn set_pressure(&self, level: PressureLevel) {
+        self.pressure.set(level, &self.thresholds, self.device_pool.ledger().limit());
+    }
+
+    /// How the fast paths call this memory's allocator.
+    pub fn attention(&self) -> &Arc<Attention> {
+        &self.attention
+    }
+
+    /// A snapshot of that kind.
+    pub fn stats(&self, kind: MemoryKind) -> MemoryStats {
+        self.pool(kind).stats()
+    }
+
+    /// Gives every idle cached block back to the device; the bytes given back. May wait for it.
+    pub fn trim(&self) -> u64 {
+        self.device_pool.trim(0) + self.staging_pool.trim(0)
+    }
+}
+
+/// Takes the bytes of a lease from the reservation, or commits them for it alone.
+fn charge(pool: &Pool, bytes: u64, reservation: Option<&Reservation>) -> DeviceResult<Charge> {
+    let ledger = Arc::clone(pool.ledger());
+    let Some(account) = reservation.map(|reservation| reservation.account(pool.kind())) else {
+        return if ledger.commit(bytes) {
+            Ok(Charge::new(ledger, None, bytes))
+        } else {
+            Err(pool.out_of_memory(bytes))
+        };
+    };
+    match account.debit(bytes) {
+        Ok(()) => Ok(Charge::new(ledger, Some(Arc::clone(account)), bytes)),
+        Err(left) => {
+            let (kind, declared) = (pool.kind(), account.declared());
+            Err(DeviceError::DeclaredTooLittle { kind, declared, left, asked: bytes })
+        }
+    }
+}

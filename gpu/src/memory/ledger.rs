@@ -1,0 +1,100 @@
+//! Bytes promised against a limit: one atomic, taken before anything else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::attention::{Attention, Need};
+use super::pressure::PressureCell;
+
+/// The books of one kind of memory of one device.
+///
+/// `committed` counts what reservations hold and what is leased outside of any; `live` counts what
+/// is leased. `live ≤ committed ≤ limit` holds at every moment.
+#[derive(Debug)]
+pub struct Ledger {
+    limit: u64,
+    committed: AtomicU64,
+    live: AtomicU64,
+    peak_live: AtomicU64,
+    /// Only the device's own memory makes pressure; staging has a hard limit and queues.
+    pressure: Option<Arc<PressureCell>>,
+    attention: Arc<Attention>,
+}
+
+impl Ledger {
+    pub(crate) fn new(
+        limit: u64,
+        pressure: Option<Arc<PressureCell>>,
+        attention: Arc<Attention>,
+    ) -> Self {
+        Self {
+            limit,
+            committed: 0.into(),
+            live: 0.into(),
+            peak_live: 0.into(),
+            pressure,
+            attention,
+        }
+    }
+
+    /// The most that may ever be committed.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Bytes promised now.
+    pub fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// Bytes leased now.
+    pub fn live(&self) -> u64 {
+        self.live.load(Ordering::Acquire)
+    }
+
+    /// The most bytes that were ever leased at once.
+    pub fn peak_live(&self) -> u64 {
+        self.peak_live.load(Ordering::Acquire)
+    }
+
+    /// Bytes that could be committed now.
+    pub fn free(&self) -> u64 {
+        self.limit - self.committed()
+    }
+
+    /// Promises bytes, all or nothing.
+    #[must_use = "the bytes were promised only if this is true"]
+    pub(crate) fn commit(&self, bytes: u64) -> bool {
+        let fits = |committed: u64| committed.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        match self.committed.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits) {
+            Ok(before) => {
+                self.watch(before + bytes);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    pub(crate) fn uncommit(&self, bytes: u64) {
+        let before = self.committed.fetch_sub(bytes, Ordering::AcqRel);
+        assert!(before >= bytes, "invariant: more bytes came back than were promised");
+        self.watch(before - bytes);
+        self.attention.room();
+    }
+
+    pub(crate) fn lease(&self, bytes: u64) {
+        let live = self.live.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        self.peak_live.fetch_max(live, Ordering::AcqRel);
+    }
+
+    pub(crate) fn unlease(&self, bytes: u64) {
+        let before = self.live.fetch_sub(bytes, Ordering::AcqRel);
+        assert!(before >= bytes, "invariant: more bytes came back than were leased");
+    }
+
+    fn watch(&self, committed: u64) {
+        if self.pressure.as_ref().is_some_and(|pressure| pressure.leaves_band(committed)) {
+            self.attention.raise(Need::Pressure);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Memory of a device: leased from pools, reserved before it is needed, watched for pressure.
+//!
+//! ```text
+//!  Reservation ──debits── Ledger (bytes promised; never above the limit)
+//!       │                    │ crosses a threshold ──► Attention ──► allocator ──► supervisor
+//!       ▼                    ▼
+//!     Lease ──── Pool (cache of blocks by size class) ──grow, trim──► the device
+//!       │                    ▲
+//!  Buffer / Staging ──drop───┘ with the stream's position: reused elsewhere only once it is passed
+//! ```
+//!
+//! | part | role |
+//! |---|---|
+//! | [`DeviceMemory`] | a device's two pools (device, staging) and their ledgers |
+//! | [`Ledger`](ledger) | bytes promised against the limit: one atomic, taken before anything else |
+//! | [`Reservation`] | bytes promised to a request before it starts |
+//! | [`Lease`] | one block in use; [`Buffer`] and [`Staging`] are leases with an element type |
+//! | [`Pool`](pool) | blocks not in use, by size class; grows and shrinks on its allocator's thread |
+//! | [`PressureLevel`] | how full the device is, with hysteresis |
+//!
+//! What always holds, per device and kind of memory, all in bytes:
+//! `live ≤ committed ≤ limit`, `mapped = live + cached ≤ limit`, and after everything was dropped
+//! `live = committed = 0`. Leases within a reservation cannot meet out-of-memory: their bytes were
+//! committed when the reservation was granted, and cached blocks make way.
+
+mod attention;
+mod buffer;
+mod class;
+mod device;
+mod lease;
+pub mod ledger;
+pub mod pool;
+mod pressure;
+mod reservation;
+mod stats;
+
+use std::fmt;
+
+use crate::device::Epoch;
+
+pub use attention::{Attention, Need as AttentionNeed};
+pub use buffer::{Buffer, Staging};
+pub use class::{class_bytes, reservation_bytes};
+pub use device::{DeviceMemory, Leased, MemoryLimits};
+pub use lease::Lease;
+pub use pool::{Grown, Growth};
+pub use pressure::{ParsePressureLevelError, PressureLevel, PressureThresholds};
+pub use reservation::{Need, Reservation, Shortage};
+pub use stats::{ClassStats, MemoryStats};
+
+/// Which memory of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MemoryKind {
+    /// The device's own memory, where kernels work.
+    Device,
+    /// Host memory that the device can copy from and to on its own (pinned, for CUDA).
+    Staging,
+}
+
+impl fmt::Display for MemoryKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Device => "device",
+            Self::Staging => "staging",
+        })
+    }
+}
+
+/// Memory as a backend gave it: an address, a size, and the epoch it belongs to.
+///
+/// Not `Clone`: there is one for each allocation, and giving it back consumes it.
+#[derive(Debug)]
+pub(crate) struct RawMemory {
+    pub(crate) address: u64,
+    pub(crate) bytes: usize,
+    pub(crate) epoch: Epoch,
+}

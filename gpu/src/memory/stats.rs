@@ -1,0 +1,64 @@
+//! What a pool tells of itself.
+
+/// A snapshot of one kind of memory of one device. All sizes are bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct MemoryStats {
+    /// The most that may ever be committed.
+    pub limit: u64,
+    /// Promised to reservations, or leased outside of any.
+    pub committed: u64,
+    /// Leased now.
+    pub live: u64,
+    /// Promised and not leased: `committed - live`.
+    pub reserved: u64,
+    /// Held from the device: `live + cached`.
+    pub mapped: u64,
+    /// Held by the pool for the next lease.
+    pub cached: u64,
+    /// The most that was ever leased at once.
+    pub peak_live: u64,
+    /// Leases granted.
+    pub leases: u64,
+    /// Leases served from the cache.
+    pub hits: u64,
+    /// Blocks taken from the device.
+    pub growths: u64,
+    /// Blocks given back to the device.
+    pub releases: u64,
+    /// Blocks lost with an earlier epoch of the device.
+    pub forgotten: u64,
+    /// The cache, class by class; classes without blocks are left out.
+    pub classes: Vec<ClassStats>,
+}
+
+/// Cached blocks of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClassStats {
+    /// The size of each block.
+    pub block_bytes: u64,
+    /// How many are cached.
+    pub cached: u64,
+}
+
+impl MemoryStats {
+    /// The part of the mapped bytes that is in use, 0 to 1; 0 where nothing is mapped.
+    pub fn utilization(&self) -> f64 {
+        ratio(self.live, self.mapped)
+    }
+
+    /// The part of the leases that the cache served, 0 to 1; 0 before the first.
+    pub fn hit_rate(&self) -> f64 {
+        ratio(self.hits, self.leases)
+    }
+
+    /// The part of the limit that is committed, 0 to 1.
+    pub fn commitment(&self) -> f64 {
+        ratio(self.committed, self.limit)
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}

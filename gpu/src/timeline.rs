@@ -1,0 +1,216 @@
+//! How far a stream has got.
+//!
+//! Each stream numbers its operations. Its owner raises `issued` as it submits; the backend raises
+//! `completed` as they end. Everything that waits for a stream waits for a number: completions,
+//! events of the host device, and memory on its way back to its pool.
+
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::error::{DeviceError, DeviceResult};
+
+/// A position in a stream: how many operations come before it.
+pub(crate) type Position = u64;
+
+#[derive(Debug, Default)]
+pub(crate) struct Timeline {
+    issued: AtomicU64,
+    completed: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiters: Vec<(Position, Waker)>,
+    /// Operations that failed on their own; each is told to one completion that covers it.
+    failed: Vec<(Position, DeviceError)>,
+    /// The stream will never move again, and why.
+    lost: Option<DeviceError>,
+}
+
+impl Timeline {
+    pub(crate) fn issued(&self) -> Position {
+        self.issued.load(Ordering::Acquire)
+    }
+
+    /// One more operation was submitted; its position.
+    pub(crate) fn issue(&self) -> Position {
+        self.issued.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    pub(crate) fn has_reached(&self, position: Position) -> bool {
+        self.completed.load(Ordering::Acquire) >= position
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.has_reached(self.issued())
+    }
+
+    /// Everything up to `position` is over.
+    pub(crate) fn complete(&self, position: Position) {
+        self.completed.fetch_max(position, Ordering::AcqRel);
+        let mut state = self.state();
+        let (reached, waiting) =
+            mem::take(&mut state.waiters).into_iter().partition(|(at, _)| *at <= position);
+        state.waiters = waiting;
+        drop(state);
+        wake(reached);
+    }
+
+    /// The operation at `position` ended badly; the stream goes on.
+    pub(crate) fn fail(&self, position: Position, error: DeviceError) {
+        self.state().failed.push((position, error));
+        self.complete(position);
+    }
+
+    /// The stream will never move again: whoever waits is told.
+    pub(crate) fn lose(&self, error: DeviceError) {
+        let mut state = self.state();
+        state.lost.get_or_insert(error);
+        let waiters = mem::take(&mut state.waiters);
+        drop(state);
+        wake(waiters);
+    }
+
+    /// Wakes `waker` once `position` is reached or never will be. False if it is now.
+    pub(crate) fn register(&self, position: Position, waker: &Waker) -> bool {
+        let mut state = self.state();
+        if self.has_reached(position) || state.lost.is_some() {
+            return false;
+        }
+        state.waiters.push((position, waker.clone()));
+        true
+    }
+
+    fn poll(&self, position: Position, waker: &Waker) -> Poll<DeviceResult> {
+        let mut state = self.state();
+        if self.has_reached(position) {
+            return Poll::Ready(state.take_failure(position).map_or(Ok(()), Err));
+        }
+        if let Some(error) = &state.lost {
+            return Poll::Ready(Err(error.clone()));
+        }
+        match state.waiters.iter_mut().find(|(at, known)| *at == position && known.will_wake(waker))
+        {
+            Some(_) => {}
+            None => state.waiters.push((position, waker.clone())),
+        }
+        Poll::Pending
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take_failure(&mut self, position: Position) -> Option<DeviceError> {
+        let index = self.failed.iter().position(|(at, _)| *at <= position)?;
+        Some(self.failed.remove(index).1)
+    }
+}
+
+fn wake(waiters: Vec<(Position, Waker)>) {
+    waiters.into_iter().for_each(|(_, waker)| waker.wake());
+}
+
+/// Looks whether a position was reached without waiting for anybody to say so.
+pub(crate) trait Probe: Send {
+    /// Looks for a bounded moment; the timeline knows afterwards.
+    fn look(&mut self);
+}
+
+/// A future that is ready once a stream has passed a point.
+///
+/// # Errors
+/// [`DeviceError::Lost`] if it never will; [`DeviceError::HostFunction`] if a host function before
+/// the point failed (told once, to the first completion that covers it).
+#[must_use = "a completion does nothing unless awaited"]
+pub struct Completion {
+    timeline: Arc<Timeline>,
+    position: Position,
+    probe: Option<Box<dyn Probe>>,
+}
+
+impl Completion {
+    pub(crate) fn new(timeline: Arc<Timeline>, position: Position) -> Self {
+        Self { timeline, position, probe: None }
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn with_probe(mut self, probe: Box<dyn Probe>) -> Self {
+        self.probe = Some(probe);
+        self
+    }
+}
+
+impl Future for Completion {
+    type Output = DeviceResult;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<DeviceResult> {
+        if let Some(mut probe) = self.probe.take() {
+            probe.look();
+        }
+        self.timeline.poll(self.position, cx.waker())
+    }
+}
+
+impl std::fmt::Debug for Completion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Completion").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_executor::block_on;
+
+    fn failure(entry: &str) -> DeviceError {
+        DeviceError::HostFunction { entry: entry.into(), message: "no".into() }
+    }
+
+    #[test]
+    fn a_completion_waits_for_its_position_only() {
+        let timeline = Arc::new(Timeline::default());
+        let first = timeline.issue();
+        let second = timeline.issue();
+        timeline.complete(first);
+        assert!(timeline.has_reached(first) && !timeline.has_reached(second));
+        block_on(Completion::new(timeline.clone(), first)).unwrap();
+
+        let late = std::thread::spawn({
+            let timeline = timeline.clone();
+            move || block_on(Completion::new(timeline, second))
+        });
+        timeline.complete(second);
+        late.join().unwrap().unwrap();
+        assert!(timeline.is_idle());
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_the_stream_goes_on() {
+        let timeline = Arc::new(Timeline::default());
+        let failing = timeline.issue();
+        timeline.fail(failing, failure("f"));
+        let later = timeline.issue();
+        timeline.complete(later);
+        assert_eq!(block_on(Completion::new(timeline.clone(), later)), Err(failure("f")));
+        assert_eq!(block_on(Completion::new(timeline, later)), Ok(()));
+    }
+
+    #[test]
+    fn a_lost_stream_fails_what_waits_and_what_comes() {
+        let timeline = Arc::new(Timeline::default());
+        let done = timeline.issue();
+        timeline.complete(done);
+        let never = timeline.issue();
+        timeline.lose(failure("lost"));
+        assert_eq!(block_on(Completion::new(timeline.clone(), never)), Err(failure("lost")));
+        assert_eq!(block_on(Completion::new(timeline, done)), Ok(()), "what was done stays done");
+    }
+}
