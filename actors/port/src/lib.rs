@@ -1,0 +1,39 @@
+//! The data path of a kernel: bounded requests in, each answered exactly once.
+//!
+//! ```text
+//!  caller ── submit ──► gate ─► slot ─► ring ──► next ── instance
+//!    ▲                   │        ▲                         │
+//!    └──── answer ───────┼────────┴──────── answer ─────────┘
+//!                        └─ closed and empty: drained
+//! ```
+//!
+//! | part | role | who writes it |
+//! |---|---|---|
+//! | [`Port`] | all of it, shared by callers, instances and the kernel's actor | |
+//! | `gate` | how many requests are open; closed while draining | callers in, whoever answers out |
+//! | `slot` | where a caller waits; which answer counts | one lock each |
+//! | `idle` | which instances sleep; who is woken for a request | one word |
+//! | ring | requests on their way (`crossbeam-channel`, bounded) | callers in, instances out |
+//! | [`Books`] | submitted = completed + failed + rejected + cancelled + open | whoever makes the transition |
+//!
+//! A call allocates nothing: the ring, the slots and the wakers' places are made once. A call crosses
+//! threads once each way. Neither side sleeps while the other is about to act: instances look for a
+//! bounded moment before they sleep, callers do where the last answers came quickly, and answers that
+//! are ready together wake their callers together ([`Answers`]).
+
+mod answers;
+mod books;
+mod gate;
+mod idle;
+mod outcome;
+mod port;
+mod slot;
+mod spin;
+mod sync;
+
+pub use answers::Answers;
+pub use books::{Books, Ledger};
+pub use outcome::{Ending, Refusal, Refused};
+pub use port::{Call, Envelope, Port, PortOptions};
+pub use slot::Key;
+pub use spin::Spin;

@@ -1,0 +1,377 @@
+//! The port: what callers, instances and the kernel's actor share.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_utils::CachePadded;
+use event_listener::{Event, EventListener};
+
+use crate::answers::Answers;
+use crate::books::Books;
+use crate::gate::{Gate, Left};
+use crate::idle::Idle;
+use crate::outcome::{Ending, Refusal, Refused};
+use crate::slot::{Abandoned, Key, Slots};
+use crate::spin::Spin;
+
+/// How a port is made.
+#[derive(Debug, Clone, Copy)]
+pub struct PortOptions {
+    /// Most requests that may be open at once, over all callers.
+    pub bound: usize,
+    /// How many instances take requests out.
+    pub instances: usize,
+    /// How long an instance looks for the next request before it sleeps.
+    pub instance_spin: Duration,
+    /// How long a caller looks for its answer, where answers have lately come sooner than that.
+    pub caller_spin: Duration,
+}
+
+/// A request on its way to an instance.
+#[derive(Debug)]
+pub struct Envelope<Q> {
+    /// Where its answer goes.
+    pub key: Key,
+    /// The request's number at this port, from 1.
+    pub id: u64,
+    /// The request.
+    pub request: Q,
+}
+
+/// The data path of one kernel: `Q` comes in, one `A` goes back for each.
+pub struct Port<Q, A> {
+    gate: CachePadded<Gate>,
+    slots: Slots<A>,
+    inbox: Sender<Envelope<Q>>,
+    ring: Receiver<Envelope<Q>>,
+    books: Books,
+    idle: Idle,
+    /// Told when a slot becomes free.
+    room: Event,
+    /// Told when the gate is closed and everybody has left.
+    drained: Event,
+    stopped: AtomicBool,
+    /// How long a request takes lately, in nanoseconds.
+    pace: CachePadded<AtomicU64>,
+    instance_spin: Spin,
+    caller_spin: Spin,
+}
+
+impl<Q, A> Port<Q, A> {
+    /// A port that is open, with all its places made.
+    pub fn new(options: PortOptions) -> Self {
+        let bound = options.bound.max(1);
+        // A request given up while queued leaves its envelope behind, so there may be more of them
+        // than open requests.
+        let (inbox, ring) = bounded(2 * bound);
+        Self {
+            gate: CachePadded::new(Gate::new()),
+            slots: Slots::new(bound),
+            inbox,
+            ring,
+            books: Books::default(),
+            idle: Idle::new(options.instances.max(1)),
+            room: Event::new(),
+            drained: Event::new(),
+            stopped: AtomicBool::new(false),
+            pace: CachePadded::new(AtomicU64::new(u64::MAX)),
+            instance_spin: Spin::new(options.instance_spin),
+            caller_spin: Spin::new(options.caller_spin),
+        }
+    }
+
+    /// The books.
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// Most requests that may be open at once.
+    pub fn bound(&self) -> usize {
+        self.slots.count()
+    }
+
+    /// Requests submitted and not ended.
+    pub fn open_requests(&self) -> usize {
+        self.gate.inside()
+    }
+
+    // ---- callers
+
+    /// Brings a request, to be answered by `deadline` (in the ticks of [`expire`](Self::expire); 0
+    /// is never). Does not wait.
+    ///
+    /// # Errors
+    /// The request comes back if the port is full or closed; it is not counted then.
+    pub fn submit(&self, request: Q, deadline: u64) -> Result<Call<'_, Q, A>, Refused<Q>> {
+        if let Err(left) = self.gate.enter() {
+            self.left(left);
+            return Err(Refused { request, refusal: Refusal::Closed });
+        }
+        let Some(key) = self.slots.claim(deadline) else {
+            self.left(self.gate.leave());
+            return Err(Refused { request, refusal: Refusal::Full });
+        };
+        // Counted before anybody can end it.
+        let id = self.books.submit();
+        match self.inbox.try_send(Envelope { key, id, request }) {
+            Ok(()) => {
+                self.idle.call_one();
+                Ok(Call { port: self, key, fresh: true, collected: false })
+            }
+            Err(TrySendError::Full(envelope) | TrySendError::Disconnected(envelope)) => {
+                Err(self.take_back(envelope))
+            }
+        }
+    }
+
+    /// The ring is full of envelopes whose requests are over: as if the port were full.
+    #[cold]
+    fn take_back(&self, envelope: Envelope<Q>) -> Refused<Q> {
+        self.books.withdraw();
+        let _claimed = self.slots.abandon(envelope.key);
+        self.left(self.gate.leave());
+        Refused { request: envelope.request, refusal: Refusal::Full }
+    }
+
+    /// Told when there may be room again. Listen, try once more, then wait.
+    pub fn listen_for_room(&self) -> EventListener {
+        self.room.listen()
+    }
+
+    /// Whether callers wait for room.
+    pub fn room_is_wanted(&self) -> bool {
+        self.room.total_listeners() > 0
+    }
+
+    /// Has every caller that waits for room look at its deadline.
+    pub fn rouse_waiting(&self) {
+        self.room.notify(usize::MAX);
+    }
+
+    /// Answers come sooner than a sleeping thread wakes, and somebody is free to give one.
+    fn is_quick(&self) -> bool {
+        let limit = self.caller_spin.limit();
+        self.pace.load(Ordering::Relaxed) < limit.as_nanos() as u64
+            && self.gate.inside() <= self.idle.count()
+    }
+
+    fn give_up(&self, key: Key) {
+        let before = self.slots.abandon(key);
+        self.room.notify_additional(1);
+        if before == Abandoned::Answered {
+            return;
+        }
+        self.books.abandon();
+        self.left(self.gate.leave());
+        if before == Abandoned::Running {
+            self.idle.call_all();
+        }
+    }
+
+    // ---- instances
+
+    /// The next request that is still wanted, or `None` once the port is stopped. Wakes the callers
+    /// in `answers` before it waits. `instance` is the taker's index.
+    ///
+    /// # Panics
+    /// If there is no such instance.
+    pub async fn next(&self, instance: usize, answers: &mut Answers) -> Option<Envelope<Q>> {
+        let something = || !self.ring.is_empty() || self.stopped.load(Ordering::Acquire);
+        loop {
+            if self.stopped.load(Ordering::Acquire) {
+                return None;
+            }
+            if let Some(envelope) = self.take() {
+                return Some(envelope);
+            }
+            answers.wake();
+            if !self.instance_spin.until(something) {
+                self.sleep(instance, something).await;
+            }
+        }
+    }
+
+    /// Ready when there is something, or the instance was woken for any reason.
+    async fn sleep(&self, instance: usize, something: impl Fn() -> bool) {
+        let mut slept = false;
+        poll_fn(|cx| {
+            if !slept {
+                slept = true;
+                self.idle.fall_asleep(instance, cx.waker());
+                if !something() {
+                    return Poll::Pending;
+                }
+            }
+            self.idle.wake_up(instance);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// The next request that is still wanted, if one is there.
+    pub fn take(&self) -> Option<Envelope<Q>> {
+        loop {
+            let envelope = self.ring.try_recv().ok()?;
+            if self.slots.start(envelope.key) {
+                return Some(envelope);
+            }
+        }
+    }
+
+    /// Ends a request with its answer, once. False if it has ended already; the answer is dropped.
+    /// The caller is woken with the next [`Answers::wake`].
+    pub fn answer(&self, key: Key, ending: Ending, answer: A, answers: &mut Answers) -> bool {
+        match self.slots.answer(key, answer) {
+            Ok(waker) => {
+                self.books.end(ending);
+                self.left(self.gate.leave());
+                waker.into_iter().for_each(|waker| answers.hold(waker));
+                true
+            }
+            Err(_late) => false,
+        }
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub fn is_over(&self, key: Key) -> bool {
+        self.slots.is_over(key)
+    }
+
+    /// Has `waker` woken when a request that runs is given up. `instance` is the taker's index.
+    ///
+    /// # Panics
+    /// If there is no such instance.
+    pub fn wake_when_given_up(&self, instance: usize, waker: &Waker) {
+        self.idle.register(instance, waker);
+    }
+
+    /// An instance tells how long a request takes lately, in nanoseconds.
+    pub fn set_pace(&self, nanos: u64) {
+        self.pace.store(nanos, Ordering::Relaxed);
+    }
+
+    // ---- the kernel's actor
+
+    /// Answers every request whose deadline is at or before `now`, and returns the next deadline.
+    pub fn expire(&self, now: u64, mut answer: impl FnMut() -> A) -> Option<u64> {
+        let (expired, next) = self.slots.expired(now);
+        self.end_all(expired, Ending::Cancelled, &mut answer);
+        next
+    }
+
+    /// Answers every request that is open.
+    pub fn cancel_all(&self, mut answer: impl FnMut() -> A) {
+        let open: Vec<Key> = self.slots.open_requests().map(|(key, _)| key).collect();
+        self.end_all(open, Ending::Cancelled, &mut answer);
+    }
+
+    fn end_all(&self, keys: Vec<Key>, ending: Ending, answer: &mut dyn FnMut() -> A) {
+        let mut answers = Answers::default();
+        let mut running = false;
+        for key in keys {
+            running |= self.slots.is_running(key);
+            self.answer(key, ending, answer(), &mut answers);
+        }
+        if running {
+            self.idle.call_all();
+        }
+    }
+
+    /// Lets no request in any more. Those open are not touched.
+    pub fn close(&self) {
+        self.left(self.gate.close());
+        self.rouse_waiting();
+    }
+
+    /// Lets requests in again.
+    pub fn reopen(&self) {
+        self.gate.open();
+        self.rouse_waiting();
+    }
+
+    /// Whether no request is let in.
+    pub fn is_closed(&self) -> bool {
+        self.gate.is_closed()
+    }
+
+    /// Ready once the port is closed and every request has ended.
+    pub async fn drained(&self) {
+        loop {
+            let listener = self.drained.listen();
+            if self.gate.is_closed() && self.gate.inside() == 0 {
+                return;
+            }
+            listener.await;
+        }
+    }
+
+    /// Has every instance's [`next`](Self::next) return `None`.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.idle.call_all();
+    }
+
+    /// Drops what is left in the ring: envelopes of requests that are over.
+    pub fn clear(&self) {
+        while let Ok(envelope) = self.ring.try_recv() {
+            drop(envelope);
+        }
+    }
+
+    fn left(&self, left: Left) {
+        match left {
+            Left::Others => {}
+            Left::Drained => {
+                self.drained.notify(usize::MAX);
+            }
+        }
+    }
+}
+
+impl<Q, A> fmt::Debug for Port<Q, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port").field("books", &self.books.read()).finish_non_exhaustive()
+    }
+}
+
+/// A request that was taken: ready with its answer. Dropping it gives the request up.
+#[must_use = "dropping a call gives its request up"]
+pub struct Call<'a, Q, A> {
+    port: &'a Port<Q, A>,
+    key: Key,
+    fresh: bool,
+    collected: bool,
+}
+
+impl<Q, A> Future for Call<'_, Q, A> {
+    type Output = A;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A> {
+        if std::mem::take(&mut self.fresh) && self.port.is_quick() {
+            self.port.caller_spin.until(|| self.port.is_over(self.key));
+        }
+        let answer = ready!(self.port.slots.collect(self.key, cx));
+        self.collected = true;
+        self.port.room.notify_additional(1);
+        Poll::Ready(answer)
+    }
+}
+
+impl<Q, A> Drop for Call<'_, Q, A> {
+    fn drop(&mut self) {
+        if !self.collected {
+            self.port.give_up(self.key);
+        }
+    }
+}
+
+impl<Q, A> fmt::Debug for Call<'_, Q, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("key", &self.key).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,351 @@
+//! Answer slots: where a caller waits for the one answer to its request.
+//!
+//! A slot goes through these phases, each transition under its lock, and each request reaches
+//! exactly one end:
+//!
+//! ```text
+//!            claim            start             answer            collect
+//!   Free ──────────► Queued ─────────► Running ─────────► Answered ───────► Free
+//!                       │ ▲               │  ▲               ▲
+//!                       │ └─ answer ──────┼──┼───────────────┘   (refused, cancelled, expired)
+//!                       └──── abandon ────┴──┴──► Free           (the caller went away)
+//! ```
+//!
+//! A [`Key`] names one use of a slot: its generation goes up each time the slot is claimed, so a late
+//! answer, a second answer, or an answer to a request whose caller has gone finds a key that no longer
+//! fits and changes nothing. That makes "answered once" a property of the slot and not of whoever
+//! answers; the slots outlive the instances that answer them.
+
+use std::task::{Context, Poll, Waker};
+
+use crossbeam_queue::ArrayQueue;
+use crossbeam_utils::CachePadded;
+
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+
+/// One use of one slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    index: u32,
+    generation: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Free,
+    Queued,
+    Running,
+    Answered,
+}
+
+/// How far a request had got when its caller went away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Abandoned {
+    Queued,
+    Running,
+    /// It was answered already; the answer is dropped.
+    Answered,
+}
+
+struct Cell<A> {
+    generation: u32,
+    phase: Phase,
+    waker: Option<Waker>,
+    answer: Option<A>,
+}
+
+struct Slot<A> {
+    /// Generation and whether it is over, readable without the lock: for spinning and for asking
+    /// whether work is still wanted. Written under the lock.
+    hint: AtomicU64,
+    /// When the request expires, in ticks of the port's owner; 0 is never.
+    deadline: AtomicU64,
+    cell: Mutex<Cell<A>>,
+}
+
+const OVER: u64 = 1;
+
+fn hint(generation: u32, over: bool) -> u64 {
+    u64::from(generation) << 1 | if over { OVER } else { 0 }
+}
+
+impl<A> Slot<A> {
+    fn new() -> Self {
+        let cell = Cell { generation: 0, phase: Phase::Free, waker: None, answer: None };
+        Self { hint: AtomicU64::new(OVER), deadline: AtomicU64::new(0), cell: Mutex::new(cell) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cell<A>> {
+        self.cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The cell, if the key still fits.
+    fn open(&self, key: Key) -> Option<MutexGuard<'_, Cell<A>>> {
+        let cell = self.lock();
+        (cell.generation == key.generation && cell.phase != Phase::Free).then_some(cell)
+    }
+
+    fn finish(&self, cell: &Cell<A>) {
+        self.hint.store(hint(cell.generation, true), Ordering::Release);
+    }
+}
+
+/// The slots of one port.
+pub(crate) struct Slots<A> {
+    slots: Box<[CachePadded<Slot<A>>]>,
+    free: ArrayQueue<u32>,
+}
+
+impl<A> Slots<A> {
+    /// # Panics
+    /// If `count` is 0 or not a `u32`.
+    pub(crate) fn new(count: usize) -> Self {
+        let slots = (0..count).map(|_| CachePadded::new(Slot::new())).collect();
+        let free = ArrayQueue::new(count);
+        for index in 0..u32::try_from(count).expect("invariant: the bound of a port is a u32") {
+            free.push(index).expect("invariant: the queue is as long as there are slots");
+        }
+        Self { slots, free }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn slot(&self, key: Key) -> &Slot<A> {
+        &self.slots[key.index as usize]
+    }
+
+    /// Takes a slot for a request, if one is free.
+    pub(crate) fn claim(&self, deadline: u64) -> Option<Key> {
+        let index = self.free.pop()?;
+        let slot = &self.slots[index as usize];
+        let mut cell = slot.lock();
+        debug_assert_eq!(cell.phase, Phase::Free, "invariant: a slot in the free queue is free");
+        cell.generation = cell.generation.wrapping_add(1);
+        cell.phase = Phase::Queued;
+        slot.deadline.store(deadline, Ordering::Relaxed);
+        slot.hint.store(hint(cell.generation, false), Ordering::Release);
+        Some(Key { index, generation: cell.generation })
+    }
+
+    /// The request is about to run. False if it is over already, and then it must not run.
+    #[must_use]
+    pub(crate) fn start(&self, key: Key) -> bool {
+        let Some(mut cell) = self.slot(key).open(key) else { return false };
+        let waiting = cell.phase == Phase::Queued;
+        if waiting {
+            cell.phase = Phase::Running;
+        }
+        waiting
+    }
+
+    /// Answers a request, once: the answer comes back if somebody was quicker. On success the
+    /// caller's waker, if it sleeps.
+    pub(crate) fn answer(&self, key: Key, answer: A) -> Result<Option<Waker>, A> {
+        let slot = self.slot(key);
+        let Some(mut cell) = slot.open(key) else { return Err(answer) };
+        if cell.phase == Phase::Answered {
+            return Err(answer);
+        }
+        cell.phase = Phase::Answered;
+        cell.answer = Some(answer);
+        slot.finish(&cell);
+        Ok(cell.waker.take())
+    }
+
+    /// Takes the answer, or leaves a waker. The slot is free afterwards if there was one.
+    pub(crate) fn collect(&self, key: Key, cx: &Context<'_>) -> Poll<A> {
+        let slot = self.slot(key);
+        let mut cell =
+            slot.open(key).expect("invariant: the caller's key fits until it has collected");
+        if let Some(answer) = cell.answer.take() {
+            cell.phase = Phase::Free;
+            drop(cell);
+            self.release(key.index);
+            return Poll::Ready(answer);
+        }
+        if !cell.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            cell.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// The caller goes away without the answer.
+    pub(crate) fn abandon(&self, key: Key) -> Abandoned {
+        let slot = self.slot(key);
+        let mut cell =
+            slot.open(key).expect("invariant: the caller's key fits until it has abandoned");
+        let before = match cell.phase {
+            Phase::Queued => Abandoned::Queued,
+            Phase::Running => Abandoned::Running,
+            Phase::Answered | Phase::Free => Abandoned::Answered,
+        };
+        cell.phase = Phase::Free;
+        slot.finish(&cell);
+        let (waker, answer) = (cell.waker.take(), cell.answer.take());
+        drop(cell);
+        self.release(key.index);
+        // Outside the lock: dropping them may run anything.
+        drop((waker, answer));
+        before
+    }
+
+    fn release(&self, index: u32) {
+        self.free.push(index).expect("invariant: the queue is as long as there are slots");
+    }
+
+    /// Whether the request is answered or abandoned, without the lock.
+    pub(crate) fn is_over(&self, key: Key) -> bool {
+        self.slot(key).hint.load(Ordering::Acquire) != hint(key.generation, false)
+    }
+
+    /// Requests that wait or run and whose deadline is at or before `now`, and the next deadline.
+    pub(crate) fn expired(&self, now: u64) -> (Vec<Key>, Option<u64>) {
+        let mut expired = Vec::new();
+        let mut next = None;
+        for (key, deadline) in self.open_requests() {
+            match deadline {
+                0 => {}
+                at if at <= now => expired.push(key),
+                at => next = Some(next.map_or(at, |next: u64| next.min(at))),
+            }
+        }
+        (expired, next)
+    }
+
+    /// Every request that waits or runs, with its deadline.
+    pub(crate) fn open_requests(&self) -> impl Iterator<Item = (Key, u64)> {
+        let open = |(index, slot): (usize, &CachePadded<Slot<A>>)| {
+            let hint = slot.hint.load(Ordering::Acquire);
+            let key = Key {
+                index: u32::try_from(index).ok()?,
+                generation: u32::try_from(hint >> 1).ok()?,
+            };
+            (hint & OVER == 0).then(|| (key, slot.deadline.load(Ordering::Relaxed)))
+        };
+        self.slots.iter().enumerate().filter_map(open)
+    }
+
+    /// Whether the request is in an instance's hands.
+    pub(crate) fn is_running(&self, key: Key) -> bool {
+        self.slot(key).open(key).is_some_and(|cell| cell.phase == Phase::Running)
+    }
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use super::*;
+
+    fn collect<A>(slots: &Slots<A>, key: Key) -> Poll<A> {
+        slots.collect(key, &Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_request_is_answered_once_and_its_slot_used_again() {
+        let slots = Slots::new(1);
+        let first = slots.claim(0).unwrap();
+        assert!(slots.claim(0).is_none(), "one slot, one request");
+        assert!(slots.start(first) && !slots.start(first));
+        assert_eq!(collect(&slots, first), Poll::Pending);
+        assert!(slots.answer(first, "one").unwrap().is_some(), "the caller sleeps");
+        assert_eq!(slots.answer(first, "two").unwrap_err(), "two");
+        assert_eq!(collect(&slots, first), Poll::Ready("one"));
+
+        let second = slots.claim(0).unwrap();
+        assert_ne!(first, second);
+        assert_eq!(
+            slots.answer(first, "late").unwrap_err(),
+            "late",
+            "a late answer is not another's"
+        );
+        assert!(slots.is_over(first) && !slots.is_over(second) && !slots.start(first));
+        assert_eq!(slots.answer(second, "refused").map(|waker| waker.is_some()), Ok(false));
+        assert!(slots.is_over(second));
+    }
+
+    #[test]
+    fn an_abandoned_request_does_not_start_and_its_answer_goes_nowhere() {
+        let slots = Slots::new(2);
+        let (waiting, running) = (slots.claim(0).unwrap(), slots.claim(0).unwrap());
+        assert!(slots.start(running));
+        assert_eq!(slots.abandon(waiting), Abandoned::Queued);
+        assert_eq!(slots.abandon(running), Abandoned::Running);
+        assert!(!slots.start(waiting) && slots.is_over(running));
+        assert_eq!(slots.answer(running, 1).unwrap_err(), 1);
+        let answered = slots.claim(0).unwrap();
+        slots.answer(answered, 2).unwrap();
+        assert_eq!(slots.abandon(answered), Abandoned::Answered);
+        assert_eq!(slots.open_requests().count(), 0);
+    }
+
+    #[test]
+    fn the_expired_are_found_and_the_next_deadline_told() {
+        let slots = Slots::<()>::new(4);
+        let [never, early, late] = [0, 10, 30].map(|deadline| slots.claim(deadline).unwrap());
+        assert_eq!(slots.expired(9), (vec![], Some(10)));
+        assert_eq!(slots.expired(10), (vec![early], Some(30)));
+        slots.answer(early, ()).unwrap();
+        assert_eq!(slots.expired(29), (vec![], Some(30)));
+        assert_eq!(slots.expired(30), (vec![late], None));
+        slots.answer(never, ()).unwrap();
+        assert!(slots.is_running(late) || slots.start(late));
+    }
+}
+
+#[cfg(all(test, feature = "loom"))]
+mod loom_tests {
+    use super::*;
+    use loom::future::block_on;
+    use loom::sync::Arc;
+    use loom::thread;
+    use std::future::poll_fn;
+
+    /// An instance, the reaper and the caller meet at one slot: exactly one answer arrives.
+    #[test]
+    fn loom_two_answers_race_and_the_caller_gets_one() {
+        loom::model(|| {
+            let slots = Arc::new(Slots::new(1));
+            let key = slots.claim(0).unwrap();
+            let answerers: Vec<_> = [1, 2]
+                .map(|answer| {
+                    let slots = slots.clone();
+                    thread::spawn(move || match slots.answer(key, answer) {
+                        Ok(waker) => {
+                            waker.into_iter().for_each(Waker::wake);
+                            true
+                        }
+                        Err(_) => false,
+                    })
+                })
+                .into();
+            let got = block_on(poll_fn(|cx| slots.collect(key, cx)));
+            let won: Vec<bool> =
+                answerers.into_iter().map(|answerer| answerer.join().unwrap()).collect();
+            assert_eq!(won, [got == 1, got == 2]);
+        });
+    }
+
+    /// The caller goes away while the request is started and answered: never both an answer delivered
+    /// and a request given up, and the slot is free again.
+    #[test]
+    fn loom_an_answer_races_with_a_caller_that_goes_away() {
+        loom::model(|| {
+            let slots = Arc::new(Slots::new(1));
+            let key = slots.claim(0).unwrap();
+            let instance = thread::spawn({
+                let slots = slots.clone();
+                move || (slots.start(key), slots.answer(key, ()).is_ok())
+            });
+            let abandoned = slots.abandon(key);
+            let (started, answered) = instance.join().unwrap();
+            assert_eq!(answered, abandoned == Abandoned::Answered);
+            if abandoned == Abandoned::Running {
+                assert!(started);
+            }
+            assert!(slots.is_over(key));
+            assert_ne!(slots.claim(0).unwrap(), key);
+        });
+    }
+}
