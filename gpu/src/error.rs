@@ -44,6 +44,22 @@ pub enum DeviceError {
         limit: u64,
     },
 
+    /// The allocator is gone: the runtime has stopped.
+    #[error("the allocator of {device} has stopped")]
+    AllocatorStopped {
+        /// The device.
+        device: DeviceId,
+    },
+
+    /// The device did not give memory in time.
+    #[error("{device} gave no memory within {timeout:?}")]
+    TimedOut {
+        /// The device.
+        device: DeviceId,
+        /// How long it was waited for.
+        timeout: std::time::Duration,
+    },
+
     /// A request allocated more than it had reserved.
     #[error(
         "{asked} bytes of {kind} memory asked, {left} left of the {declared} that the request declared; \

@@ -39,6 +39,8 @@ pub struct Envelope<Q> {
     pub key: Key,
     /// The request's number at this port, from 1.
     pub id: u64,
+    /// When it expires, as its caller said; 0 is never.
+    pub deadline: u64,
     /// The request.
     pub request: Q,
 }
@@ -118,7 +120,7 @@ impl<Q, A> Port<Q, A> {
         };
         // Counted before anybody can end it.
         let id = self.books.submit();
-        match self.inbox.try_send(Envelope { key, id, request }) {
+        match self.inbox.try_send(Envelope { key, id, deadline, request }) {
             Ok(()) => {
                 self.idle.call_one();
                 Ok(Call { port: self, key, fresh: true, collected: false })
@@ -223,18 +225,16 @@ impl<Q, A> Port<Q, A> {
         }
     }
 
-    /// Ends a request with its answer, once. False if it has ended already; the answer is dropped.
-    /// The caller is woken with the next [`Answers::wake`].
-    pub fn answer(&self, key: Key, ending: Ending, answer: A, answers: &mut Answers) -> bool {
-        match self.slots.answer(key, answer) {
-            Ok(waker) => {
-                self.books.end(ending);
-                self.left(self.gate.leave());
-                waker.into_iter().for_each(|waker| answers.hold(waker));
-                true
-            }
-            Err(_late) => false,
-        }
+    /// Ends a request with its answer, once. The caller is woken with the next [`Answers::wake`].
+    ///
+    /// # Errors
+    /// The answer comes back if the request has ended already.
+    pub fn answer(&self, key: Key, ending: Ending, answer: A, answers: &mut Answers) -> Result<(), A> {
+        let waker = self.slots.answer(key, answer)?;
+        self.books.end(ending);
+        self.left(self.gate.leave());
+        waker.into_iter().for_each(|waker| answers.hold(waker));
+        Ok(())
     }
 
     /// Whether nobody waits for the answer any more.
@@ -264,10 +264,12 @@ impl<Q, A> Port<Q, A> {
         next
     }
 
-    /// Answers every request that is open.
-    pub fn cancel_all(&self, mut answer: impl FnMut() -> A) {
+    /// Answers every request that is open; how many there were.
+    pub fn cancel_all(&self, mut answer: impl FnMut() -> A) -> usize {
         let open: Vec<Key> = self.slots.open_requests().map(|(key, _)| key).collect();
+        let count = open.len();
         self.end_all(open, Ending::Cancelled, &mut answer);
+        count
     }
 
     fn end_all(&self, keys: Vec<Key>, ending: Ending, answer: &mut dyn FnMut() -> A) {
@@ -275,7 +277,8 @@ impl<Q, A> Port<Q, A> {
         let mut running = false;
         for key in keys {
             running |= self.slots.is_running(key);
-            self.answer(key, ending, answer(), &mut answers);
+            // (An instance may be quicker; then its answer counts.)
+            self.answer(key, ending, answer(), &mut answers).ok();
         }
         if running {
             self.idle.call_all();
@@ -314,6 +317,11 @@ impl<Q, A> Port<Q, A> {
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         self.idle.call_all();
+    }
+
+    /// Whether the instances have been told to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 
     /// Drops what is left in the ring: envelopes of requests that are over.

@@ -48,6 +48,11 @@ impl Attention {
         self.room_wanted.store(wanted, Ordering::SeqCst);
     }
 
+    /// Whether somebody waits for room. Who comes now has to wait behind them.
+    pub fn is_room_wanted(&self) -> bool {
+        self.room_wanted.load(Ordering::SeqCst)
+    }
+
     /// An allocator says that it listens from now on, or no longer does.
     pub fn attend(&self, attended: bool) {
         self.attended.store(attended, Ordering::Release);

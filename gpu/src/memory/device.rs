@@ -142,10 +142,12 @@ impl DeviceMemory {
     }
 }
 
-/// Takes the bytes of a lease from the reservation, or commits them for it alone.
+/// Takes the bytes of a lease from the reservation, if it declared any of this kind; if not, commits
+/// them for the lease alone.
 fn charge(pool: &Pool, bytes: u64, reservation: Option<&Reservation>) -> DeviceResult<Charge> {
     let ledger = Arc::clone(pool.ledger());
-    let Some(account) = reservation.map(|reservation| reservation.account(pool.kind())) else {
+    let account = reservation.map(|reservation| reservation.account(pool.kind()));
+    let Some(account) = account.filter(|account| account.declared() > 0) else {
         return if ledger.commit(bytes) {
             Ok(Charge::new(ledger, None, bytes))
         } else {

@@ -1,4 +1,8 @@
 //! One block in use.
+#![allow(
+    unsafe_code,
+    reason = "device memory is reached by address; each block says why it is sound"
+)]
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +11,7 @@ use super::ledger::Ledger;
 use super::pool::Pool;
 use super::reservation::Account;
 use super::{MemoryKind, RawMemory};
-use crate::device::{Device, Epoch};
+use crate::device::{Device, DeviceKind, Epoch};
 use crate::timeline::Timeline;
 
 /// The bytes of a lease in the books: committed for it alone, or taken from a reservation. They
@@ -80,6 +84,28 @@ impl Lease {
     /// The device that it is memory of.
     pub fn device(&self) -> &Device {
         self.pool.device()
+    }
+
+    /// The block's bytes, where the host can reach them: host and staging memory that no stream uses.
+    pub fn host_bytes(&self) -> Option<&[u8]> {
+        self.is_for_host().then(|| {
+            // SAFETY: the block is host memory, initialised by its backend, and live as long as the
+            // lease; without a stream nobody else touches it.
+            unsafe { std::slice::from_raw_parts(self.address() as *const u8, self.bytes()) }
+        })
+    }
+
+    /// The same, to write.
+    pub fn host_bytes_mut(&mut self) -> Option<&mut [u8]> {
+        self.is_for_host().then(|| {
+            // SAFETY: as in `host_bytes`; the lease is exclusive.
+            unsafe { std::slice::from_raw_parts_mut(self.address() as *mut u8, self.bytes()) }
+        })
+    }
+
+    fn is_for_host(&self) -> bool {
+        let host = self.device().kind() == DeviceKind::Host || self.kind() == MemoryKind::Staging;
+        host && self.home.is_none()
     }
 
     pub(crate) fn epoch(&self) -> Epoch {

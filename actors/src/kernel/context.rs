@@ -1,0 +1,276 @@
+//! What a kernel's code is given.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustkernel_gpu::memory::{MemoryKind, Need, Reservation};
+use rustkernel_gpu::{
+    Buffer, Device, Element, Module, ModuleSource, Staging, Stream, StreamOptions,
+};
+use rustkernel_port::Key;
+use slog::{Logger, o};
+
+use crate::allocator::MemoryClient;
+use crate::clock::Instant;
+use crate::error::{KernelResult, Rejection};
+use crate::panic;
+
+/// Bytes copied through one staging block: large enough for the full speed of a copy engine, small
+/// enough that copying to staging and copying from it overlap.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// Device, stream, memory, deadline and logger of one instance.
+pub struct KernelContext {
+    kernel: Arc<str>,
+    instance: usize,
+    client: MemoryClient,
+    stream: Stream,
+    inline: bool,
+    logger: Logger,
+    status: Arc<dyn RequestStatus>,
+    request: Option<Request>,
+    reservation: Option<Reservation>,
+}
+
+/// The request that is running.
+#[derive(Clone, Copy)]
+struct Request {
+    id: u64,
+    key: Key,
+    deadline: Option<Instant>,
+}
+
+/// Who knows whether a request is still wanted.
+pub(crate) trait RequestStatus: Send + Sync {
+    fn is_over(&self, key: Key) -> bool;
+}
+
+/// What a context is made of.
+pub(crate) struct Setting {
+    pub(crate) kernel: Arc<str>,
+    pub(crate) instance: usize,
+    pub(crate) client: MemoryClient,
+    /// Whether the instance's thread may block, and so run its own host streams.
+    pub(crate) inline: bool,
+    pub(crate) logger: Logger,
+    pub(crate) status: Arc<dyn RequestStatus>,
+}
+
+impl KernelContext {
+    pub(crate) fn new(setting: Setting) -> KernelResult<Self> {
+        let Setting { kernel, instance, client, inline, logger, status } = setting;
+        let stream = client.device().open_stream(&StreamOptions { inline, priority: 0 })?;
+        let (request, reservation) = (None, None);
+        Ok(Self { kernel, instance, client, stream, inline, logger, status, request, reservation })
+    }
+
+    pub(crate) fn begin(&mut self, id: u64, key: Key, deadline: Option<Instant>) {
+        self.request = Some(Request { id, key, deadline });
+    }
+
+    /// The request is over: its reservation ends, and its stream's blocks find their way back.
+    pub(crate) fn end(&mut self) {
+        self.request = None;
+        self.reservation = None;
+        if !self.stream.is_idle() {
+            // Marks the stream's end, so that the pool hears when what is parked behind it is free.
+            // (An error here is met again, and told, by the next request.)
+            drop(self.stream.completion());
+        }
+    }
+
+    pub(crate) fn reservation(&self) -> Option<&Reservation> {
+        self.reservation.as_ref()
+    }
+
+    pub(crate) async fn reserve(&mut self, need: Need) -> Result<(), Rejection> {
+        let deadline = self.deadline();
+        self.reservation = Some(self.client.reserve(need, deadline).await?);
+        Ok(())
+    }
+
+    /// The kernel's name.
+    pub fn kernel(&self) -> &str {
+        &self.kernel
+    }
+
+    /// Which of the kernel's instances this is, from 0.
+    pub fn instance(&self) -> usize {
+        self.instance
+    }
+
+    /// The device that this instance runs on.
+    pub fn device(&self) -> &Device {
+        self.client.device()
+    }
+
+    /// The instance's stream.
+    pub fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// Opens a further stream, for work beside [`stream`](Self::stream).
+    ///
+    /// # Errors
+    /// If the device is lost, or its driver fails.
+    pub fn open_stream(&self) -> KernelResult<Stream> {
+        // Two streams of one thread that ran inline would never run beside each other.
+        Ok(self.device().open_stream(&StreamOptions { inline: false, priority: 0 })?)
+    }
+
+    /// Loads a module on this instance's device.
+    ///
+    /// # Errors
+    /// If its source does not compile, or lacks what the device needs.
+    pub fn load(&self, source: &ModuleSource) -> KernelResult<Module> {
+        Ok(self.device().load_module(source)?)
+    }
+
+    /// The number of the request that is running, from 1; none outside of `execute`.
+    pub fn request_id(&self) -> Option<u64> {
+        self.request.map(|request| request.id)
+    }
+
+    /// When the request's time is over; none outside of `execute` and without a deadline.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.request.and_then(|request| request.deadline)
+    }
+
+    /// Whether nobody waits for the answer any more. Ask it now and then in long computations.
+    pub fn is_cancelled(&self) -> bool {
+        self.request.is_some_and(|request| self.status.is_over(request.key))
+    }
+
+    /// The same question for code that runs elsewhere, as in [`compute`](Self::compute).
+    pub fn cancel_token(&self) -> CancelToken {
+        CancelToken {
+            status: Arc::clone(&self.status),
+            key: self.request.map(|request| request.key),
+        }
+    }
+
+    /// A logger whose lines carry kernel, instance, device and, within `execute`, request.
+    pub fn logger(&self) -> Logger {
+        match self.request {
+            Some(request) => self.logger.new(o!("request" => request.id)),
+            None => self.logger.clone(),
+        }
+    }
+
+    /// Leases device memory for `len` elements from the pool, out of what the request declared if it
+    /// declared any. Its contents are undefined.
+    ///
+    /// # Errors
+    /// If the memory is not there; never within what the request declared.
+    pub async fn alloc<T: Element>(&mut self, len: usize) -> KernelResult<Buffer<T>> {
+        let (stream, reservation) = (Some(&self.stream), self.reservation.as_ref());
+        let bytes = len.saturating_mul(size_of::<T>());
+        let lease = self.client.lease(MemoryKind::Device, bytes, stream, reservation).await?;
+        Ok(Buffer::new(lease, len)?)
+    }
+
+    /// Leases staging memory for `len` elements from the pool.
+    ///
+    /// # Errors
+    /// If the memory is not there.
+    pub async fn stage<T: Element>(&mut self, len: usize) -> KernelResult<Staging<T>> {
+        let (stream, reservation) = (Some(&self.stream), self.reservation.as_ref());
+        let bytes = len.saturating_mul(size_of::<T>());
+        let lease = self.client.lease(MemoryKind::Staging, bytes, stream, reservation).await?;
+        Ok(Staging::new(lease, len)?)
+    }
+
+    /// Copies `data` to new device memory, through staging memory. Returns once the copies are queued
+    /// on the instance's stream.
+    ///
+    /// # Errors
+    /// If memory is not there or the device fails.
+    pub async fn upload<T: Element>(&mut self, data: &[T]) -> KernelResult<Buffer<T>> {
+        let mut buffer = self.alloc(data.len()).await?;
+        let step = chunk_len::<T>();
+        for (index, chunk) in data.chunks(step).enumerate() {
+            let mut staging = self.stage(chunk.len()).await?;
+            staging.copy_from_slice(chunk);
+            self.stream.upload(staging, &mut buffer, index * step)?;
+        }
+        Ok(buffer)
+    }
+
+    /// Copies device memory back, through staging memory, when the work queued before it is done.
+    ///
+    /// # Errors
+    /// If memory is not there or the device fails; also if work queued before failed.
+    pub async fn download<T: Element>(&mut self, buffer: &Buffer<T>) -> KernelResult<Vec<T>> {
+        let mut data = Vec::with_capacity(buffer.len());
+        let mut in_flight = None;
+        let step = chunk_len::<T>();
+        for start in (0..buffer.len()).step_by(step) {
+            let range = start..buffer.len().min(start + step);
+            let staging = self.stage(range.len()).await?;
+            let next = self.stream.download(buffer, range, staging)?;
+            // While this chunk is copied to staging, the one before is copied out of it.
+            if let Some(before) = in_flight.replace(next) {
+                data.extend_from_slice(&before.await?);
+            }
+        }
+        match in_flight {
+            Some(last) => data.extend_from_slice(&last.await?),
+            None => self.stream.completion()?.await?,
+        }
+        Ok(data)
+    }
+
+    /// Runs a closure in the order of the instance's stream, off the threads that many kernels share,
+    /// and waits for what it returns. On the host device only. If it panics, so does the kernel.
+    ///
+    /// # Errors
+    /// On other devices.
+    pub async fn compute<R: Send + 'static>(
+        &mut self,
+        function: impl FnOnce() -> R + Send + 'static,
+    ) -> KernelResult<R> {
+        match self.stream.run(move || panic::guard(function))?.await? {
+            Ok(result) => Ok(result),
+            Err(report) => panic::resume(report),
+        }
+    }
+
+    /// Whether this thread is the instance's own, so that it may block it.
+    pub fn may_block(&self) -> bool {
+        self.inline
+    }
+}
+
+fn chunk_len<T>() -> usize {
+    CHUNK_BYTES / size_of::<T>()
+}
+
+impl fmt::Debug for KernelContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KernelContext")
+            .field("kernel", &self.kernel)
+            .field("instance", &self.instance)
+            .field("device", &self.device().id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells whether a request is still wanted, from any thread.
+#[derive(Clone)]
+pub struct CancelToken {
+    status: Arc<dyn RequestStatus>,
+    key: Option<Key>,
+}
+
+impl CancelToken {
+    /// Whether nobody waits for the answer any more.
+    pub fn is_cancelled(&self) -> bool {
+        self.key.is_some_and(|key| self.status.is_over(key))
+    }
+}
+
+impl fmt::Debug for CancelToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CancelToken").field(&self.is_cancelled()).finish()
+    }
+}

@@ -1,0 +1,220 @@
+//! How a kernel is called.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use rustkernel_port::Refusal;
+
+use super::Kernel;
+use super::shared::{Answer, AnyKernel, KernelStats, Shared};
+use crate::clock::{self, Instant};
+use crate::error::{CallError, Rejection};
+
+/// A request on its way, or why not and the request.
+type Submitted<'a, K> = Result<
+    rustkernel_port::Call<'a, <K as Kernel>::Request, Answer<K>>,
+    (Rejection, <K as Kernel>::Request),
+>;
+
+/// A kernel that can be called, from any thread and any executor. Clones call the same kernel.
+///
+/// Dropping the future of a call gives the request up: it is skipped if it still waits, and its
+/// kernel's code is dropped at the next `.await` if it runs.
+pub struct KernelRef<K: Kernel> {
+    shared: Arc<Shared<K>>,
+}
+
+impl<K: Kernel> KernelRef<K> {
+    pub(crate) fn new(shared: Arc<Shared<K>>) -> Self {
+        Self { shared }
+    }
+
+    /// The kernel's name.
+    pub fn name(&self) -> &str {
+        &self.shared.parts.name
+    }
+
+    /// A reading of the kernel.
+    pub fn stats(&self) -> KernelStats {
+        self.shared.stats()
+    }
+
+    /// Calls the kernel, within the deadline of its spec. Waits for room if as many requests are open
+    /// as the kernel allows.
+    ///
+    /// # Errors
+    /// [`CallError`] says why there is no answer; the request comes back if it was not run.
+    pub async fn call(&self, request: K::Request) -> Result<K::Response, CallError<K::Request>> {
+        let deadline = self.shared.parts.deadline.and_then(clock::after);
+        self.call_until(request, deadline).await
+    }
+
+    /// Calls the kernel, to be answered before `deadline`. Waits for room as [`call`](Self::call).
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_before(
+        &self,
+        request: K::Request,
+        deadline: Instant,
+    ) -> Result<K::Response, CallError<K::Request>> {
+        self.call_until(request, Some(deadline)).await
+    }
+
+    /// Calls the kernel, to be answered within `timeout`. Waits for room as [`call`](Self::call).
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_within(
+        &self,
+        request: K::Request,
+        timeout: Duration,
+    ) -> Result<K::Response, CallError<K::Request>> {
+        self.call_until(request, clock::after(timeout)).await
+    }
+
+    /// Calls the kernel if there is room now.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call), and [`Rejection::QueueFull`] at once where that would wait.
+    pub async fn try_call(
+        &self,
+        request: K::Request,
+    ) -> Result<K::Response, CallError<K::Request>> {
+        let deadline = self.shared.parts.deadline.and_then(clock::after);
+        if let Err(rejection) = self.admit(&request) {
+            return Err(self.reject(rejection, request));
+        }
+        match self.submit(request, deadline) {
+            Ok(call) => call.await,
+            Err((rejection, request)) => Err(self.reject(rejection, request)),
+        }
+    }
+
+    async fn call_until(
+        &self,
+        request: K::Request,
+        deadline: Option<Instant>,
+    ) -> Result<K::Response, CallError<K::Request>> {
+        if let Err(rejection) = self.admit(&request) {
+            return Err(self.reject(rejection, request));
+        }
+        match self.submit(request, deadline) {
+            Ok(call) => call.await,
+            Err((Rejection::QueueFull { .. }, request)) => {
+                self.call_when_room(request, deadline).await
+            }
+            Err((rejection, request)) => Err(self.reject(rejection, request)),
+        }
+    }
+
+    /// Waits for room; the kernel's actor rouses those whose deadline has passed.
+    #[cold]
+    async fn call_when_room(
+        &self,
+        mut request: K::Request,
+        deadline: Option<Instant>,
+    ) -> Result<K::Response, CallError<K::Request>> {
+        loop {
+            let room = self.shared.port.listen_for_room();
+            let expired = deadline.is_some_and(|deadline| clock::now() >= deadline);
+            let admitted = if expired { Err(self.expired()) } else { self.shared.admission() };
+            if let Err(rejection) = admitted {
+                return Err(self.reject(rejection, request));
+            }
+            match self.submit(request, deadline) {
+                Ok(call) => return call.await,
+                Err((Rejection::QueueFull { .. }, back)) => request = back,
+                Err((rejection, request)) => return Err(self.reject(rejection, request)),
+            }
+            room.await;
+        }
+    }
+
+    fn admit(&self, request: &K::Request) -> Result<(), Rejection> {
+        self.shared.admission()?;
+        match &self.shared.parts.published {
+            Some(published) => Ok((published.check)(request)?),
+            None => Ok(()),
+        }
+    }
+
+    fn submit(&self, request: K::Request, deadline: Option<Instant>) -> Submitted<'_, K> {
+        let submitted = self.shared.port.submit(request, deadline.map_or(0, clock::ticks));
+        self.shared.reaper.ring();
+        submitted.map_err(|refused| match refused.refusal {
+            Refusal::Full => (self.full(), refused.request),
+            Refusal::Closed => (self.shared.closed(), refused.request),
+        })
+    }
+
+    fn full(&self) -> Rejection {
+        Rejection::QueueFull { kernel: self.name().into(), bound: self.shared.port.bound() }
+    }
+
+    fn expired(&self) -> Rejection {
+        Rejection::Expired { kernel: self.name().into() }
+    }
+
+    /// Counts a request that was refused.
+    pub(crate) fn reject<Q>(&self, rejection: Rejection, request: Q) -> CallError<Q> {
+        self.shared.port.books().refuse();
+        CallError::Rejected { rejection, request }
+    }
+
+    /// Starts an actor on the current arbiter whose messages are calls of this kernel, for
+    /// applications made of actors: `addr.send(Call(request))`.
+    ///
+    /// # Panics
+    /// If no actix arbiter runs on this thread.
+    pub fn start_actor(&self) -> Addr<KernelProxy<K>> {
+        KernelProxy { kernel: self.clone() }.start()
+    }
+}
+
+impl<K: Kernel> Clone for KernelRef<K> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<K: Kernel> fmt::Debug for KernelRef<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KernelRef").field(&self.name()).finish()
+    }
+}
+
+/// A call of a kernel, as a message to its [`KernelProxy`].
+#[derive(Debug)]
+pub struct Call<K: Kernel>(pub K::Request);
+
+impl<K: Kernel> Message for Call<K> {
+    type Result = Result<K::Response, CallError<K::Request>>;
+}
+
+/// An actor whose messages are calls of a kernel; see [`KernelRef::start_actor`].
+///
+/// It bounds nothing of its own: the kernel's queue does, over all callers together.
+#[derive(Debug)]
+pub struct KernelProxy<K: Kernel> {
+    kernel: KernelRef<K>,
+}
+
+impl<K: Kernel> Actor for KernelProxy<K> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(self.kernel.shared.port.bound());
+    }
+}
+
+impl<K: Kernel> Handler<Call<K>> for KernelProxy<K> {
+    type Result = ResponseFuture<Result<K::Response, CallError<K::Request>>>;
+
+    fn handle(&mut self, Call(request): Call<K>, _: &mut Self::Context) -> Self::Result {
+        let kernel = self.kernel.clone();
+        Box::pin(async move { kernel.call(request).await })
+    }
+}

@@ -1,0 +1,213 @@
+//! What a kernel's callers, instances and actor share.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+use futures_util::future::BoxFuture;
+use rustkernel_gpu::DeviceId;
+use rustkernel_port::{Key, Ledger, Port, PortOptions};
+
+use super::context::RequestStatus;
+use super::reference::KernelRef;
+use super::spec::{Environment, Parts};
+use super::{Kernel, Placement};
+use crate::error::{CallError, Rejection};
+use crate::message::{Fields, Signature};
+use crate::panic;
+use crate::supervisor::{LifecycleCell, LifecycleState};
+
+/// What comes back for a request.
+pub(crate) type Answer<K> = Result<<K as Kernel>::Response, CallError<<K as Kernel>::Request>>;
+
+/// One kernel's data path and counters.
+pub(crate) struct Shared<K: Kernel> {
+    pub(crate) parts: Parts<K>,
+    pub(crate) port: Port<K::Request, Answer<K>>,
+    lifecycle: Arc<LifecycleCell>,
+    pub(crate) reaper: ReaperBell,
+    pub(crate) counters: Counters,
+}
+
+/// What a kernel's instances and actor count.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) running: AtomicUsize,
+    pub(crate) restarts: AtomicU64,
+    pub(crate) panics: AtomicU64,
+    pub(crate) unresponsive: AtomicUsize,
+    pub(crate) abandoned: AtomicUsize,
+    pub(crate) peak_device_bytes: AtomicU64,
+    /// Where the instances run, set by the kernel's actor at the start.
+    pub(crate) devices: std::sync::OnceLock<Vec<DeviceId>>,
+}
+
+/// A reading of one kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KernelStats {
+    /// The kernel's name.
+    pub name: String,
+    /// The books: submitted = completed + failed + rejected + cancelled, but for those open.
+    pub ledger: Ledger,
+    /// Requests waiting or running now.
+    pub open: usize,
+    /// The most that may be.
+    pub queue: usize,
+    /// Instances that it is meant to have.
+    pub instances: usize,
+    /// Instances that are up.
+    pub running: usize,
+    /// The device of each instance; empty before the start.
+    pub devices: Vec<DeviceId>,
+    /// How often an instance was restarted.
+    pub restarts: u64,
+    /// How often its code panicked.
+    pub panics: u64,
+    /// Instances that had not come back to their thread between the last two health checks.
+    pub unresponsive: usize,
+    /// Threads that did not come back when it stopped.
+    pub abandoned: usize,
+    /// The most device memory that one request with a declaration has held, in bytes.
+    pub peak_device_bytes: u64,
+}
+
+impl<K: Kernel> Shared<K> {
+    pub(crate) fn new(parts: Parts<K>, environment: &Environment) -> Self {
+        // A caller that shares its thread with the instance must not look for an answer that its own
+        // looking delays; nor must an instance that shares its thread with others.
+        let spin = match parts.placement {
+            Placement::Dedicated => environment.spin,
+            Placement::Shared | Placement::On(_) => Duration::ZERO,
+        };
+        let (bound, instances) = (parts.queue, parts.instances);
+        let port =
+            Port::new(PortOptions { bound, instances, instance_spin: spin, caller_spin: spin });
+        let lifecycle = Arc::clone(&environment.lifecycle);
+        Self {
+            parts,
+            port,
+            lifecycle,
+            reaper: ReaperBell::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Whether requests are taken now. Kernel code may call other kernels also while the runtime
+    /// starts or drains: what is in flight may need them.
+    pub(crate) fn admission(&self) -> Result<(), Rejection> {
+        match self.lifecycle.get() {
+            LifecycleState::Running => Ok(()),
+            LifecycleState::Starting | LifecycleState::Draining if panic::inside_kernel() => Ok(()),
+            LifecycleState::Starting => Err(Rejection::Starting),
+            LifecycleState::Draining => Err(Rejection::Draining),
+            LifecycleState::Stopped => Err(Rejection::Stopped),
+        }
+    }
+
+    /// Why the port is closed.
+    pub(crate) fn closed(&self) -> Rejection {
+        self.admission().err().unwrap_or(Rejection::Draining)
+    }
+}
+
+impl<K: Kernel> RequestStatus for Shared<K> {
+    fn is_over(&self, key: Key) -> bool {
+        self.port.is_over(key)
+    }
+}
+
+/// A kernel, whatever its type: for the registry and for calls by name.
+pub(crate) trait AnyKernel: Send + Sync {
+    fn name(&self) -> &str;
+    fn signature(&self) -> Option<&Signature>;
+    fn stats(&self) -> KernelStats;
+    /// Calls it with named values; `None` if it is not published.
+    fn call_by_name(
+        self: Arc<Self>,
+        fields: Fields,
+    ) -> Option<BoxFuture<'static, Result<Fields, CallError<Fields>>>>;
+    /// Lets whoever waits for room at the port find out that none will come.
+    fn rouse_waiting(&self);
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+impl<K: Kernel> AnyKernel for Shared<K> {
+    fn name(&self) -> &str {
+        &self.parts.name
+    }
+
+    fn signature(&self) -> Option<&Signature> {
+        self.parts.published.as_ref().map(|published| &published.signature)
+    }
+
+    fn stats(&self) -> KernelStats {
+        let counters = &self.counters;
+        KernelStats {
+            name: self.parts.name.to_string(),
+            ledger: self.port.books().read(),
+            open: self.port.open_requests(),
+            queue: self.port.bound(),
+            instances: self.parts.instances,
+            running: counters.running.load(Ordering::Acquire),
+            devices: counters.devices.get().cloned().unwrap_or_default(),
+            restarts: counters.restarts.load(Ordering::Acquire),
+            panics: counters.panics.load(Ordering::Acquire),
+            unresponsive: counters.unresponsive.load(Ordering::Acquire),
+            abandoned: counters.abandoned.load(Ordering::Acquire),
+            peak_device_bytes: counters.peak_device_bytes.load(Ordering::Acquire),
+        }
+    }
+
+    fn call_by_name(
+        self: Arc<Self>,
+        fields: Fields,
+    ) -> Option<BoxFuture<'static, Result<Fields, CallError<Fields>>>> {
+        let call = self.parts.published.as_ref()?.call;
+        Some(call(KernelRef::new(self), fields))
+    }
+
+    fn rouse_waiting(&self) {
+        self.port.rouse_waiting();
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+/// Wakes the reaper of deadlines, which sleeps while its kernel has nothing open.
+#[derive(Debug, Default)]
+pub(crate) struct ReaperBell {
+    asleep: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl ReaperBell {
+    /// A request was submitted.
+    pub(crate) fn ring(&self) {
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
+            self.waker.wake();
+        }
+    }
+
+    /// Sleeps until somebody rings, unless `busy`, which is asked after the bell is hung up.
+    pub(crate) async fn sleep(&self, busy: impl Fn() -> bool) {
+        let mut hung = false;
+        std::future::poll_fn(|cx| {
+            self.waker.register(cx.waker());
+            if !hung {
+                hung = true;
+                self.asleep.store(true, Ordering::SeqCst);
+                if busy() {
+                    self.asleep.store(false, Ordering::SeqCst);
+                }
+            }
+            if self.asleep.load(Ordering::SeqCst) { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,175 @@
+//! Shutting down: refuse, finish, cancel what is left, stop in reverse, give everything back.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use futures_util::future::join_all;
+use rustkernel_gpu::memory::MemoryKind;
+use rustkernel_port::Ledger;
+use slog::{error, info, warn};
+
+use super::lifecycle::{LifecycleEvent, LifecycleState, Step, transition};
+use super::{Child, Shutdown, SupervisorActor};
+use crate::allocator::MemoryClient;
+use crate::kernel::Order;
+
+/// How long an instance that was told to end may take, before its thread is abandoned.
+pub(super) const STOP_GRACE: Duration = Duration::from_millis(250);
+
+/// How a shutdown went.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Requests that were cancelled because they did not finish in time.
+    pub cancelled: usize,
+    /// Threads that did not come back and were abandoned.
+    pub abandoned_threads: usize,
+    /// Bytes that kernels or callers still held at the end, over all devices.
+    pub leaked_bytes: u64,
+    /// The books over all kernels; they balance.
+    pub ledger: Ledger,
+}
+
+impl ShutdownReport {
+    /// Whether every request finished and everything came back.
+    pub fn is_clean(&self) -> bool {
+        self.cancelled == 0 && self.abandoned_threads == 0 && self.leaked_bytes == 0
+    }
+}
+
+/// Drains the kernels in reverse order of their start: later ones may use earlier ones. True if all
+/// were drained in time.
+async fn drain_children(children: &[Child], timeout: Duration) -> bool {
+    let drained = async {
+        for child in children.iter().rev() {
+            ordered(child, Order::Drain).await;
+        }
+    };
+    tokio::time::timeout(timeout, drained).await.is_ok()
+}
+
+async fn cancel_children(children: &[Child], timeout: Duration) -> usize {
+    let mut cancelled = 0;
+    for child in children.iter().rev() {
+        cancelled += ordered(child, Order::Cancel { timeout }).await;
+    }
+    cancelled
+}
+
+/// Stops the kernels in reverse order of their start; how many threads had to be abandoned. Once one
+/// does not come back in time the rest is stopped side by side, so that those that hang share one
+/// further grace.
+pub(super) async fn stop_children(children: &[Child], grace: Duration) -> usize {
+    let stop = |child| ordered(child, Order::Stop { grace });
+    let mut rest = children.iter().rev();
+    for child in rest.by_ref() {
+        let abandoned = stop(child).await;
+        if abandoned > 0 {
+            return abandoned + join_all(rest.map(stop)).await.into_iter().sum::<usize>();
+        }
+    }
+    0
+}
+
+async fn ordered(child: &Child, order: Order) -> usize {
+    child.orders.send(order).await.map_or(0, |answer| answer.unwrap_or(0))
+}
+
+/// Gives all memory back to the devices; the bytes that somebody still holds.
+async fn release_memory(clients: &[MemoryClient]) -> u64 {
+    let mut leaked = 0;
+    for client in clients {
+        client.trim().await;
+        for kind in [MemoryKind::Device, MemoryKind::Staging] {
+            leaked += client.memory().stats(kind).live;
+        }
+    }
+    leaked
+}
+
+impl SupervisorActor {
+    /// The drain, from `Running` on.
+    fn drain(&mut self, at_once: bool, ctx: &mut Context<Self>) {
+        self.enter(LifecycleState::Draining);
+        // Whoever waits for room finds out that none will come.
+        self.children.iter().for_each(|child| child.kernel.rouse_waiting());
+        let children = self.children.clone();
+        let timeout = if at_once { Duration::ZERO } else { self.config.shutdown_timeout };
+        let drained = async move { drain_children(&children, timeout).await }.into_actor(self);
+        let stopped = drained.then(move |in_time, actor, _| {
+            let cancel = !in_time && transition(actor.state(), LifecycleEvent::DrainTimedOut) == Ok(Step::Cancel);
+            if cancel {
+                warn!(actor.config.logger, "drain timed out, cancelling what is left"; "after" => ?timeout);
+            }
+            let children = actor.children.clone();
+            let stop = async move {
+                let cancelled = if cancel { cancel_children(&children, timeout).await } else { 0 };
+                (cancelled, stop_children(&children, STOP_GRACE).await)
+            };
+            stop.into_actor(actor)
+        });
+        ctx.spawn(stopped.then(|(cancelled, abandoned_threads), actor, ctx| {
+            actor.report =
+                Some(ShutdownReport { cancelled, abandoned_threads, ..ShutdownReport::default() });
+            actor.release(ctx)
+        }));
+    }
+
+    /// Gives everything back and enters `Stopped`.
+    pub(super) fn release(&mut self, _: &mut Context<Self>) -> ResponseActFuture<Self, ()> {
+        let clients = self.clients().to_vec();
+        let released = async move { release_memory(&clients).await };
+        Box::pin(released.into_actor(self).map(|leaked_bytes, actor, _| {
+            let mut report = actor.report.take().unwrap_or_default();
+            report.leaked_bytes = leaked_bytes;
+            report.ledger = actor.children.iter().map(|child| child.kernel.stats().ledger).sum();
+            actor.stopped(report);
+        }))
+    }
+
+    fn stopped(&mut self, report: ShutdownReport) {
+        let event = match self.state() {
+            LifecycleState::Starting => LifecycleEvent::StartFailed,
+            _ => LifecycleEvent::DrainCompleted,
+        };
+        match transition(self.state(), event) {
+            Ok(Step::Stop) => self.enter(LifecycleState::Stopped),
+            Ok(step) => error!(self.config.logger, "unexpected step at the end"; "step" => ?step),
+            Err(illegal) => error!(self.config.logger, "{illegal}"),
+        }
+        if let Some(environment) = &self.environment {
+            environment.lanes.stop();
+            environment.memories.iter().for_each(MemoryClient::stop);
+        }
+        let Ledger { submitted, completed, failed, rejected, cancelled } = report.ledger;
+        info!(self.config.logger, "all requests answered"; "submitted" => submitted, "completed" => completed,
+            "failed" => failed, "rejected" => rejected, "cancelled" => cancelled);
+        if report.leaked_bytes > 0 {
+            error!(self.config.logger, "memory still held at the end"; "bytes" => report.leaked_bytes);
+        }
+        self.board.set_report(report.clone());
+        for joining in self.joining.drain(..) {
+            joining.send(report.clone()).ok();
+        }
+        // Everybody has been answered; the control thread ends.
+        System::current().stop();
+    }
+}
+
+impl Handler<Shutdown> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Shutdown { at_once, done }: Shutdown, ctx: &mut Self::Context) {
+        self.shutdown_requested = true;
+        self.joining.extend(done);
+        match transition(self.state(), LifecycleEvent::ShutdownRequested) {
+            Ok(Step::Drain) => self.drain(at_once, ctx),
+            // A start under way has to end first; it is told to.
+            Ok(Step::Stop) if self.starting => self.interrupt_start(ctx),
+            Ok(Step::Stop) => self.stopped(ShutdownReport::default()),
+            // Those who join are answered at the end.
+            Ok(_) => {}
+            Err(illegal) => error!(self.config.logger, "{illegal}"),
+        }
+    }
+}

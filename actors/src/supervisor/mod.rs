@@ -1,0 +1,314 @@
+//! The supervisor: the one writer of the lifecycle and of the pressure levels.
+//!
+//! It starts kernels in the order in which they were given, and stops them in reverse. All its work is
+//! sending orders to kernel actors and hearing reports; nothing in it blocks.
+
+mod drain;
+mod lifecycle;
+mod start;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use actix::prelude::*;
+use rustkernel_gpu::host::ThreadBudget;
+use rustkernel_gpu::memory::{DeviceMemory, MemoryKind, MemoryLimits, PressureLevel};
+use rustkernel_gpu::{Device, DeviceId};
+use slog::{Logger, debug, error, info, warn};
+use tokio::sync::oneshot;
+
+use crate::allocator::{MemoryClient, PressureReport};
+use crate::clock::{self, Instant};
+use crate::error::StartError;
+use crate::event::{Announcer, RuntimeEvent};
+use crate::instance::Lanes;
+use crate::kernel::{AnyKernel, AnySpec, Environment, Order};
+
+pub use drain::ShutdownReport;
+pub(crate) use lifecycle::LifecycleCell;
+pub use lifecycle::{IllegalTransition, LifecycleEvent, LifecycleState, Step, transition};
+pub(crate) use start::check_limits;
+
+/// Orders and reports that may wait for the supervisor.
+const MAILBOX: usize = 1024;
+
+/// What a supervisor is given to work with.
+#[derive(Debug, Clone)]
+pub struct SupervisorConfig {
+    /// The devices, with what may be used of their memory.
+    pub devices: Vec<(Device, MemoryLimits)>,
+    /// Most instances, over all kernels.
+    pub max_kernel_instances: usize,
+    /// Threads that instances share.
+    pub worker_threads: usize,
+    /// Threads that may block: those of instances with a thread of their own, and of host streams.
+    pub threads: Arc<ThreadBudget>,
+    /// How long a drain waits for what is in flight.
+    pub shutdown_timeout: Duration,
+    /// How often devices and lanes are looked at.
+    pub health_check_interval: Duration,
+    /// How long either side of a call looks for the other before it sleeps.
+    pub spin: Duration,
+    /// Where log lines go.
+    pub logger: Logger,
+}
+
+/// What everybody may read of a runtime, and what the supervisor alone writes.
+pub(crate) struct Board {
+    pub(crate) lifecycle: Arc<LifecycleCell>,
+    pub(crate) announcer: Announcer,
+    registry: RwLock<Registry>,
+    report: OnceLock<ShutdownReport>,
+}
+
+#[derive(Default)]
+struct Registry {
+    kernels: BTreeMap<String, Arc<dyn AnyKernel>>,
+    memories: Vec<MemoryClient>,
+    started: Option<Instant>,
+    health_checks: u64,
+}
+
+impl Board {
+    pub(crate) fn new() -> Self {
+        Self {
+            lifecycle: Arc::new(LifecycleCell::new()),
+            announcer: Announcer::new(),
+            registry: RwLock::default(),
+            report: OnceLock::new(),
+        }
+    }
+
+    fn read<R>(&self, look: impl FnOnce(&Registry) -> R) -> R {
+        look(&self.registry.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<R>(&self, change: impl FnOnce(&mut Registry) -> R) -> R {
+        change(&mut self.registry.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn kernel(&self, name: &str) -> Option<Arc<dyn AnyKernel>> {
+        self.read(|registry| registry.kernels.get(name).cloned())
+    }
+
+    pub(crate) fn kernels(&self) -> Vec<Arc<dyn AnyKernel>> {
+        self.read(|registry| registry.kernels.values().cloned().collect())
+    }
+
+    pub(crate) fn memories(&self) -> Vec<MemoryClient> {
+        self.read(|registry| registry.memories.clone())
+    }
+
+    /// How the shutdown went, once it is over.
+    pub(crate) fn report(&self) -> Option<ShutdownReport> {
+        self.report.get().cloned()
+    }
+
+    fn set_report(&self, report: ShutdownReport) {
+        self.report.set(report).expect("invariant: a runtime stops once");
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        let started = self.read(|registry| registry.started);
+        started.map_or(Duration::ZERO, |started| clock::now().saturating_duration_since(started))
+    }
+
+    pub(crate) fn health_checks(&self) -> u64 {
+        self.read(|registry| registry.health_checks)
+    }
+}
+
+/// A kernel as its supervisor sees it.
+#[derive(Clone)]
+struct Child {
+    name: String,
+    instances: usize,
+    threads: usize,
+    kernel: Arc<dyn AnyKernel>,
+    orders: Recipient<Order>,
+}
+
+/// The supervisor's actor.
+pub(crate) struct SupervisorActor {
+    config: SupervisorConfig,
+    board: Arc<Board>,
+    /// Those to start; taken by the start.
+    specs: Vec<Box<dyn AnySpec>>,
+    /// In the order of their start.
+    children: Vec<Child>,
+    environment: Option<Environment>,
+    /// Whoever waits for the end of a shutdown.
+    joining: Vec<oneshot::Sender<ShutdownReport>>,
+    report: Option<ShutdownReport>,
+    /// A start is under way.
+    starting: bool,
+    shutdown_requested: bool,
+    drop_errors: BTreeMap<DeviceId, u64>,
+    lost: Vec<DeviceId>,
+}
+
+/// Start every kernel. (The answers of this and of [`Shutdown`] go past the mailbox: the control
+/// thread may end with them.)
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Start {
+    pub(crate) done: oneshot::Sender<Result<(), StartError>>,
+}
+
+/// Start one more kernel.
+#[derive(Message)]
+#[rtype(result = "Result<(), StartError>")]
+pub(crate) struct AddKernel(pub(crate) Box<dyn AnySpec>);
+
+/// Drain and stop; joins a shutdown that is under way. At once is without waiting for what is in
+/// flight.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Shutdown {
+    pub(crate) at_once: bool,
+    pub(crate) done: Option<oneshot::Sender<ShutdownReport>>,
+}
+
+impl SupervisorActor {
+    pub(crate) fn new(
+        config: SupervisorConfig,
+        board: Arc<Board>,
+        specs: Vec<Box<dyn AnySpec>>,
+    ) -> Self {
+        Self {
+            config,
+            board,
+            specs,
+            children: Vec::new(),
+            environment: None,
+            joining: Vec::new(),
+            report: None,
+            starting: false,
+            shutdown_requested: false,
+            drop_errors: BTreeMap::new(),
+            lost: Vec::new(),
+        }
+    }
+
+    fn state(&self) -> LifecycleState {
+        self.board.lifecycle.get()
+    }
+
+    /// The only way the state changes.
+    fn enter(&self, to: LifecycleState) {
+        let from = self.state();
+        self.board.lifecycle.set(to);
+        info!(self.config.logger, "runtime is {to}"; "was" => from.name());
+        self.board.announcer.tell(RuntimeEvent::StateChanged { from, to });
+    }
+
+    fn clients(&self) -> &[MemoryClient] {
+        self.environment.as_ref().map_or(&[], |environment| &environment.memories)
+    }
+
+    /// Looks at devices and lanes.
+    fn check_health(&mut self, ctx: &mut Context<Self>) {
+        self.board.write(|registry| registry.health_checks += 1);
+        for client in self.clients().to_vec() {
+            self.check_device(&client);
+        }
+        for child in &self.children {
+            let check = child.orders.send(Order::Check).into_actor(self);
+            ctx.spawn(check.map(|_, _, _| ()));
+        }
+    }
+
+    fn check_device(&mut self, client: &MemoryClient) {
+        let device = client.device();
+        let errors = device.drop_errors();
+        let known = self.drop_errors.insert(device.id(), errors).unwrap_or(0);
+        if errors > known {
+            warn!(self.config.logger, "driver errors while dropping handles";
+                "device" => %device.id(), "errors" => errors - known);
+        }
+        match device.health() {
+            Ok(()) => {}
+            Err(_) if self.lost.contains(&device.id()) => {}
+            Err(reason) => {
+                self.lost.push(device.id());
+                error!(self.config.logger, "device lost"; "device" => %device.id(), "reason" => %reason);
+                let event =
+                    RuntimeEvent::DeviceLost { device: device.id(), reason: reason.to_string() };
+                self.board.announcer.tell(event);
+            }
+        }
+    }
+
+    fn set_pressure(&self, memory: &DeviceMemory) -> PressureLevel {
+        let (from, to) = (memory.pressure(), memory.next_pressure());
+        // Also where the level stays: the band is then set anew.
+        memory.set_pressure(to);
+        if from == to {
+            return to;
+        }
+        let (device, stats) = (memory.device().id(), memory.stats(MemoryKind::Device));
+        let (committed, limit) = (stats.committed, stats.limit);
+        let logger = &self.config.logger;
+        match to {
+            PressureLevel::Normal => info!(logger, "memory pressure is {to}"; "was" => from.name(),
+                "device" => %device, "committed" => committed, "limit" => limit),
+            _ => warn!(logger, "memory pressure is {to}"; "was" => from.name(),
+                "device" => %device, "committed" => committed, "limit" => limit),
+        }
+        self.board.announcer.tell(RuntimeEvent::PressureChanged {
+            device,
+            from,
+            to,
+            committed,
+            limit,
+        });
+        to
+    }
+}
+
+impl Actor for SupervisorActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        ctx.run_interval(self.config.health_check_interval, |actor, ctx| {
+            if actor.state() == LifecycleState::Running {
+                actor.check_health(ctx);
+            }
+        });
+        debug!(self.config.logger, "supervisor started"; "kernels" => self.specs.len());
+    }
+}
+
+impl Handler<PressureReport> for SupervisorActor {
+    type Result = MessageResult<PressureReport>;
+
+    fn handle(&mut self, report: PressureReport, _: &mut Self::Context) -> Self::Result {
+        let client = self.clients().iter().find(|client| client.device().id() == report.device);
+        MessageResult(
+            client.map_or(PressureLevel::Normal, |client| self.set_pressure(client.memory())),
+        )
+    }
+}
+
+/// Everything that a supervisor needs to make its kernels' surroundings.
+fn surroundings(
+    config: &SupervisorConfig,
+    board: &Board,
+    supervisor: &Recipient<PressureReport>,
+) -> Result<Environment, StartError> {
+    let lanes = Arc::new(Lanes::start(config.worker_threads, Arc::clone(&config.threads))?);
+    let mut memories = Vec::new();
+    for (device, limits) in &config.devices {
+        memories.push(start::allocator(device, limits, supervisor, &config.logger)?);
+    }
+    Ok(Environment {
+        lifecycle: Arc::clone(&board.lifecycle),
+        memories,
+        lanes,
+        announcer: board.announcer.clone(),
+        logger: config.logger.clone(),
+        spin: config.spin,
+    })
+}

@@ -1,0 +1,193 @@
+//! Starting: surroundings first, then each kernel in its order; undone in reverse where one fails.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use rustkernel_gpu::Device;
+use rustkernel_gpu::memory::{DeviceMemory, MemoryKind, MemoryLimits};
+use slog::{Logger, error, info, o};
+
+use super::drain::{self, STOP_GRACE};
+use super::lifecycle::{LifecycleEvent, LifecycleState, Step, transition};
+use super::{AddKernel, Child, PressureReport, Start, SupervisorActor, surroundings};
+use crate::allocator::{AllocatorActor, MemoryClient};
+use crate::clock;
+use crate::error::StartError;
+use crate::kernel::{AnySpec, Order, SpawnEnvironment, Spawned};
+
+/// The allocator of a device, on a thread of its own.
+pub(super) fn allocator(
+    device: &Device,
+    limits: &MemoryLimits,
+    supervisor: &Recipient<PressureReport>,
+    logger: &Logger,
+) -> Result<MemoryClient, StartError> {
+    let memory = DeviceMemory::new(device.clone(), limits);
+    let arbiter = Arbiter::try_new().map_err(|error| StartError::NoThread(error.to_string()))?;
+    let logger = logger.new(o!("device" => device.id().to_string()));
+    let address = AllocatorActor::start(&memory, supervisor.clone(), &arbiter.handle(), logger);
+    Ok(MemoryClient::new(memory, address, arbiter.handle()))
+}
+
+impl SupervisorActor {
+    /// Makes the surroundings and the kernels' actors. Nothing of the kernels runs yet.
+    fn prepare(&mut self, ctx: &mut Context<Self>) -> Result<(), StartError> {
+        let environment = surroundings(&self.config, &self.board, &ctx.address().recipient())?;
+        self.board.write(|registry| {
+            registry.memories.clone_from(&environment.memories);
+            registry.started = Some(clock::now());
+        });
+        for client in &environment.memories {
+            let info = client.device().info();
+            info!(self.config.logger, "device ready"; "device" => %info.id, "name" => &info.name,
+                "limit" => client.memory().stats(MemoryKind::Device).limit);
+        }
+        self.environment = Some(environment);
+        for spec in std::mem::take(&mut self.specs) {
+            self.adopt(spec)?;
+        }
+        Ok(())
+    }
+
+    /// Checks a kernel against the limits and makes its actor.
+    fn adopt(&mut self, spec: Box<dyn AnySpec>) -> Result<(), StartError> {
+        let taken =
+            self.children.iter().map(|child| (child.name.as_str(), child.instances, child.threads));
+        check_limits(&*spec, taken, self.config.max_kernel_instances, self.config.threads.limit())?;
+        let environment = self.environment.clone().expect("invariant: made before any kernel");
+        let (name, instances, threads) = (spec.name().to_owned(), spec.instances(), spec.threads());
+        let Spawned { kernel, orders } = spec.spawn(&SpawnEnvironment(environment));
+        self.board.write(|registry| registry.kernels.insert(name.clone(), Arc::clone(&kernel)));
+        self.children.push(Child { name, instances, threads, kernel, orders });
+        Ok(())
+    }
+
+    fn forget(&mut self, name: &str) {
+        self.children.retain(|child| child.name != name);
+        self.board.write(|registry| registry.kernels.remove(name));
+    }
+
+    /// Has kernels that are starting give up.
+    pub(super) fn interrupt_start(&self, ctx: &mut Context<Self>) {
+        for child in &self.children {
+            let stop = child.orders.send(Order::Stop { grace: STOP_GRACE }).into_actor(self);
+            ctx.spawn(stop.map(|_, _, _| ()));
+        }
+    }
+
+    fn start_ended(&mut self, outcome: Result<(), StartError>) -> Result<(), StartError> {
+        self.starting = false;
+        // A shutdown asked for meanwhile wins over a start that succeeded.
+        let outcome = match outcome {
+            Ok(()) if self.shutdown_requested => Err(StartError::Interrupted),
+            outcome => outcome,
+        };
+        let event = match &outcome {
+            Ok(()) => LifecycleEvent::StartSucceeded,
+            Err(_) => LifecycleEvent::StartFailed,
+        };
+        // (`Step::Stop` is done once everything is released.)
+        if transition(self.state(), event) == Ok(Step::Run) {
+            self.enter(LifecycleState::Running);
+        }
+        outcome
+    }
+}
+
+/// Whether a kernel has a name of its own, makes sense, and leaves the limits whole.
+pub(crate) fn check_limits<'a>(
+    spec: &dyn AnySpec,
+    taken: impl Iterator<Item = (&'a str, usize, usize)>,
+    most_instances: usize,
+    most_threads: usize,
+) -> Result<(), StartError> {
+    let kernel = spec.name().to_owned();
+    spec.validate()
+        .map_err(|reason| StartError::InvalidKernel { kernel: kernel.clone(), reason })?;
+    let (mut instances, mut threads) = (0, 0);
+    for (name, of_instances, of_threads) in taken {
+        if name == kernel {
+            return Err(StartError::DuplicateKernel(kernel));
+        }
+        instances += of_instances;
+        threads += of_threads;
+    }
+    if instances + spec.instances() > most_instances {
+        let (asked, used, limit) = (spec.instances(), instances, most_instances);
+        return Err(StartError::TooManyInstances { kernel, asked, used, limit });
+    }
+    // One thread is left for host streams.
+    if spec.threads() > 0 && threads + spec.threads() >= most_threads {
+        let (asked, used, limit) = (spec.threads(), threads, most_threads);
+        return Err(StartError::TooManyThreads { kernel, asked, used, limit });
+    }
+    Ok(())
+}
+
+/// Starts the kernels in order; if one fails, those before it are stopped in reverse.
+async fn start_children(children: Vec<Child>) -> Result<(), StartError> {
+    for (index, child) in children.iter().enumerate() {
+        let started =
+            child.orders.send(Order::Start).await.unwrap_or(Err(StartError::SupervisorGone));
+        if let Err(error) = started {
+            drain::stop_children(&children[..=index], STOP_GRACE).await;
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+impl Handler<Start> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Start { done }: Start, ctx: &mut Self::Context) {
+        let refused = match transition(self.state(), LifecycleEvent::StartRequested) {
+            Ok(_) if self.starting || self.environment.is_some() => {
+                Some(StartError::NotNew(self.state()))
+            }
+            Ok(_) => None,
+            Err(illegal) => Some(StartError::NotNew(illegal.state)),
+        };
+        if let Some(error) = refused {
+            return done.send(Err(error)).map_or((), drop);
+        }
+        self.starting = true;
+        let prepared = self.prepare(ctx);
+        let children = self.children.clone();
+        let started = async move {
+            prepared?;
+            start_children(children).await
+        };
+        ctx.spawn(started.into_actor(self).then(|outcome, actor, ctx| {
+            let outcome = actor.start_ended(outcome);
+            let failed = outcome.is_err();
+            if let Err(error) = &outcome {
+                error!(actor.config.logger, "runtime did not start"; "error" => %error);
+            }
+            done.send(outcome).ok();
+            if failed { actor.release(ctx) } else { Box::pin(actix::fut::ready(())) }
+        }));
+    }
+}
+
+impl Handler<AddKernel> for SupervisorActor {
+    type Result = ResponseActFuture<Self, Result<(), StartError>>;
+
+    fn handle(&mut self, AddKernel(spec): AddKernel, _: &mut Self::Context) -> Self::Result {
+        let name = spec.name().to_owned();
+        let adopted = match self.state() {
+            LifecycleState::Running => self.adopt(spec),
+            state => Err(StartError::NotNew(state)),
+        };
+        if let Err(error) = adopted {
+            return Box::pin(actix::fut::ready(Err(error)));
+        }
+        let child = self.children.last().cloned().into_iter().collect();
+        Box::pin(start_children(child).into_actor(self).map(move |outcome, actor, _| {
+            if outcome.is_err() {
+                actor.forget(&name);
+            }
+            outcome
+        }))
+    }
+}

@@ -1,0 +1,214 @@
+//! A supervisor with a control thread of its own.
+//!
+//! actix actors live in an actix `System`; callers need not. The control thread has the system, and
+//! everything here works from any thread and any executor.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+
+use actix::prelude::*;
+use futures_util::future::BoxFuture;
+use rustkernel_gpu::{DeviceError, DeviceId, DeviceResult};
+use slog::{Logger, warn};
+use tokio::sync::oneshot;
+
+use crate::allocator::MemoryClient;
+use crate::error::{CallError, StartError};
+use crate::event::Events;
+use crate::kernel::{AnySpec, Kernel, KernelRef, Shared};
+use crate::message::{Fields, Signature};
+use crate::panic;
+use crate::stats::RuntimeStats;
+use crate::supervisor::{
+    AddKernel, Board, LifecycleState, Shutdown, ShutdownReport, Start, SupervisorActor,
+    SupervisorConfig, check_limits,
+};
+
+/// A supervisor and its kernels.
+///
+/// Dropping it while it runs shuts it down at once, in the background, and says so in the log.
+pub struct Supervisor {
+    board: Arc<Board>,
+    address: Addr<SupervisorActor>,
+    logger: Logger,
+}
+
+/// Why a kernel was not found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// There is no kernel of that name.
+    #[error("there is no kernel `{name}`; there is {}", .known.join(", "))]
+    Unknown {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// The kernel of that name is of another type.
+    #[error("kernel `{0}` is of another type than asked for")]
+    OtherType(String),
+    /// The kernel cannot be called by name.
+    #[error("kernel `{0}` cannot be called by name; its spec lacks `.publish()`")]
+    NotPublished(String),
+}
+
+impl Supervisor {
+    /// Checks the kernels against the limits and starts the control thread. Nothing of the kernels
+    /// runs until [`start`](Self::start).
+    ///
+    /// # Errors
+    /// [`StartError`] for the first kernel that makes no sense, or is one too many.
+    pub fn new(config: SupervisorConfig, specs: Vec<Box<dyn AnySpec>>) -> Result<Self, StartError> {
+        check(&config, &specs)?;
+        panic::install_hook();
+        let (board, logger) = (Arc::new(Board::new()), config.logger.clone());
+        let (ready, address) = std::sync::mpsc::sync_channel(1);
+        let own = Arc::clone(&board);
+        let control = move || {
+            let system = System::new();
+            let address =
+                system.block_on(async { SupervisorActor::new(config, own, specs).start() });
+            ready.send(address).ok();
+            if let Err(error) = system.run() {
+                unreachable!("invariant: the system is stopped, not failed: {error}");
+            }
+        };
+        let no_thread = |error: String| StartError::NoThread(error);
+        thread::Builder::new()
+            .name("rk-control".into())
+            .spawn(control)
+            .map_err(|error| no_thread(error.to_string()))?;
+        let address = address.recv().map_err(|error| no_thread(error.to_string()))?;
+        Ok(Self { board, address, logger })
+    }
+
+    /// Starts every kernel, in order.
+    ///
+    /// # Errors
+    /// If one does not start; then all are stopped again, and so is the supervisor.
+    pub async fn start(&self) -> Result<(), StartError> {
+        if self.state() == LifecycleState::Stopped {
+            return Err(StartError::NotNew(LifecycleState::Stopped));
+        }
+        let (done, outcome) = oneshot::channel();
+        self.address.send(Start { done }).await.map_err(|_| StartError::SupervisorGone)?;
+        outcome.await.unwrap_or(Err(StartError::SupervisorGone))
+    }
+
+    /// Starts one more kernel while running.
+    ///
+    /// # Errors
+    /// If it makes no sense, is one too many, is refused under memory pressure, or does not start.
+    pub async fn add_kernel(&self, spec: Box<dyn AnySpec>) -> Result<(), StartError> {
+        if self.state() != LifecycleState::Running {
+            return Err(StartError::NotNew(self.state()));
+        }
+        self.address.send(AddKernel(spec)).await.unwrap_or(Err(StartError::SupervisorGone))
+    }
+
+    /// Drains and stops: new requests are refused, those in flight finish within the shutdown
+    /// timeout, the rest is cancelled, everything is released. Called again it waits for the same end.
+    pub async fn shutdown(&self) -> ShutdownReport {
+        if let Some(report) = self.board.report() {
+            return report;
+        }
+        let (done, report) = oneshot::channel();
+        // If the supervisor ends at this very moment, its report is on the board.
+        let sent = self.address.send(Shutdown { at_once: false, done: Some(done) }).await;
+        let report = if sent.is_ok() { report.await.ok() } else { None };
+        report.or_else(|| self.board.report()).unwrap_or_default()
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> LifecycleState {
+        self.board.lifecycle.get()
+    }
+
+    /// A reading of everything.
+    pub fn stats(&self) -> RuntimeStats {
+        RuntimeStats::read(&self.board)
+    }
+
+    /// The events from now on.
+    pub fn events(&self) -> Events {
+        self.board.announcer.subscribe()
+    }
+
+    /// The kernel of that name and type.
+    ///
+    /// # Errors
+    /// [`LookupError`] if there is none; there is none before the start.
+    pub fn kernel<K: Kernel>(&self, name: &str) -> Result<KernelRef<K>, LookupError> {
+        let kernel = self.board.kernel(name).ok_or_else(|| self.unknown(name))?;
+        let shared = kernel.into_any().downcast::<Shared<K>>();
+        shared.map(KernelRef::new).map_err(|_| LookupError::OtherType(name.into()))
+    }
+
+    /// Calls a published kernel by name.
+    ///
+    /// # Errors
+    /// [`LookupError`] if there is no such kernel, or it is not published.
+    pub fn call_by_name(
+        &self,
+        name: &str,
+        fields: Fields,
+    ) -> Result<BoxFuture<'static, Result<Fields, CallError<Fields>>>, LookupError> {
+        let kernel = self.board.kernel(name).ok_or_else(|| self.unknown(name))?;
+        kernel.call_by_name(fields).ok_or_else(|| LookupError::NotPublished(name.into()))
+    }
+
+    /// The signatures of the published kernels, by name.
+    pub fn signatures(&self) -> Vec<Signature> {
+        self.board.kernels().iter().filter_map(|kernel| kernel.signature().cloned()).collect()
+    }
+
+    /// The memory of a device.
+    ///
+    /// # Errors
+    /// [`DeviceError::NoDevice`] if this supervisor has no such device, as before the start.
+    pub fn memory(&self, device: DeviceId) -> DeviceResult<MemoryClient> {
+        let memories = self.board.memories();
+        let available = memories.iter().map(|client| client.device().id()).collect();
+        let client = memories.into_iter().find(|client| client.device().id() == device);
+        client.ok_or(DeviceError::NoDevice { device, available })
+    }
+
+    /// The devices, in the order of the configuration.
+    pub fn devices(&self) -> Vec<DeviceId> {
+        self.board.memories().iter().map(|client| client.device().id()).collect()
+    }
+
+    fn unknown(&self, name: &str) -> LookupError {
+        let known = self.board.kernels().iter().map(|kernel| kernel.name().to_owned()).collect();
+        LookupError::Unknown { name: name.into(), known }
+    }
+}
+
+fn check(config: &SupervisorConfig, specs: &[Box<dyn AnySpec>]) -> Result<(), StartError> {
+    for (index, spec) in specs.iter().enumerate() {
+        let before =
+            specs[..index].iter().map(|spec| (spec.name(), spec.instances(), spec.threads()));
+        check_limits(&**spec, before, config.max_kernel_instances, config.threads.limit())?;
+    }
+    Ok(())
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if self.state() != LifecycleState::Stopped {
+            if self.state() != LifecycleState::Starting {
+                warn!(self.logger, "runtime dropped while {}; it is shut down at once", self.state();
+                    "hint" => "call shutdown().await to let requests in flight finish");
+            }
+            self.address.try_send(Shutdown { at_once: true, done: None }).ok();
+        }
+    }
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
