@@ -110,15 +110,16 @@ impl Supervisor {
 
     /// Drains and stops: new requests are refused, those in flight finish within the shutdown
     /// timeout, the rest is cancelled, everything is released. Called again it waits for the same end.
-    pub async fn shutdown(&self) -> ShutdownReport {
+    /// None if the supervisor is gone without a report.
+    pub async fn shutdown(&self) -> Option<ShutdownReport> {
         if let Some(report) = self.board.report() {
-            return report;
+            return Some(report);
         }
         let (done, report) = oneshot::channel();
         // If the supervisor ends at this very moment, its report is on the board.
         let sent = self.address.send(Shutdown { at_once: false, done: Some(done) }).await;
         let report = if sent.is_ok() { report.await.ok() } else { None };
-        report.or_else(|| self.board.report()).unwrap_or_default()
+        report.or_else(|| self.board.report())
     }
 
     /// Where it is in its life.

@@ -1,0 +1,17 @@
+//! Writing and calling kernels.
+//!
+//! A [`Kernel`] is the code, a [`KernelSpec`] says how to run it, a [`KernelRef`] calls it.
+
+pub use rustkernel_actors::clock::Instant;
+pub use rustkernel_actors::kernel::{
+    Call, CancelToken, DeviceChoice, Devices, Kernel, KernelContext, KernelProxy, KernelRef, KernelSpec,
+    KernelStats, Placement,
+};
+pub use rustkernel_actors::{
+    AnyElement, AnyTensor, CallError, Cancellation, KernelError, KernelResult, Ledger, PanicReport, Rejection,
+    ShapeError, Tensor,
+};
+pub use rustkernel_gpu::memory::Need;
+
+/// Does the same with an [`AnyTensor`] of whatever element type.
+pub use rustkernel_actors::with_tensor;

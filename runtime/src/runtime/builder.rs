@@ -1,0 +1,175 @@
+//! Building a runtime.
+
+use std::fmt;
+use std::time::Duration;
+
+use rustkernel_actors::kernel::{AnySpec, Kernel, KernelSpec};
+use rustkernel_actors::supervisor::SupervisorConfig;
+use rustkernel_actors::{StartError, Supervisor};
+use rustkernel_gpu::host::ThreadBudget;
+use slog::Logger;
+
+use super::{InvalidConfig, Runtime, RuntimeConfig, RuntimePreset, devices};
+use crate::memory::{InvalidMemoryConfig, MemoryConfig};
+use crate::observability::{self, LogConfig};
+
+/// Builds a [`Runtime`].
+///
+/// Later calls win over earlier ones; [`preset`](Self::preset) and [`config`](Self::config) set every
+/// value of the configuration.
+#[derive(Default)]
+pub struct RuntimeBuilder {
+    config: RuntimeConfig,
+    memory: MemoryConfig,
+    logger: Option<Logger>,
+    specs: Vec<Box<dyn AnySpec>>,
+}
+
+/// Why a runtime cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A value of the configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
+    /// A value of the memory configuration makes no sense.
+    #[error("memory: {0}")]
+    Memory(#[from] InvalidMemoryConfig),
+    /// A kernel makes no sense, or is one too many.
+    #[error(transparent)]
+    Kernel(#[from] StartError),
+}
+
+impl RuntimeBuilder {
+    /// A builder with the default configuration and no kernels.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets every value to those of a preset.
+    #[must_use]
+    pub fn preset(self, preset: RuntimePreset) -> Self {
+        self.config(RuntimeConfig::preset(preset))
+    }
+
+    /// Sets every value.
+    #[must_use]
+    pub fn config(mut self, config: RuntimeConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets the limits of memory.
+    #[must_use]
+    pub fn with_memory(mut self, memory: MemoryConfig) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Uses CUDA devices, or not.
+    #[must_use]
+    pub fn with_gpu_enabled(mut self, enabled: bool) -> Self {
+        self.config.gpu_enabled = enabled;
+        self
+    }
+
+    /// Sets the most kernel instances at once.
+    #[must_use]
+    pub fn with_max_instances(mut self, count: usize) -> Self {
+        self.config.max_kernel_instances = count;
+        self
+    }
+
+    /// Sets how many threads instances share.
+    #[must_use]
+    pub fn with_worker_threads(mut self, count: usize) -> Self {
+        self.config.worker_threads = count;
+        self
+    }
+
+    /// Sets the most threads that may block.
+    #[must_use]
+    pub fn with_blocking_threads(mut self, count: usize) -> Self {
+        self.config.blocking_threads = count;
+        self
+    }
+
+    /// Sets how long a shutdown waits for requests in flight.
+    #[must_use]
+    pub fn with_shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.config.shutdown_timeout = timeout;
+        self
+    }
+
+    /// Sets how often devices and instances are looked at.
+    #[must_use]
+    pub fn with_health_check_interval(mut self, interval: Duration) -> Self {
+        self.config.health_check_interval = interval;
+        self
+    }
+
+    /// Sets what is logged, and how.
+    #[must_use]
+    pub fn with_log(mut self, log: LogConfig) -> Self {
+        self.config.log = log;
+        self
+    }
+
+    /// Logs to a logger of the application's; the log configuration is then not used.
+    #[must_use]
+    pub fn with_logger(mut self, logger: Logger) -> Self {
+        self.logger = Some(logger);
+        self
+    }
+
+    /// Adds a kernel. Kernels start in the order in which they were added, and stop in reverse.
+    #[must_use]
+    pub fn with_kernel<K: Kernel>(self, spec: KernelSpec<K>) -> Self {
+        self.with_any_kernel(Box::new(spec))
+    }
+
+    /// Adds a kernel of whatever type.
+    #[must_use]
+    pub fn with_any_kernel(mut self, spec: Box<dyn AnySpec>) -> Self {
+        self.specs.push(spec);
+        self
+    }
+
+    /// Builds the runtime. Its kernels start with [`Runtime::start`].
+    ///
+    /// # Errors
+    /// [`BuildError`] for the first value that makes no sense, or the first kernel too many.
+    pub fn build(self) -> Result<Runtime, BuildError> {
+        self.config.validate()?;
+        self.memory.validate()?;
+        let logger = self.logger.unwrap_or_else(|| observability::logger(&self.config.log));
+        let threads = ThreadBudget::new(self.config.blocking_threads);
+        let found = devices::open(&self.config, &self.memory, &threads, &logger);
+        let limited = found.into_iter().map(|device| {
+            let limits = self.memory.limits(device.info());
+            (device, limits)
+        });
+        let supervisor = SupervisorConfig {
+            devices: limited.collect(),
+            max_kernel_instances: self.config.max_kernel_instances,
+            worker_threads: self.config.worker_threads,
+            threads,
+            shutdown_timeout: self.config.shutdown_timeout,
+            health_check_interval: self.config.health_check_interval,
+            spin: self.config.spin,
+            logger,
+        };
+        Ok(Runtime::new(self.config, Supervisor::new(supervisor, self.specs)?))
+    }
+}
+
+impl fmt::Debug for RuntimeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kernels: Vec<&str> = self.specs.iter().map(|spec| spec.name()).collect();
+        f.debug_struct("RuntimeBuilder")
+            .field("config", &self.config)
+            .field("memory", &self.memory)
+            .field("kernels", &kernels)
+            .finish_non_exhaustive()
+    }
+}

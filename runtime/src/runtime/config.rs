@@ -1,0 +1,149 @@
+//! How a runtime is set up.
+
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use super::RuntimePreset;
+use crate::observability::{LogConfig, LogFormat, LogLevel};
+
+/// How a runtime is set up. Every field has a default: `RuntimeConfig { …, ..Default::default() }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeConfig {
+    /// Use CUDA devices. Where there are none, kernels that can run on the host do.
+    pub gpu_enabled: bool,
+    /// Most kernel instances at once, over all kernels.
+    pub max_kernel_instances: usize,
+    /// Threads shared by the instances of kernels placed on [`Shared`](crate::kernel::Placement::Shared).
+    pub worker_threads: usize,
+    /// Most threads that may block: those of instances with a thread of their own, and those that
+    /// run host streams.
+    pub blocking_threads: usize,
+    /// How long a shutdown waits for requests in flight before it cancels them.
+    pub shutdown_timeout: Duration,
+    /// How often devices and instances are looked at.
+    pub health_check_interval: Duration,
+    /// How long either side of a call looks for the other before it sleeps. It is spent only while it
+    /// pays off; zero saves the most power and costs a call two wake-ups of a thread.
+    pub spin: Duration,
+    /// What is logged, and how.
+    pub log: LogConfig,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self {
+            gpu_enabled: true,
+            max_kernel_instances: 1000,
+            worker_threads: available_parallelism().map_or(1, usize::from),
+            blocking_threads: 512,
+            shutdown_timeout: Duration::from_secs(30),
+            health_check_interval: Duration::from_secs(10),
+            spin: Duration::from_micros(10),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl RuntimeConfig {
+    /// Relaxed timeouts, a talkative log.
+    pub fn development() -> Self {
+        Self {
+            shutdown_timeout: Duration::from_secs(120),
+            health_check_interval: Duration::from_secs(30),
+            log: LogConfig { level: LogLevel::Debug, format: LogFormat::Auto },
+            ..Self::default()
+        }
+    }
+
+    /// Reliability first.
+    pub fn production() -> Self {
+        Self {
+            shutdown_timeout: Duration::from_secs(30),
+            health_check_interval: Duration::from_secs(5),
+            log: LogConfig { level: LogLevel::Info, format: LogFormat::Auto },
+            ..Self::default()
+        }
+    }
+
+    /// Throughput first.
+    pub fn high_performance() -> Self {
+        Self { spin: Duration::from_micros(50), ..Self::production() }
+    }
+
+    /// The values of a preset.
+    pub fn preset(preset: RuntimePreset) -> Self {
+        match preset {
+            RuntimePreset::Development => Self::development(),
+            RuntimePreset::Production => Self::production(),
+            RuntimePreset::HighPerformance => Self::high_performance(),
+        }
+    }
+
+    /// Checks that the values make sense.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`] names the first that does not.
+    pub fn validate(&self) -> Result<(), InvalidConfig> {
+        let least = [
+            ("max_kernel_instances", self.max_kernel_instances, 1),
+            ("worker_threads", self.worker_threads, 1),
+            ("blocking_threads", self.blocking_threads, 1),
+        ];
+        if let Some((name, value, least)) = least.into_iter().find(|(_, value, least)| value < least) {
+            return Err(InvalidConfig { name, reason: format!("it is {value}; it has to be at least {least}") });
+        }
+        let most = Duration::from_secs(24 * 60 * 60);
+        let durations = [
+            ("shutdown_timeout", self.shutdown_timeout, Duration::ZERO, most),
+            ("health_check_interval", self.health_check_interval, Duration::from_millis(1), most),
+            ("spin", self.spin, Duration::ZERO, Duration::from_millis(1)),
+        ];
+        match durations.into_iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {
+            None => Ok(()),
+            Some((name, value, least, most)) => {
+                Err(InvalidConfig { name, reason: format!("it is {value:?}; it has to be {least:?} to {most:?}") })
+            }
+        }
+    }
+}
+
+/// A value of a [`RuntimeConfig`] that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("runtime.{name}: {reason}")]
+pub struct InvalidConfig {
+    /// The field.
+    pub name: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_those_of_the_specification() {
+        let config = RuntimeConfig::default();
+        assert!(config.gpu_enabled);
+        assert_eq!((config.max_kernel_instances, config.blocking_threads), (1000, 512));
+        assert_eq!(config.worker_threads, available_parallelism().unwrap().get());
+        assert_eq!(config.shutdown_timeout, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn every_preset_makes_sense_and_nonsense_is_named() {
+        for preset in RuntimePreset::ALL {
+            RuntimeConfig::preset(preset).validate().unwrap();
+        }
+        let default = RuntimeConfig::default;
+        for (name, config) in [
+            ("max_kernel_instances", RuntimeConfig { max_kernel_instances: 0, ..default() }),
+            ("worker_threads", RuntimeConfig { worker_threads: 0, ..default() }),
+            ("blocking_threads", RuntimeConfig { blocking_threads: 0, ..default() }),
+            ("health_check_interval", RuntimeConfig { health_check_interval: Duration::ZERO, ..default() }),
+            ("spin", RuntimeConfig { spin: Duration::from_secs(1), ..default() }),
+        ] {
+            assert_eq!(config.validate().unwrap_err().name, name);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Which devices there are.
+
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use rustkernel_gpu::host::{HostOptions, ThreadBudget};
+use rustkernel_gpu::{Device, DeviceError, DeviceInfo, host};
+use slog::{Logger, info, warn};
+
+use super::RuntimeConfig;
+use crate::memory::MemoryConfig;
+
+/// The devices of this machine.
+#[derive(Debug)]
+pub struct Devices {
+    /// The host, which is always there.
+    pub host: DeviceInfo,
+    /// The CUDA devices, or why there are none.
+    pub cuda: Result<Vec<DeviceInfo>, DeviceError>,
+}
+
+/// Looks for the devices of this machine, without using them.
+pub fn devices() -> Devices {
+    let host = open_host(&MemoryConfig { max_gpu_memory: u64::MAX, ..MemoryConfig::default() }, &ThreadBudget::new(1));
+    Devices { host: host.info().clone(), cuda: cuda_devices() }
+}
+
+/// The devices of a runtime: the CUDA devices if they are enabled and there, then the host.
+pub(super) fn open(
+    config: &RuntimeConfig,
+    memory: &MemoryConfig,
+    threads: &Arc<ThreadBudget>,
+    logger: &Logger,
+) -> Vec<Device> {
+    let mut found = Vec::new();
+    if config.gpu_enabled {
+        match open_cuda() {
+            Ok(devices) => found = devices,
+            Err(error @ DeviceError::NoDriver { .. }) => info!(logger, "running on the host"; "reason" => %error),
+            Err(error) => warn!(logger, "CUDA cannot be used, running on the host"; "reason" => %error),
+        }
+    }
+    found.push(open_host(memory, threads));
+    found
+}
+
+/// The first CUDA device or, without one, the host.
+pub(crate) fn default_device(memory: &MemoryConfig) -> Device {
+    let cuda = open_cuda().ok().and_then(|devices| devices.into_iter().next());
+    cuda.unwrap_or_else(|| open_host(memory, &ThreadBudget::new(available_parallelism().map_or(1, usize::from))))
+}
+
+fn open_host(memory: &MemoryConfig, threads: &Arc<ThreadBudget>) -> Device {
+    host::open(HostOptions {
+        name: processor_name(),
+        memory_bytes: memory.max_gpu_memory.min(physical_memory()),
+        staging_bytes: memory.max_staging_memory,
+        threads: Arc::clone(threads),
+    })
+}
+
+#[cfg(feature = "cuda")]
+fn cuda_devices() -> Result<Vec<DeviceInfo>, DeviceError> {
+    rustkernel_gpu::cuda::devices()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda_devices() -> Result<Vec<DeviceInfo>, DeviceError> {
+    Err(DeviceError::NoDriver { reason: "built without the feature `cuda`".into() })
+}
+
+#[cfg(feature = "cuda")]
+fn open_cuda() -> Result<Vec<Device>, DeviceError> {
+    let count = u32::try_from(cuda_devices()?.len()).unwrap_or(u32::MAX);
+    (0..count).map(rustkernel_gpu::cuda::open).collect()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_cuda() -> Result<Vec<Device>, DeviceError> {
+    cuda_devices().map(|_| Vec::new())
+}
+
+/// Bytes of memory that the machine has; no limit where it cannot be asked.
+fn physical_memory() -> u64 {
+    #[cfg(target_os = "linux")]
+    {
+        let info = rustix::system::sysinfo();
+        info.totalram.saturating_mul(u64::from(info.mem_unit))
+    }
+    #[cfg(not(target_os = "linux"))]
+    u64::MAX
+}
+
+/// What the processor calls itself, where the system says.
+fn processor_name() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("model name"));
+    let name = line.and_then(|line| line.split_once(':')).map(|(_, name)| name.trim().to_owned());
+    name.unwrap_or_else(|| format!("{} processor", std::env::consts::ARCH))
+}

@@ -1,0 +1,126 @@
+//! A runtime's handle.
+
+use std::future::Future;
+
+use rustkernel_actors::kernel::{Kernel, KernelRef, KernelSpec};
+use rustkernel_actors::message::{Fields, Signature};
+use rustkernel_actors::supervisor::{LifecycleState, ShutdownReport};
+use rustkernel_actors::{CallError, Events, LookupError, RuntimeStats, StartError, Supervisor};
+use rustkernel_gpu::{DeviceId, DeviceResult};
+
+use super::RuntimeConfig;
+use crate::memory::KernelMemoryManager;
+
+/// A runtime: kernels, their supervisor, and the devices that they run on.
+///
+/// It works from any thread and any executor. Dropping it while it runs shuts it down at once, in the
+/// background, and says so in the log; [`shutdown`](Self::shutdown) lets requests finish.
+#[derive(Debug)]
+pub struct Runtime {
+    config: RuntimeConfig,
+    supervisor: Supervisor,
+}
+
+/// Why a shutdown could not be followed to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShutdownError {
+    /// The supervisor has ended without a report.
+    #[error("the runtime's supervisor ended without a report")]
+    SupervisorLost,
+}
+
+impl Runtime {
+    pub(super) fn new(config: RuntimeConfig, supervisor: Supervisor) -> Self {
+        Self { config, supervisor }
+    }
+
+    /// The configuration that it was built with.
+    pub fn config(&self) -> &RuntimeConfig {
+        &self.config
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> LifecycleState {
+        self.supervisor.state()
+    }
+
+    /// Starts every kernel, in order; requests are taken when all have started.
+    ///
+    /// # Errors
+    /// If one does not start; then those before it are stopped again, and so is the runtime.
+    pub async fn start(&self) -> Result<(), StartError> {
+        self.supervisor.start().await
+    }
+
+    /// Drains and stops. New requests are refused at once, those waiting and running finish; what has
+    /// not finished within the shutdown timeout is cancelled and told so; then everything is released.
+    /// Called again, it waits for the same end and gives the same report.
+    ///
+    /// # Errors
+    /// [`ShutdownError`] if the supervisor is gone without a report.
+    pub async fn shutdown(&self) -> Result<ShutdownReport, ShutdownError> {
+        self.supervisor.shutdown().await.ok_or(ShutdownError::SupervisorLost)
+    }
+
+    /// The kernel of that name and type.
+    ///
+    /// # Errors
+    /// [`LookupError`] if there is none; there is none before the start.
+    pub fn kernel<K: Kernel>(&self, name: &str) -> Result<KernelRef<K>, LookupError> {
+        self.supervisor.kernel(name)
+    }
+
+    /// Starts one more kernel while running.
+    ///
+    /// # Errors
+    /// If it makes no sense, is one too many, is refused under memory pressure, or does not start.
+    pub async fn add_kernel<K: Kernel>(&self, spec: KernelSpec<K>) -> Result<(), StartError> {
+        self.supervisor.add_kernel(Box::new(spec)).await
+    }
+
+    /// Calls a published kernel by name.
+    ///
+    /// # Errors
+    /// [`LookupError`] if there is no such kernel, or it is not published; the future's error says why
+    /// there is no answer.
+    pub fn call_by_name(
+        &self,
+        name: &str,
+        fields: Fields,
+    ) -> Result<impl Future<Output = Result<Fields, CallError<Fields>>> + Send + use<>, LookupError> {
+        self.supervisor.call_by_name(name, fields)
+    }
+
+    /// The signatures of the published kernels, by name.
+    pub fn signatures(&self) -> Vec<Signature> {
+        self.supervisor.signatures()
+    }
+
+    /// A reading of everything.
+    pub fn stats(&self) -> RuntimeStats {
+        self.supervisor.stats()
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> Events {
+        self.supervisor.events()
+    }
+
+    /// Memory of the first device, from the runtime's pools: of the first CUDA device if there is one.
+    ///
+    /// # Errors
+    /// Before the start there is none.
+    pub fn memory(&self) -> DeviceResult<KernelMemoryManager> {
+        let first = self.supervisor.devices().first().copied().unwrap_or(DeviceId::Host);
+        self.memory_of(first)
+    }
+
+    /// Memory of that device, from the runtime's pools.
+    ///
+    /// # Errors
+    /// If the runtime has no such device, as before the start.
+    pub fn memory_of(&self, device: DeviceId) -> DeviceResult<KernelMemoryManager> {
+        self.supervisor.memory(device).map(KernelMemoryManager::of_runtime)
+    }
+}

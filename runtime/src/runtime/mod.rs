@@ -1,0 +1,23 @@
+//! The runtime: built, started, drained, stopped.
+//!
+//! ```text
+//!  Starting ──start()──► Running ──shutdown()──► Draining ──drain complete──► Stopped
+//! ```
+
+mod builder;
+mod config;
+mod devices;
+mod handle;
+mod preset;
+
+pub use builder::{BuildError, RuntimeBuilder};
+pub use config::{InvalidConfig, RuntimeConfig};
+pub use devices::{Devices, devices};
+pub use handle::{Runtime, ShutdownError};
+pub use preset::{ParsePresetError, RuntimePreset};
+pub use rustkernel_actors::supervisor::{
+    IllegalTransition, LifecycleEvent, LifecycleState, ShutdownReport, Step, transition,
+};
+pub use rustkernel_actors::{DeviceStats, Events, Heard, LookupError, RuntimeEvent, RuntimeStats, StartError};
+
+pub(crate) use devices::default_device;
