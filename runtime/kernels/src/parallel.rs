@@ -2,8 +2,8 @@
 //!
 //! The pieces depend on the shape of the work only, and results come back in the order of the
 //! pieces: who computed what does not show. Handing work to the pool wakes sleeping threads, which
-//! can cost 50 µs, so each kernel says from which size on that pays (`PARALLEL_FROM`, measured:
-//! there the sequential run takes about 200 µs).
+//! can cost 50 µs, so each kernel says from which size on that pays (`PARALLEL_FROM`, measured on two
+//! cores: there the sequential run takes some 200 to 400 µs).
 
 use std::ops::Range;
 

@@ -134,7 +134,8 @@ def assemble(ptxas: pathlib.Path, path: pathlib.Path) -> bool:
                 ("registers", r"Used (\d+) registers"), ("shared", r"(\d+) bytes smem"),
                 ("stack", r"(\d+) bytes stack"), ("spilled", r"(\d+) bytes spill stores"))}
             for key, found in used.items():
-                needs.setdefault(entry, {}).setdefault(key, []).append(int(found[1]) if found else 0)
+                amounts = needs.setdefault(entry, {}).setdefault(key, [])
+                amounts.append(int(found[1]) if found else 0)
     for entry in entries(path.read_text()):
         worst = {key: max(values) for key, values in needs[entry].items()}
         print(f"{entry:24}{worst['registers']:>10}{worst['shared']:>10}"

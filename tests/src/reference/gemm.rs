@@ -56,7 +56,8 @@ impl Case for Gemm {
         Inputs { m, n, k, a: random.floats(m * k, -1.0, 2.0), b: random.floats(k * n, -1.0, 2.0) }
     }
 
-    /// Sums of products in `f32` lose digits of the sum of magnitudes, not of the result.
+    /// Sums of products in `f32` lose digits of the sum of magnitudes, not of the result. In random
+    /// order the loss grows with the square root of `k`: 1e-6 at 1,024 if added up one by one.
     fn check(inputs: &Inputs, output: &Vec<f32>) -> Result<(), Mismatch> {
         let Inputs { m, n, k, a, b } = inputs;
         let mut expected = vec![0.0; m * n];
@@ -71,6 +72,6 @@ impl Case for Gemm {
                 }
             }
         }
-        all_close(output, &expected, |i| 1e-6 * magnitude[i])
+        all_close(output, &expected, |i| 2e-6 * magnitude[i])
     }
 }

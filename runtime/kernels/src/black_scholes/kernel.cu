@@ -2,7 +2,8 @@
 // order, so that the result does not depend on the grid. S = ceil(paths / 16384) slices.
 //
 // 1. black_scholes_paths(const float* spot, const float* strike, const float* maturity,
-//                        double* partials, u32 n, float rate, float volatility, u32 paths, u64 seed)
+//                        double* partials, u32 n, float rate, float volatility, u32 paths,
+//                        u64 seed)
 //      partials[(i * S + s) * 4 + {0, 1, 2, 3}] = the sums of call, call squared, put and put
 //      squared over the paths of slice s of option i, each payoff less its value at z = 0.
 //      grid: any (n * S blocks fill the device); block: 256; shared: none.

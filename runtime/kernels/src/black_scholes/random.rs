@@ -43,7 +43,7 @@ fn uniform(x: u32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::philox;
+    use super::{normals, philox};
 
     /// Of the authors' library Random123, file `kat_vectors`.
     #[test]
@@ -57,5 +57,14 @@ mod tests {
             philox([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], 0x299f_31d0_a409_3822),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
+    }
+
+    #[test]
+    fn every_block_gives_finite_numbers() {
+        for x in [0, 1, u32::MAX - 1, u32::MAX] {
+            for y in [0, 1 << 30, 1 << 31, u32::MAX] {
+                assert!(normals([x, y, y, x]).iter().all(|z| z.abs() < 7.0), "{x} {y}");
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::error::{LengthError, elements};
 use crate::parallel;
 
 /// Vertices and links from which threads share the work.
-const PARALLEL_FROM: usize = 1 << 16;
+const PARALLEL_FROM: usize = 1 << 18;
 
 /// Vertices of a piece.
 const PIECE: usize = 1 << 12;

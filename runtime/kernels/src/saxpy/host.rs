@@ -4,7 +4,7 @@ use crate::error::LengthError;
 use crate::parallel;
 
 const PIECE: usize = 1 << 16;
-const PARALLEL_FROM: usize = 1 << 20;
+const PARALLEL_FROM: usize = 1 << 21;
 
 /// `output = a x + y`.
 ///
