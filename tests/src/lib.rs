@@ -1,4 +1,7 @@
 //! What the end-to-end tests share.
+#![allow(clippy::panic, reason = "a wrong result fails the test that asked for it")]
+
+pub mod reference;
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,1 +1,57 @@
-//! Placeholder.
+//! The algorithms of the built-in kernels, each on the host and as CUDA.
+//!
+//! | kernel | computes |
+//! |---|---|
+//! | [`vector_add`] | `c = a + b` |
+//! | [`saxpy`] | `a x + y` |
+//! | [`dot`] | the dot product |
+//! | [`reduce`] | sum, minimum, maximum, mean |
+//! | [`scan`] | the inclusive sum |
+//! | [`histogram`] | counts in bins of equal width |
+//! | [`gemm`] | the matrix product |
+//! | [`softmax`] | softmax along the rows of a matrix |
+//! | [`conv2d`] | two-dimensional cross-correlation |
+//! | [`gaussian_blur`] | Gaussian blur of an image |
+//! | [`sobel`] | the magnitude of an image's gradient |
+//! | [`black_scholes`] | European options by Monte Carlo |
+//! | [`pagerank`] | PageRank of a directed graph |
+//!
+//! Every kernel is a folder with the same files:
+//!
+//! | file | holds |
+//! |---|---|
+//! | `mod.rs` | what is computed, and from which source |
+//! | `host.rs` | the implementation for the processor |
+//! | `kernel.cu` | the CUDA C source; opens with how its entries are launched |
+//! | `kernel.ptx` | what `tools/ptx.py` makes of it, for any device since Maxwell |
+//!
+//! Rules that all host functions keep:
+//!
+//! - Inputs are slices, row-major; a slice of the wrong length is a [`LengthError`], found before
+//!   anything is written.
+//! - The result does not depend on the number of threads: work is cut into pieces by shape alone,
+//!   and partial sums are added in the order of the pieces.
+//! - Sums are added up in `f64`.
+//! - Small inputs stay on the calling thread; larger ones use rayon's current pool.
+//! - Large intermediates live in memory that the caller gives; `scratch_bytes` says how much.
+#![forbid(unsafe_code)]
+
+pub mod black_scholes;
+pub mod conv2d;
+pub mod dot;
+mod error;
+pub mod gaussian_blur;
+pub mod gemm;
+pub mod histogram;
+mod image;
+pub mod pagerank;
+mod parallel;
+pub mod reduce;
+pub mod saxpy;
+pub mod scan;
+pub mod sobel;
+pub mod softmax;
+pub mod vector_add;
+
+pub use error::LengthError;
+pub use image::{ChannelsError, ImageShape};

@@ -1,0 +1,231 @@
+//! Option prices on the host.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+use super::random::{normals, philox};
+use crate::error::LengthError;
+use crate::parallel;
+
+/// Paths that are added up before the sums go to the next level: the device's slices too.
+const SLICE: usize = 1 << 14;
+
+/// Paths of all options from which threads share the work.
+const PARALLEL_FROM: usize = 1 << 14;
+
+/// The options to price: option `i` is element `i` of each slice.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// Today's price of the underlying; finite, not negative.
+    pub spot: &'a [f32],
+    /// The price at which the option can be exercised; finite, not negative.
+    pub strike: &'a [f32],
+    /// Years until then; finite, not negative.
+    pub maturity: &'a [f32],
+}
+
+/// The market, and how it is simulated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Model {
+    /// Riskless interest, continuously compounded, per year; finite.
+    pub rate: f32,
+    /// The standard deviation of the logarithmic return of a year; finite, not negative.
+    pub volatility: f32,
+    /// Simulated prices per option, at least 1. One alone has no standard error: NaN.
+    pub paths: u32,
+    /// The random numbers' key.
+    pub seed: u64,
+}
+
+/// Where the results go: one element per option in each slice.
+#[derive(Debug)]
+pub struct Prices<'a> {
+    /// Prices of calls.
+    pub call: &'a mut [f32],
+    /// Prices of puts.
+    pub put: &'a mut [f32],
+    /// Standard errors of `call`.
+    pub call_error: &'a mut [f32],
+    /// Standard errors of `put`.
+    pub put_error: &'a mut [f32],
+}
+
+/// Options that have no price, or slices whose lengths differ.
+#[derive(Clone, Copy, Debug, Error, PartialEq)]
+pub enum BlackScholesError {
+    /// There are no paths to take a mean over.
+    #[error("a simulation has at least one path")]
+    NoPaths,
+    /// The rate is not finite.
+    #[error("the rate must be finite, not {0}")]
+    Rate(f32),
+    /// The volatility is negative or not finite.
+    #[error("the volatility must be finite and not negative, not {0}")]
+    Volatility(f32),
+    /// A spot price, strike price or maturity is negative or not finite.
+    #[error("{field}[{index}] must be finite and not negative, not {value}")]
+    Option {
+        /// `"spot"`, `"strike"` or `"maturity"`.
+        field: &'static str,
+        /// Which option.
+        index: usize,
+        /// What it is.
+        value: f32,
+    },
+    /// There are more options than the random numbers' counters have room for.
+    #[error("{0} options are more than 2^32")]
+    TooMany(usize),
+    /// A slice's length is not that of `spot`.
+    #[error(transparent)]
+    Length(#[from] LengthError),
+}
+
+impl Options<'_> {
+    /// `Ok` if all options have prices in the model. The device relies on it too.
+    ///
+    /// # Errors
+    /// As [`black_scholes`].
+    pub fn check(&self, model: &Model) -> Result<(), BlackScholesError> {
+        let valid = |x: f32| x.is_finite() && x >= 0.0;
+        if model.paths == 0 {
+            return Err(BlackScholesError::NoPaths);
+        }
+        if !model.rate.is_finite() {
+            return Err(BlackScholesError::Rate(model.rate));
+        }
+        if !valid(model.volatility) {
+            return Err(BlackScholesError::Volatility(model.volatility));
+        }
+        if u32::try_from(self.spot.len()).is_err() {
+            return Err(BlackScholesError::TooMany(self.spot.len()));
+        }
+        let fields = [("spot", self.spot), ("strike", self.strike), ("maturity", self.maturity)];
+        for (field, values) in fields {
+            LengthError::unless_exact(field, values.len(), self.spot.len())?;
+            if let Some(index) = values.iter().position(|&x| !valid(x)) {
+                return Err(BlackScholesError::Option { field, index, value: values[index] });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Prices calls and puts, with standard errors.
+///
+/// # Errors
+/// If there are no paths, if a number of the model or of an option is not what its documentation
+/// asks for, or if the lengths differ.
+pub fn black_scholes(
+    options: Options<'_>,
+    model: &Model,
+    prices: Prices<'_>,
+) -> Result<(), BlackScholesError> {
+    options.check(model)?;
+    let count = options.spot.len();
+    LengthError::unless_exact("call", prices.call.len(), count)?;
+    LengthError::unless_exact("put", prices.put.len(), count)?;
+    LengthError::unless_exact("call_error", prices.call_error.len(), count)?;
+    LengthError::unless_exact("put_error", prices.put_error.len(), count)?;
+    let paths = model.paths as usize;
+    let parallel = count.saturating_mul(paths) >= PARALLEL_FROM;
+    let estimates = parallel::map(count, parallel, |i| {
+        Payoff::of(&options, i, model).estimate(model, parallel)
+    });
+    for (i, estimate) in estimates.into_iter().enumerate() {
+        (prices.call[i], prices.call_error[i]) = estimate.call;
+        (prices.put[i], prices.put_error[i]) = estimate.put;
+    }
+    Ok(())
+}
+
+/// What one option pays, as a function of a normal number.
+struct Payoff {
+    index: u32,
+    spot: f32,
+    strike: f32,
+    /// Mean and standard deviation of the logarithmic return.
+    drift: f32,
+    deviation: f32,
+    /// The value today of 1 at maturity.
+    discount: f64,
+}
+
+/// Prices with their standard errors.
+struct Estimate {
+    call: (f32, f32),
+    put: (f32, f32),
+}
+
+/// Sums over paths of payoffs and of their squares, call before put. Payoffs are taken less a
+/// constant, their value at `z = 0`: the variance of nearly equal payoffs would otherwise be lost in
+/// the difference of two sums.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    payoffs: [f64; 2],
+    squares: [f64; 2],
+}
+
+impl Payoff {
+    fn of(options: &Options<'_>, index: usize, model: &Model) -> Self {
+        let maturity = f64::from(options.maturity[index]);
+        let (rate, volatility) = (f64::from(model.rate), f64::from(model.volatility));
+        Self {
+            index: index as u32,
+            spot: options.spot[index],
+            strike: options.strike[index],
+            drift: ((rate - 0.5 * volatility * volatility) * maturity) as f32,
+            deviation: (volatility * maturity.sqrt()) as f32,
+            discount: (-rate * maturity).exp(),
+        }
+    }
+
+    /// Of the call and of the put.
+    fn at(&self, z: f32) -> [f32; 2] {
+        let terminal = self.spot * (self.drift + self.deviation * z).exp();
+        [(terminal - self.strike).max(0.0), (self.strike - terminal).max(0.0)]
+    }
+
+    fn estimate(&self, model: &Model, parallel: bool) -> Estimate {
+        let middle = self.at(0.0);
+        let slices = parallel::map_ranges(model.paths as usize, SLICE, parallel, |paths| {
+            self.sums(paths, middle, model.seed)
+        });
+        let sums = slices.into_iter().fold(Sums::default(), Sums::plus);
+        let [call, put] = [0, 1].map(|kind| {
+            let paths = f64::from(model.paths);
+            let mean = sums.payoffs[kind] / paths;
+            let variance = (sums.squares[kind] / paths - mean * mean).max(0.0) / (paths - 1.0);
+            let price = self.discount * (f64::from(middle[kind]) + mean);
+            let error = if model.paths > 1 { self.discount * variance.sqrt() } else { f64::NAN };
+            (price as f32, error as f32)
+        });
+        Estimate { call, put }
+    }
+
+    fn sums(&self, paths: Range<usize>, middle: [f32; 2], seed: u64) -> Sums {
+        let mut sums = Sums::default();
+        for first in paths.clone().step_by(4) {
+            let z = normals(philox([(first / 4) as u32, self.index, 0, 0], seed));
+            for &z in &z[..(paths.end - first).min(4)] {
+                let payoffs = self.at(z);
+                for kind in [0, 1] {
+                    let payoff = f64::from(payoffs[kind] - middle[kind]);
+                    sums.payoffs[kind] += payoff;
+                    sums.squares[kind] += payoff * payoff;
+                }
+            }
+        }
+        sums
+    }
+}
+
+impl Sums {
+    fn plus(mut self, other: Self) -> Self {
+        for kind in [0, 1] {
+            self.payoffs[kind] += other.payoffs[kind];
+            self.squares[kind] += other.squares[kind];
+        }
+        self
+    }
+}

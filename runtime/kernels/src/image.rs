@@ -1,0 +1,72 @@
+//! The shape of an image of bytes.
+
+use thiserror::Error;
+
+use crate::error::{LengthError, elements};
+
+/// Height, width and channels of an image `u8[height, width, channels]`: grey (1), RGB (3) or
+/// RGBA (4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageShape {
+    height: usize,
+    width: usize,
+    channels: usize,
+}
+
+/// An image has neither 1, 3 nor 4 channels.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("an image has 1, 3 or 4 channels, not {0}")]
+pub struct ChannelsError(pub usize);
+
+impl ImageShape {
+    /// A shape; the extents may be zero.
+    ///
+    /// # Errors
+    /// If `channels` is not 1, 3 or 4.
+    pub fn new(height: usize, width: usize, channels: usize) -> Result<Self, ChannelsError> {
+        match channels {
+            1 | 3 | 4 => Ok(Self { height, width, channels }),
+            _ => Err(ChannelsError(channels)),
+        }
+    }
+
+    /// Rows.
+    #[must_use]
+    pub const fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Pixels in a row.
+    #[must_use]
+    pub const fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Values of a pixel.
+    #[must_use]
+    pub const fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Values in the image.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        elements(&[self.height, self.width, self.channels])
+    }
+
+    /// Whether the image has no pixels.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Values in a row.
+    pub(crate) fn row_length(&self) -> usize {
+        self.width * self.channels
+    }
+
+    /// `Ok` if a slice of `actual` values holds such an image.
+    pub(crate) fn check(&self, buffer: &'static str, actual: usize) -> Result<(), LengthError> {
+        LengthError::unless_exact(buffer, actual, self.len())
+    }
+}

@@ -1,0 +1,6 @@
+//! `c[i] = a[i] + b[i]`, in `f32`.
+
+pub mod host;
+
+/// The entry `vector_add`; `kernel.cu` says how it is launched.
+pub const PTX: &str = include_str!("kernel.ptx");
