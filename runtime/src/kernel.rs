@@ -4,12 +4,12 @@
 
 pub use rustkernel_actors::clock::Instant;
 pub use rustkernel_actors::kernel::{
-    Call, CancelToken, DeviceChoice, Devices, Kernel, KernelContext, KernelProxy, KernelRef, KernelSpec,
-    KernelStats, Placement,
+    AnySpec, Call, CancelToken, DeviceChoice, Devices, Kernel, KernelContext, KernelProxy,
+    KernelRef, KernelSpec, KernelStats, Placement,
 };
 pub use rustkernel_actors::{
-    AnyElement, AnyTensor, CallError, Cancellation, KernelError, KernelResult, Ledger, PanicReport, Rejection,
-    ShapeError, Tensor,
+    AnyElement, AnyTensor, CallError, Cancellation, KernelError, KernelResult, Ledger, PanicReport,
+    Rejection, ShapeError, Tensor,
 };
 pub use rustkernel_gpu::memory::Need;
 

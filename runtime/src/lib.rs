@@ -54,9 +54,9 @@ pub use rustkernel_gpu as gpu;
 #[doc(hidden)]
 pub mod __private {
     pub use rustkernel_actors::AnyElement;
+    pub use rustkernel_actors::Tensor;
     pub use rustkernel_actors::message::{
         FieldSpec, Fields, KernelMessage, MessageError, Parameter, ParameterValue, Reader,
     };
-    pub use rustkernel_actors::Tensor;
     pub use rustkernel_gpu::Element;
 }

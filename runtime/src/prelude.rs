@@ -1,11 +1,13 @@
 //! What a kernel and its application need: `use rustkernel_core::prelude::*;`
 
 pub use rustkernel_actors::kernel::{
-    Call, CancelToken, DeviceChoice, Devices, Kernel, KernelContext, KernelProxy, KernelRef, KernelSpec, Placement,
+    Call, CancelToken, DeviceChoice, Devices, Kernel, KernelContext, KernelProxy, KernelRef,
+    KernelSpec, Placement,
 };
 pub use rustkernel_actors::message::KernelMessage;
 pub use rustkernel_actors::{
-    CallError, Cancellation, Heard, KernelError, KernelResult, Ledger, Rejection, RuntimeEvent, Tensor,
+    CallError, Cancellation, Heard, KernelError, KernelResult, Ledger, Rejection, RuntimeEvent,
+    Tensor,
 };
 pub use rustkernel_derive::KernelMessage;
 pub use rustkernel_gpu::{DeviceId, DeviceKind, LaunchConfig, ModuleSource, arguments};

@@ -36,5 +36,7 @@ pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 /// # Panics
 /// If the future is not ready within a minute.
 pub async fn within_a_minute<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future).await.expect("a test ends within a minute")
+    tokio::time::timeout(Duration::from_secs(60), future)
+        .await
+        .expect("a test ends within a minute")
 }

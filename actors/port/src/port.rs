@@ -229,7 +229,13 @@ impl<Q, A> Port<Q, A> {
     ///
     /// # Errors
     /// The answer comes back if the request has ended already.
-    pub fn answer(&self, key: Key, ending: Ending, answer: A, answers: &mut Answers) -> Result<(), A> {
+    pub fn answer(
+        &self,
+        key: Key,
+        ending: Ending,
+        answer: A,
+        answers: &mut Answers,
+    ) -> Result<(), A> {
         let waker = self.slots.answer(key, answer)?;
         self.books.end(ending);
         self.left(self.gate.leave());

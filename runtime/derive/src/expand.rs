@@ -52,14 +52,19 @@ fn named_fields(input: &DeriveInput) -> Result<Vec<MessageField<'_>>> {
     match &data.fields {
         Fields::Named(fields) => fields.named.iter().map(MessageField::new).collect(),
         Fields::Unit => Ok(Vec::new()),
-        Fields::Unnamed(_) => Err(Error::new_spanned(&input.ident, "a kernel message needs named fields")),
+        Fields::Unnamed(_) => {
+            Err(Error::new_spanned(&input.ident, "a kernel message needs named fields"))
+        }
     }
 }
 
 fn check_names(input: &DeriveInput, fields: &[MessageField<'_>]) -> Result<()> {
     for (index, field) in fields.iter().enumerate() {
         if fields[..index].iter().any(|other| other.name == field.name) {
-            return Err(Error::new_spanned(&input.ident, format!("two fields are named `{}`", field.name)));
+            return Err(Error::new_spanned(
+                &input.ident,
+                format!("two fields are named `{}`", field.name),
+            ));
         }
     }
     Ok(())
@@ -104,7 +109,9 @@ fn spec(field: &MessageField<'_>) -> TokenStream {
 /// A text literal stands for a `String`.
 fn owned(default: &Expr) -> TokenStream {
     match default {
-        Expr::Lit(literal) if matches!(literal.lit, Lit::Str(_)) => quote!(::std::string::String::from(#literal)),
+        Expr::Lit(literal) if matches!(literal.lit, Lit::Str(_)) => {
+            quote!(::std::string::String::from(#literal))
+        }
         other => quote!(#other),
     }
 }

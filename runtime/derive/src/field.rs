@@ -3,7 +3,10 @@
 use proc_macro2::Span;
 use quote::ToTokens;
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, Expr, Field, GenericArgument, Ident, Lit, LitStr, Meta, PathArguments, Result, Type};
+use syn::{
+    Attribute, Error, Expr, Field, GenericArgument, Ident, Lit, LitStr, Meta, PathArguments,
+    Result, Type,
+};
 
 /// A field of a message.
 pub(crate) struct MessageField<'a> {
@@ -30,7 +33,10 @@ struct Options {
 
 impl<'a> MessageField<'a> {
     pub(crate) fn new(field: &'a Field) -> Result<Self> {
-        let ident = field.ident.as_ref().ok_or_else(|| Error::new(field.span(), "the field needs a name"))?;
+        let ident = field
+            .ident
+            .as_ref()
+            .ok_or_else(|| Error::new(field.span(), "the field needs a name"))?;
         let options = Options::parse(&field.attrs)?;
         let name = options.name.as_ref().map_or_else(|| ident.to_string(), LitStr::value);
         let kind = match tensor_element(&field.ty) {
@@ -78,7 +84,10 @@ impl Options {
 
     fn parameter(self, value: &Type) -> Result<Kind<'_>> {
         if let Some(shape) = &self.shape {
-            return Err(Error::new(shape.span(), "a parameter has no shape; only a `Tensor<T>` has"));
+            return Err(Error::new(
+                shape.span(),
+                "a parameter has no shape; only a `Tensor<T>` has",
+            ));
         }
         if let Some(span) = self.picture {
             return Err(Error::new(span, "a parameter is no picture; only a `Tensor<u8>` can be"));
@@ -93,7 +102,9 @@ fn dimensions(text: &LitStr) -> Result<Vec<String>> {
     match dimensions.iter().find(|part| !is_dimension(part)) {
         None => Ok(dimensions),
         Some(part) => {
-            let message = format!("`{part}` is no dimension; write numbers or names, as in \"m, k\" or \"n, 3\"");
+            let message = format!(
+                "`{part}` is no dimension; write numbers or names, as in \"m, k\" or \"n, 3\""
+            );
             Err(Error::new(text.span(), message))
         }
     }
@@ -103,7 +114,9 @@ fn is_dimension(part: &str) -> bool {
     let mut characters = part.chars();
     match characters.next() {
         Some(first) if first.is_ascii_digit() => part.parse::<usize>().is_ok(),
-        Some(first) => first.is_ascii_alphabetic() && characters.all(|c| c.is_ascii_alphanumeric() || c == '_'),
+        Some(first) => {
+            first.is_ascii_alphabetic() && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
+        }
         None => false,
     }
 }

@@ -1,4 +1,14 @@
-//! The algorithms of the built-in kernels, each on the host and as CUDA.
+//! The built-in kernels, each on the host and on CUDA devices.
+//!
+//! [`all`] has them all, ready for a runtime:
+//!
+//! ```
+//! # use rustkernel_core::prelude::*;
+//! let mut builder = RuntimeBuilder::new();
+//! for spec in rustkernel_kernels::all() {
+//!     builder = builder.with_any_kernel(spec);
+//! }
+//! ```
 //!
 //! | kernel | computes |
 //! |---|---|
@@ -21,6 +31,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `mod.rs` | what is computed, and from which source |
+//! | `kernel.rs` | the kernel: request, response, what runs where |
 //! | `host.rs` | the implementation for the processor |
 //! | `kernel.cu` | the CUDA C source; opens with how its entries are launched |
 //! | `kernel.ptx` | what `tools/ptx.py` makes of it, for any device since Maxwell |
@@ -39,6 +50,7 @@
 pub mod black_scholes;
 pub mod conv2d;
 pub mod dot;
+mod entries;
 mod error;
 pub mod gaussian_blur;
 pub mod gemm;
@@ -55,3 +67,15 @@ pub mod vector_add;
 
 pub use error::LengthError;
 pub use image::{ChannelsError, ImageShape};
+
+use rustkernel_core::kernel::AnySpec;
+
+/// Every built-in kernel, by name.
+pub fn all() -> Vec<Box<dyn AnySpec>> {
+    vec![Box::new(saxpy::spec())]
+}
+
+/// The built-in kernel of that name.
+pub fn find(name: &str) -> Option<Box<dyn AnySpec>> {
+    all().into_iter().find(|spec| spec.name() == name)
+}

@@ -68,14 +68,17 @@ impl MemoryConfig {
     /// # Errors
     /// [`InvalidMemoryConfig`] names the first that does not.
     pub fn validate(&self) -> Result<(), InvalidMemoryConfig> {
-        let sizes =
-            [("max_gpu_memory", self.max_gpu_memory), ("max_staging_memory", self.max_staging_memory)];
+        let sizes = [
+            ("max_gpu_memory", self.max_gpu_memory),
+            ("max_staging_memory", self.max_staging_memory),
+        ];
         if let Some((name, _)) = sizes.into_iter().find(|(_, bytes)| *bytes < 1 << 20) {
             return Err(InvalidMemoryConfig::TooSmall(name));
         }
         let (warning, critical, emergency) =
             (self.pressure_threshold, self.critical_threshold, self.emergency_threshold);
-        let in_order = PressureThresholds::HYSTERESIS < warning && warning < critical && critical < emergency;
+        let in_order =
+            PressureThresholds::HYSTERESIS < warning && warning < critical && critical < emergency;
         if in_order && emergency <= 1.0 {
             return Ok(());
         }
@@ -108,9 +111,13 @@ mod tests {
         default.validate().unwrap();
         let error = MemoryConfig { max_gpu_memory: 0, ..default }.validate().unwrap_err();
         assert!(error.to_string().contains("max_gpu_memory"));
-        for (warning, critical, emergency) in
-            [(0.9, 0.85, 0.95), (0.7, 0.95, 0.95), (0.7, 0.85, 1.5), (0.01, 0.85, 0.95), (f64::NAN, 0.85, 0.95)]
-        {
+        for (warning, critical, emergency) in [
+            (0.9, 0.85, 0.95),
+            (0.7, 0.95, 0.95),
+            (0.7, 0.85, 1.5),
+            (0.01, 0.85, 0.95),
+            (f64::NAN, 0.85, 0.95),
+        ] {
             let config = MemoryConfig {
                 pressure_threshold: warning,
                 critical_threshold: critical,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustkernel_actors::MemoryClient;
-use rustkernel_gpu::memory::{DeviceMemory, Grown, Lease, Leased, MemoryKind, MemoryStats, PressureLevel};
+use rustkernel_gpu::memory::{
+    DeviceMemory, Grown, Lease, Leased, MemoryKind, MemoryStats, PressureLevel,
+};
 use rustkernel_gpu::{Device, DeviceError, DeviceId};
 
 use super::MemoryConfig;
@@ -98,12 +100,16 @@ impl KernelMemoryManager {
     /// A reading of the pools.
     pub fn stats(&self) -> ManagerStats {
         let (device, staging, pressure) = match &self.source {
-            Source::Own(memory) => {
-                (memory.stats(MemoryKind::Device), memory.stats(MemoryKind::Staging), memory.pressure())
-            }
-            Source::Runtime(client) => {
-                (client.stats(MemoryKind::Device), client.stats(MemoryKind::Staging), client.pressure())
-            }
+            Source::Own(memory) => (
+                memory.stats(MemoryKind::Device),
+                memory.stats(MemoryKind::Staging),
+                memory.pressure(),
+            ),
+            Source::Runtime(client) => (
+                client.stats(MemoryKind::Device),
+                client.stats(MemoryKind::Staging),
+                client.pressure(),
+            ),
         };
         let (allocated_bytes, pool_utilization) = (device.live, device.utilization());
         ManagerStats { allocated_bytes, pool_utilization, pressure, device, staging }
@@ -135,7 +141,9 @@ fn lease(memory: &DeviceMemory, bytes: usize) -> Result<Lease, MemoryError> {
             settle(memory);
             Ok(lease)
         }
-        Grown::Wait(..) => unreachable!("invariant: no stream uses this memory, so nothing in it is busy"),
+        Grown::Wait(..) => {
+            unreachable!("invariant: no stream uses this memory, so nothing in it is busy")
+        }
     }
 }
 
@@ -150,7 +158,9 @@ fn settle(memory: &DeviceMemory) {
 
 impl fmt::Debug for KernelMemoryManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KernelMemoryManager").field("device", &self.device()).finish_non_exhaustive()
+        f.debug_struct("KernelMemoryManager")
+            .field("device", &self.device())
+            .finish_non_exhaustive()
     }
 }
 

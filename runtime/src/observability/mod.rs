@@ -47,7 +47,8 @@ pub enum LogLevel {
 
 impl LogLevel {
     /// Every level.
-    pub const ALL: [Self; 6] = [Self::Off, Self::Error, Self::Warning, Self::Info, Self::Debug, Self::Trace];
+    pub const ALL: [Self; 6] =
+        [Self::Off, Self::Error, Self::Warning, Self::Info, Self::Debug, Self::Trace];
 
     /// The level's name in lower case.
     pub const fn name(self) -> &'static str {
@@ -127,7 +128,8 @@ fn json() -> impl Drain<Ok = (), Err = slog::Never> + Send {
 }
 
 fn root(drain: impl Drain<Ok = (), Err = slog::Never> + Send + 'static, level: Level) -> Logger {
-    let writer = slog_async::Async::new(drain).chan_size(QUEUE).thread_name("rk-log".into()).build();
+    let writer =
+        slog_async::Async::new(drain).chan_size(QUEUE).thread_name("rk-log".into()).build();
     Logger::root(LevelFilter::new(writer, level).ignore_res(), o!())
 }
 

@@ -89,8 +89,13 @@ impl RuntimeConfig {
             ("worker_threads", self.worker_threads, 1),
             ("blocking_threads", self.blocking_threads, 1),
         ];
-        if let Some((name, value, least)) = least.into_iter().find(|(_, value, least)| value < least) {
-            return Err(InvalidConfig { name, reason: format!("it is {value}; it has to be at least {least}") });
+        if let Some((name, value, least)) =
+            least.into_iter().find(|(_, value, least)| value < least)
+        {
+            return Err(InvalidConfig {
+                name,
+                reason: format!("it is {value}; it has to be at least {least}"),
+            });
         }
         let most = Duration::from_secs(24 * 60 * 60);
         let durations = [
@@ -98,11 +103,13 @@ impl RuntimeConfig {
             ("health_check_interval", self.health_check_interval, Duration::from_millis(1), most),
             ("spin", self.spin, Duration::ZERO, Duration::from_millis(1)),
         ];
-        match durations.into_iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {
+        match durations.into_iter().find(|(_, value, least, most)| !(least..=most).contains(&value))
+        {
             None => Ok(()),
-            Some((name, value, least, most)) => {
-                Err(InvalidConfig { name, reason: format!("it is {value:?}; it has to be {least:?} to {most:?}") })
-            }
+            Some((name, value, least, most)) => Err(InvalidConfig {
+                name,
+                reason: format!("it is {value:?}; it has to be {least:?} to {most:?}"),
+            }),
         }
     }
 }
@@ -140,7 +147,10 @@ mod tests {
             ("max_kernel_instances", RuntimeConfig { max_kernel_instances: 0, ..default() }),
             ("worker_threads", RuntimeConfig { worker_threads: 0, ..default() }),
             ("blocking_threads", RuntimeConfig { blocking_threads: 0, ..default() }),
-            ("health_check_interval", RuntimeConfig { health_check_interval: Duration::ZERO, ..default() }),
+            (
+                "health_check_interval",
+                RuntimeConfig { health_check_interval: Duration::ZERO, ..default() },
+            ),
             ("spin", RuntimeConfig { spin: Duration::from_secs(1), ..default() }),
         ] {
             assert_eq!(config.validate().unwrap_err().name, name);

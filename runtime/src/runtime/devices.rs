@@ -21,7 +21,10 @@ pub struct Devices {
 
 /// Looks for the devices of this machine, without using them.
 pub fn devices() -> Devices {
-    let host = open_host(&MemoryConfig { max_gpu_memory: u64::MAX, ..MemoryConfig::default() }, &ThreadBudget::new(1));
+    let host = open_host(
+        &MemoryConfig { max_gpu_memory: u64::MAX, ..MemoryConfig::default() },
+        &ThreadBudget::new(1),
+    );
     Devices { host: host.info().clone(), cuda: cuda_devices() }
 }
 
@@ -36,8 +39,12 @@ pub(super) fn open(
     if config.gpu_enabled {
         match open_cuda() {
             Ok(devices) => found = devices,
-            Err(error @ DeviceError::NoDriver { .. }) => info!(logger, "running on the host"; "reason" => %error),
-            Err(error) => warn!(logger, "CUDA cannot be used, running on the host"; "reason" => %error),
+            Err(error @ DeviceError::NoDriver { .. }) => {
+                info!(logger, "running on the host"; "reason" => %error)
+            }
+            Err(error) => {
+                warn!(logger, "CUDA cannot be used, running on the host"; "reason" => %error)
+            }
         }
     }
     found.push(open_host(memory, threads));
@@ -47,7 +54,9 @@ pub(super) fn open(
 /// The first CUDA device or, without one, the host.
 pub(crate) fn default_device(memory: &MemoryConfig) -> Device {
     let cuda = open_cuda().ok().and_then(|devices| devices.into_iter().next());
-    cuda.unwrap_or_else(|| open_host(memory, &ThreadBudget::new(available_parallelism().map_or(1, usize::from))))
+    cuda.unwrap_or_else(|| {
+        open_host(memory, &ThreadBudget::new(available_parallelism().map_or(1, usize::from)))
+    })
 }
 
 fn open_host(memory: &MemoryConfig, threads: &Arc<ThreadBudget>) -> Device {

@@ -88,7 +88,8 @@ impl Runtime {
         &self,
         name: &str,
         fields: Fields,
-    ) -> Result<impl Future<Output = Result<Fields, CallError<Fields>>> + Send + use<>, LookupError> {
+    ) -> Result<impl Future<Output = Result<Fields, CallError<Fields>>> + Send + use<>, LookupError>
+    {
         self.supervisor.call_by_name(name, fields)
     }
 

@@ -18,6 +18,8 @@ pub use preset::{ParsePresetError, RuntimePreset};
 pub use rustkernel_actors::supervisor::{
     IllegalTransition, LifecycleEvent, LifecycleState, ShutdownReport, Step, transition,
 };
-pub use rustkernel_actors::{DeviceStats, Events, Heard, LookupError, RuntimeEvent, RuntimeStats, StartError};
+pub use rustkernel_actors::{
+    DeviceStats, Events, Heard, LookupError, RuntimeEvent, RuntimeStats, StartError,
+};
 
 pub(crate) use devices::default_device;

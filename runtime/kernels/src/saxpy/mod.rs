@@ -5,6 +5,9 @@
 //! gives for `a * x + y`.
 
 pub mod host;
+mod kernel;
+
+pub use kernel::{Saxpy, SaxpyRequest, SaxpyResponse, spec};
 
 /// The entry `saxpy`; `kernel.cu` says how it is launched.
 pub const PTX: &str = include_str!("kernel.ptx");
