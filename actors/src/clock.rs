@@ -28,9 +28,9 @@ pub(crate) fn at(ticks: u64) -> Option<Instant> {
     ORIGIN.checked_add(since)
 }
 
-/// The instant after a while, or none where the clock does not reach.
-pub(crate) fn after(while_: Duration) -> Option<Instant> {
-    now().checked_add(while_)
+/// The ticks after a while; 0, never, where the clock does not reach.
+pub(crate) fn after(while_: Duration) -> u64 {
+    now().checked_add(while_).map_or(0, ticks)
 }
 
 #[cfg(test)]

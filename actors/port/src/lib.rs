@@ -34,6 +34,5 @@ mod sync;
 pub use answers::Answers;
 pub use books::{Books, Ledger};
 pub use outcome::{Ending, Refusal, Refused};
-pub use port::{Call, Envelope, Port, PortOptions};
+pub use port::{Call, Envelope, Port, PortOptions, Room};
 pub use slot::Key;
-pub use spin::Spin;

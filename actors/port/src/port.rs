@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -26,10 +26,9 @@ pub struct PortOptions {
     pub bound: usize,
     /// How many instances take requests out.
     pub instances: usize,
-    /// How long an instance looks for the next request before it sleeps.
-    pub instance_spin: Duration,
-    /// How long a caller looks for its answer, where answers have lately come sooner than that.
-    pub caller_spin: Duration,
+    /// How long an instance looks for the next request, and a caller for an answer that is likely to
+    /// come within that time, before they sleep. They do so only while it pays off.
+    pub spin: Duration,
 }
 
 /// A request on its way to an instance.
@@ -53,15 +52,15 @@ pub struct Port<Q, A> {
     ring: Receiver<Envelope<Q>>,
     books: Books,
     idle: Idle,
-    /// Told when a slot becomes free.
+    /// Told when a slot becomes free and somebody waits for one.
     room: Event,
+    room_wanted: CachePadded<AtomicUsize>,
     /// Told when the gate is closed and everybody has left.
     drained: Event,
     stopped: AtomicBool,
     /// How long a request takes lately, in nanoseconds.
     pace: CachePadded<AtomicU64>,
-    instance_spin: Spin,
-    caller_spin: Spin,
+    spin: Spin,
 }
 
 impl<Q, A> Port<Q, A> {
@@ -79,11 +78,11 @@ impl<Q, A> Port<Q, A> {
             books: Books::default(),
             idle: Idle::new(options.instances.max(1)),
             room: Event::new(),
+            room_wanted: CachePadded::new(AtomicUsize::new(0)),
             drained: Event::new(),
             stopped: AtomicBool::new(false),
             pace: CachePadded::new(AtomicU64::new(u64::MAX)),
-            instance_spin: Spin::new(options.instance_spin),
-            caller_spin: Spin::new(options.caller_spin),
+            spin: Spin::new(options.spin),
         }
     }
 
@@ -105,16 +104,21 @@ impl<Q, A> Port<Q, A> {
     // ---- callers
 
     /// Brings a request, to be answered by `deadline` (in the ticks of [`expire`](Self::expire); 0
-    /// is never). Does not wait.
+    /// is never). Does not wait. `waker` is that of whoever polls the call first.
     ///
     /// # Errors
     /// The request comes back if the port is full or closed; it is not counted then.
-    pub fn submit(&self, request: Q, deadline: u64) -> Result<Call<'_, Q, A>, Refused<Q>> {
+    pub fn submit(
+        &self,
+        request: Q,
+        deadline: u64,
+        waker: &Waker,
+    ) -> Result<Call<'_, Q, A>, Refused<Q>> {
         if let Err(left) = self.gate.enter() {
             self.left(left);
             return Err(Refused { request, refusal: Refusal::Closed });
         }
-        let Some(key) = self.slots.claim(deadline) else {
+        let Some(key) = self.slots.claim(deadline, waker) else {
             self.left(self.gate.leave());
             return Err(Refused { request, refusal: Refusal::Full });
         };
@@ -123,7 +127,7 @@ impl<Q, A> Port<Q, A> {
         match self.inbox.try_send(Envelope { key, id, deadline, request }) {
             Ok(()) => {
                 self.idle.call_one();
-                Ok(Call { port: self, key, fresh: true, collected: false })
+                Ok(Call { port: self, key, collected: false })
             }
             Err(TrySendError::Full(envelope) | TrySendError::Disconnected(envelope)) => {
                 Err(self.take_back(envelope))
@@ -140,14 +144,16 @@ impl<Q, A> Port<Q, A> {
         Refused { request: envelope.request, refusal: Refusal::Full }
     }
 
-    /// Told when there may be room again. Listen, try once more, then wait.
-    pub fn listen_for_room(&self) -> EventListener {
-        self.room.listen()
+    /// Waits for room: listen, try once more, then await it.
+    pub fn listen_for_room(&self) -> Room<'_> {
+        self.room_wanted.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        Room { wanted: &self.room_wanted, listener: self.room.listen() }
     }
 
     /// Whether callers wait for room.
     pub fn room_is_wanted(&self) -> bool {
-        self.room.total_listeners() > 0
+        self.room_wanted.load(Ordering::SeqCst) > 0
     }
 
     /// Has every caller that waits for room look at its deadline.
@@ -155,16 +161,27 @@ impl<Q, A> Port<Q, A> {
         self.room.notify(usize::MAX);
     }
 
-    /// Answers come sooner than a sleeping thread wakes, and somebody is free to give one.
+    /// A slot has become free.
+    fn make_room(&self) {
+        // Either this sees that room is wanted, or whoever wants it sees the slot.
+        fence(Ordering::SeqCst);
+        if self.room_is_wanted() {
+            self.room.notify_additional(1);
+        }
+    }
+
+    /// Answers come sooner than a sleeping thread wakes, an instance is free to give one, and no other
+    /// call waits to be collected, whose caller this one's looking might keep from running.
     fn is_quick(&self) -> bool {
-        let limit = self.caller_spin.limit();
-        self.pace.load(Ordering::Relaxed) < limit.as_nanos() as u64
-            && self.gate.inside() <= self.idle.count()
+        let limit = self.spin.limit();
+        self.spin.is_on()
+            && u128::from(self.pace.load(Ordering::Relaxed)) < limit.as_nanos()
+            && self.slots.in_use() <= self.idle.count()
     }
 
     fn give_up(&self, key: Key) {
         let before = self.slots.abandon(key);
-        self.room.notify_additional(1);
+        self.make_room();
         if before == Abandoned::Answered {
             return;
         }
@@ -192,7 +209,7 @@ impl<Q, A> Port<Q, A> {
                 return Some(envelope);
             }
             answers.wake();
-            if !self.instance_spin.until(something) {
+            if !self.spin.wait(something) {
                 self.sleep(instance, something).await;
             }
         }
@@ -353,25 +370,50 @@ impl<Q, A> fmt::Debug for Port<Q, A> {
     }
 }
 
+/// A caller's wait for room; ready when there may be some.
+#[derive(Debug)]
+#[must_use = "room is waited for only if this is awaited"]
+pub struct Room<'a> {
+    wanted: &'a AtomicUsize,
+    listener: EventListener,
+}
+
+impl Future for Room<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.listener).poll(cx)
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.wanted.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// A request that was taken: ready with its answer. Dropping it gives the request up.
 #[must_use = "dropping a call gives its request up"]
 pub struct Call<'a, Q, A> {
     port: &'a Port<Q, A>,
     key: Key,
-    fresh: bool,
     collected: bool,
+}
+
+impl<Q, A> Call<'_, Q, A> {
+    /// Looks for the answer for a moment, if it is likely to come within one. Whether it is there.
+    pub fn look(&self) -> bool {
+        self.port.is_quick() && self.port.spin.look(|| self.port.is_over(self.key))
+    }
 }
 
 impl<Q, A> Future for Call<'_, Q, A> {
     type Output = A;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A> {
-        if std::mem::take(&mut self.fresh) && self.port.is_quick() {
-            self.port.caller_spin.until(|| self.port.is_over(self.key));
-        }
         let answer = ready!(self.port.slots.collect(self.key, cx));
         self.collected = true;
-        self.port.room.notify_additional(1);
+        self.port.make_room();
         Poll::Ready(answer)
     }
 }

@@ -113,18 +113,24 @@ impl<A> Slots<A> {
         self.slots.len()
     }
 
+    /// Slots that are not free: requests that are open, or answered and not yet collected.
+    pub(crate) fn in_use(&self) -> usize {
+        self.count() - self.free.len()
+    }
+
     fn slot(&self, key: Key) -> &Slot<A> {
         &self.slots[key.index as usize]
     }
 
-    /// Takes a slot for a request, if one is free.
-    pub(crate) fn claim(&self, deadline: u64) -> Option<Key> {
+    /// Takes a slot for a request, if one is free. `waker` is woken when it is answered.
+    pub(crate) fn claim(&self, deadline: u64, waker: &Waker) -> Option<Key> {
         let index = self.free.pop()?;
         let slot = &self.slots[index as usize];
         let mut cell = slot.lock();
         debug_assert_eq!(cell.phase, Phase::Free, "invariant: a slot in the free queue is free");
         cell.generation = cell.generation.wrapping_add(1);
         cell.phase = Phase::Queued;
+        cell.waker = Some(waker.clone());
         slot.deadline.store(deadline, Ordering::Relaxed);
         slot.hint.store(hint(cell.generation, false), Ordering::Release);
         Some(Key { index, generation: cell.generation })
@@ -142,7 +148,7 @@ impl<A> Slots<A> {
     }
 
     /// Answers a request, once: the answer comes back if somebody was quicker. On success the
-    /// caller's waker, if it sleeps.
+    /// caller's waker.
     pub(crate) fn answer(&self, key: Key, answer: A) -> Result<Option<Waker>, A> {
         let slot = self.slot(key);
         let Some(mut cell) = slot.open(key) else { return Err(answer) };
@@ -155,7 +161,7 @@ impl<A> Slots<A> {
         Ok(cell.waker.take())
     }
 
-    /// Takes the answer, or leaves a waker. The slot is free afterwards if there was one.
+    /// Takes the answer, or leaves another waker. The slot is free afterwards if there was one.
     pub(crate) fn collect(&self, key: Key, cx: &Context<'_>) -> Poll<A> {
         let slot = self.slot(key);
         let mut cell =
@@ -238,6 +244,10 @@ impl<A> Slots<A> {
 mod tests {
     use super::*;
 
+    fn claim<A>(slots: &Slots<A>, deadline: u64) -> Option<Key> {
+        slots.claim(deadline, Waker::noop())
+    }
+
     fn collect<A>(slots: &Slots<A>, key: Key) -> Poll<A> {
         slots.collect(key, &Context::from_waker(Waker::noop()))
     }
@@ -245,15 +255,15 @@ mod tests {
     #[test]
     fn a_request_is_answered_once_and_its_slot_used_again() {
         let slots = Slots::new(1);
-        let first = slots.claim(0).unwrap();
-        assert!(slots.claim(0).is_none(), "one slot, one request");
+        let first = claim(&slots, 0).unwrap();
+        assert!(claim(&slots, 0).is_none(), "one slot, one request");
         assert!(slots.start(first) && !slots.start(first));
         assert_eq!(collect(&slots, first), Poll::Pending);
         assert!(slots.answer(first, "one").unwrap().is_some(), "the caller sleeps");
         assert_eq!(slots.answer(first, "two").unwrap_err(), "two");
         assert_eq!(collect(&slots, first), Poll::Ready("one"));
 
-        let second = slots.claim(0).unwrap();
+        let second = claim(&slots, 0).unwrap();
         assert_ne!(first, second);
         assert_eq!(
             slots.answer(first, "late").unwrap_err(),
@@ -261,20 +271,20 @@ mod tests {
             "a late answer is not another's"
         );
         assert!(slots.is_over(first) && !slots.is_over(second) && !slots.start(first));
-        assert_eq!(slots.answer(second, "refused").map(|waker| waker.is_some()), Ok(false));
+        slots.answer(second, "refused").unwrap();
         assert!(slots.is_over(second));
     }
 
     #[test]
     fn an_abandoned_request_does_not_start_and_its_answer_goes_nowhere() {
         let slots = Slots::new(2);
-        let (waiting, running) = (slots.claim(0).unwrap(), slots.claim(0).unwrap());
+        let (waiting, running) = (claim(&slots, 0).unwrap(), claim(&slots, 0).unwrap());
         assert!(slots.start(running));
         assert_eq!(slots.abandon(waiting), Abandoned::Queued);
         assert_eq!(slots.abandon(running), Abandoned::Running);
         assert!(!slots.start(waiting) && slots.is_over(running));
         assert_eq!(slots.answer(running, 1).unwrap_err(), 1);
-        let answered = slots.claim(0).unwrap();
+        let answered = claim(&slots, 0).unwrap();
         slots.answer(answered, 2).unwrap();
         assert_eq!(slots.abandon(answered), Abandoned::Answered);
         assert_eq!(slots.open_requests().count(), 0);
@@ -283,7 +293,7 @@ mod tests {
     #[test]
     fn the_expired_are_found_and_the_next_deadline_told() {
         let slots = Slots::<()>::new(4);
-        let [never, early, late] = [0, 10, 30].map(|deadline| slots.claim(deadline).unwrap());
+        let [never, early, late] = [0, 10, 30].map(|deadline| claim(&slots, deadline).unwrap());
         assert_eq!(slots.expired(9), (vec![], Some(10)));
         assert_eq!(slots.expired(10), (vec![early], Some(30)));
         slots.answer(early, ()).unwrap();
@@ -307,7 +317,7 @@ mod loom_tests {
     fn loom_two_answers_race_and_the_caller_gets_one() {
         loom::model(|| {
             let slots = Arc::new(Slots::new(1));
-            let key = slots.claim(0).unwrap();
+            let key = slots.claim(0, Waker::noop()).unwrap();
             let answerers: Vec<_> = [1, 2]
                 .map(|answer| {
                     let slots = slots.clone();
@@ -333,7 +343,7 @@ mod loom_tests {
     fn loom_an_answer_races_with_a_caller_that_goes_away() {
         loom::model(|| {
             let slots = Arc::new(Slots::new(1));
-            let key = slots.claim(0).unwrap();
+            let key = slots.claim(0, Waker::noop()).unwrap();
             let instance = thread::spawn({
                 let slots = slots.clone();
                 move || (slots.start(key), slots.answer(key, ()).is_ok())
@@ -345,7 +355,7 @@ mod loom_tests {
                 assert!(started);
             }
             assert!(slots.is_over(key));
-            assert_ne!(slots.claim(0).unwrap(), key);
+            assert_ne!(slots.claim(0, Waker::noop()).unwrap(), key);
         });
     }
 }

@@ -1,43 +1,64 @@
 //! Looking for a bounded moment before sleeping.
 //!
 //! Waking a sleeping thread costs 5 to 50 µs, so a side that expects the other to act within that
-//! time looks for it instead.
+//! time looks for it instead. That pays only while both sides have a processor and traffic is dense,
+//! and only if both look: one that looks for a side that sleeps looks in vain. So they look, or not,
+//! together: instances try it for a window of [`WINDOW`] waits, and go on if half of them ended
+//! early; if not, both sides sleep at once for a growing number of waits before the next trial. On a
+//! busy machine, or under thin traffic, little time is lost this way.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Most chances to look that are passed over after looking in vain.
-const MOST_SKIPPED: u32 = 127;
+/// Waits of a trial.
+const WINDOW: u32 = 8;
+/// Waits that are passed over after the first trial that failed; doubled each time, up to the last.
+const FIRST_PAUSE: u32 = 64;
+const LAST_PAUSE: u32 = 4096;
 
-/// How long to look before sleeping, and whether it has been worth it.
+/// How long to look before sleeping, and whether it is worth it at present.
 ///
-/// Looking pays only while the other side runs on another processor. Each time it was in vain, twice
-/// as many chances to look are passed over before the next try, each success halves them (as adaptive
-/// locks do), so that on a busy machine little time is lost this way.
-#[derive(Debug, Default)]
-pub struct Spin {
+/// (The counters are written by instances, one at a time as a rule. A race between several makes a
+/// trial a little longer or shorter.)
+#[derive(Debug)]
+pub(crate) struct Spin {
     limit: Duration,
-    skip: AtomicU32,
-    penalty: AtomicU32,
+    on: AtomicBool,
+    tried: AtomicU32,
+    seen: AtomicU32,
+    pause: AtomicU32,
+    paused: AtomicU32,
 }
 
 impl Spin {
     /// Look for at most `limit`; zero is to sleep at once.
-    pub fn new(limit: Duration) -> Self {
-        Self { limit, ..Self::default() }
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            on: AtomicBool::new(!limit.is_zero()),
+            tried: AtomicU32::new(0),
+            seen: AtomicU32::new(0),
+            pause: AtomicU32::new(FIRST_PAUSE),
+            paused: AtomicU32::new(0),
+        }
     }
 
     /// The most time spent looking at once.
-    pub fn limit(&self) -> Duration {
+    pub(crate) fn limit(&self) -> Duration {
         self.limit
     }
 
-    /// Looks until `found`, or until the limit. Whether it was found.
-    pub(crate) fn until(&self, found: impl Fn() -> bool) -> bool {
+    /// Whether it is worth looking at present.
+    pub(crate) fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    /// An instance looks until `found`, or until the limit, and learns. Whether it was found.
+    pub(crate) fn wait(&self, found: impl Fn() -> bool) -> bool {
         if found() {
             return true;
         }
-        if self.limit.is_zero() || self.passes_over() {
+        if !self.is_on() && !self.resumes() {
             return false;
         }
         let seen = self.look(found);
@@ -45,7 +66,8 @@ impl Spin {
         seen
     }
 
-    fn look(&self, found: impl Fn() -> bool) -> bool {
+    /// Looks until `found`, or until the limit. Whether it was found.
+    pub(crate) fn look(&self, found: impl Fn() -> bool) -> bool {
         let start = now();
         loop {
             for _ in 0..64 {
@@ -60,18 +82,34 @@ impl Spin {
         }
     }
 
-    /// (Races between the users of one `Spin` only make it look once more or once less.)
-    fn passes_over(&self) -> bool {
-        let skip = self.skip.load(Ordering::Relaxed);
-        self.skip.store(skip.saturating_sub(1), Ordering::Relaxed);
-        skip > 0
+    /// Passes a wait over; true if the pause ends with it.
+    fn resumes(&self) -> bool {
+        let left = self.paused.load(Ordering::Relaxed).saturating_sub(1);
+        self.paused.store(left, Ordering::Relaxed);
+        let resumes = left == 0 && !self.limit.is_zero();
+        self.on.store(resumes, Ordering::Relaxed);
+        resumes
     }
 
     fn learn(&self, seen: bool) {
-        let before = self.penalty.load(Ordering::Relaxed);
-        let penalty = if seen { before / 2 } else { (2 * before + 1).min(MOST_SKIPPED) };
-        self.penalty.store(penalty, Ordering::Relaxed);
-        self.skip.store(penalty, Ordering::Relaxed);
+        let tried = self.tried.load(Ordering::Relaxed) + 1;
+        let hits = self.seen.load(Ordering::Relaxed) + u32::from(seen);
+        let (tried, hits) = if tried < WINDOW { (tried, hits) } else { self.judge(hits) };
+        self.tried.store(tried, Ordering::Relaxed);
+        self.seen.store(hits, Ordering::Relaxed);
+    }
+
+    /// A window is over; another begins.
+    fn judge(&self, hits: u32) -> (u32, u32) {
+        if 2 * hits >= WINDOW {
+            self.pause.store(FIRST_PAUSE, Ordering::Relaxed);
+        } else {
+            let pause = self.pause.load(Ordering::Relaxed);
+            self.paused.store(pause, Ordering::Relaxed);
+            self.pause.store((2 * pause).min(LAST_PAUSE), Ordering::Relaxed);
+            self.on.store(false, Ordering::Relaxed);
+        }
+        (0, 0)
     }
 }
 
@@ -83,36 +121,39 @@ fn now() -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
-    #[test]
-    fn looking_ends_when_found_and_at_the_limit() {
-        let spin = Spin::new(Duration::from_micros(100));
-        assert!(spin.until(|| true));
-        assert!(!spin.until(|| false));
-        assert!(!Spin::default().until(|| false));
+    /// Waits once; how often it looked, and whether that found something.
+    fn wait(spin: &Spin, found_at: u32) -> (u32, bool) {
+        let asked = Cell::new(0);
+        let found = spin.wait(|| {
+            asked.set(asked.get() + 1);
+            asked.get() > found_at
+        });
+        (asked.get(), found)
     }
 
     #[test]
-    fn looking_in_vain_makes_it_rare_and_success_frequent_again() {
-        let spin = Spin::new(Duration::from_nanos(1));
-        let looks = std::cell::Cell::new(0);
-        for _ in 0..10_000 {
-            let asked = std::cell::Cell::new(0);
-            spin.until(|| {
-                asked.set(asked.get() + 1);
-                false
-            });
-            looks.set(looks.get() + i32::from(asked.get() > 1));
-        }
-        assert!(looks.get() < 100, "{}", looks.get());
+    fn what_is_there_is_found_at_once_and_zero_never_looks() {
+        assert_eq!(wait(&Spin::new(Duration::from_micros(100)), 0), (1, true));
+        assert_eq!(wait(&Spin::new(Duration::ZERO), 9), (1, false));
+    }
 
-        let second_time = || {
-            let asked = std::cell::Cell::new(0);
-            spin.until(|| asked.replace(asked.get() + 1) > 0)
-        };
-        while spin.penalty.load(Ordering::Relaxed) > 0 {
-            second_time();
-        }
-        assert!(second_time(), "no penalty after enough success");
+    #[test]
+    fn looking_in_vain_becomes_rare() {
+        let spin = Spin::new(Duration::from_nanos(1));
+        let looked = (0..100_000).filter(|_| wait(&spin, u32::MAX).0 > 1).count();
+        assert!((8..400).contains(&looked), "{looked}");
+    }
+
+    #[test]
+    fn a_trial_that_succeeds_turns_looking_on_again_for_good() {
+        let spin = Spin::new(Duration::from_nanos(1));
+        (0..WINDOW).for_each(|_| assert!(!wait(&spin, u32::MAX).1));
+        assert!(!spin.is_on());
+        // Something comes soon after each wait from here on; the pause passes over a few of them.
+        let passed_over = (0..1000).filter(|_| !wait(&spin, 3).1).count();
+        assert_eq!(passed_over, FIRST_PAUSE as usize - 1);
+        assert!(spin.is_on());
     }
 }

@@ -197,7 +197,9 @@ impl<K: Kernel> Instance<K> {
             if let Some(death) = self.serve_one(envelope, kernel, cx, &mut answers).await {
                 return death;
             }
-            port.set_pace(pacer.lap());
+            if let Some(nanos) = pacer.lap() {
+                port.set_pace(nanos);
+            }
             if !pacer.may_hold_answers() {
                 answers.wake();
             }

@@ -11,11 +11,18 @@ const WARY: u32 = 10_000;
 /// An instance lets others run after this, if it never had to wait.
 const BUDGET: Duration = Duration::from_micros(200);
 
-/// Measures one instance's requests, one reading of the clock each.
+/// While no request is slow, the clock is read once for this many.
+const STRIDE: u32 = 8;
+
+/// Measures one instance's requests.
 #[derive(Debug)]
 pub(crate) struct Pacer {
+    /// When the instance last let others run.
     turn: Instant,
+    /// When the clock was last read.
     last: Instant,
+    /// Requests since then.
+    since: u32,
     average_nanos: u64,
     wary: u32,
 }
@@ -23,24 +30,31 @@ pub(crate) struct Pacer {
 impl Pacer {
     pub(crate) fn new() -> Self {
         let now = clock::now();
-        Self { turn: now, last: now, average_nanos: 0, wary: WARY }
+        Self { turn: now, last: now, since: 0, average_nanos: 0, wary: WARY }
     }
 
     /// A request begins after a wait.
     pub(crate) fn resume(&mut self) {
-        let now = clock::now();
-        (self.turn, self.last) = (now, now);
+        // While no request is slow a wait is one of the things that take no time.
+        if self.wary > 0 || self.since == 0 {
+            let now = clock::now();
+            (self.turn, self.last, self.since) = (now, now, 0);
+        }
     }
 
-    /// A request has ended. How long they take lately, in nanoseconds.
-    pub(crate) fn lap(&mut self) -> u64 {
+    /// A request has ended. How long they take lately, in nanoseconds, if that is newly known.
+    pub(crate) fn lap(&mut self) -> Option<u64> {
+        self.since += 1;
+        if self.wary == 0 && self.since < STRIDE {
+            return None;
+        }
         let now = clock::now();
-        let took = now.saturating_duration_since(self.last);
-        self.last = now;
-        self.wary = if took > SLOW { WARY } else { self.wary.saturating_sub(1) };
+        let took = now.saturating_duration_since(self.last) / self.since;
+        self.wary = if took > SLOW { WARY } else { self.wary.saturating_sub(self.since) };
+        (self.last, self.since) = (now, 0);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / 16);
-        self.average_nanos = (7 * self.average_nanos + nanos) / 8;
-        self.average_nanos
+        self.average_nanos = (3 * self.average_nanos + nanos) / 4;
+        Some(self.average_nanos)
     }
 
     /// Whether answers may wait for the next request's: none was slow of late.
@@ -66,8 +80,11 @@ mod tests {
             pacer.lap();
         }
         assert!(pacer.may_hold_answers());
-        tokio::time::advance(2 * SLOW).await;
-        assert!(pacer.lap() > 0 && !pacer.may_hold_answers());
+        tokio::time::advance(2 * STRIDE * SLOW).await;
+        for _ in 0..STRIDE {
+            pacer.lap();
+        }
+        assert!(!pacer.may_hold_answers());
     }
 
     #[tokio::test(start_paused = true)]

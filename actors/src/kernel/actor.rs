@@ -193,7 +193,9 @@ impl<K: Kernel> KernelActor<K> {
             let mut idle = 0;
             while !shared.port.is_stopped() {
                 let late = || Err(CallError::Cancelled(Cancellation::DeadlineExceeded));
-                shared.port.expire(clock::ticks(clock::now()), late);
+                let now = clock::ticks(clock::now());
+                shared.reaper.set_ticks(now);
+                shared.port.expire(now, late);
                 let waiting = shared.port.room_is_wanted();
                 if waiting {
                     shared.port.rouse_waiting();

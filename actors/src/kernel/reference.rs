@@ -1,7 +1,9 @@
 //! How a kernel is called.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -47,8 +49,7 @@ impl<K: Kernel> KernelRef<K> {
     /// # Errors
     /// [`CallError`] says why there is no answer; the request comes back if it was not run.
     pub async fn call(&self, request: K::Request) -> Result<K::Response, CallError<K::Request>> {
-        let deadline = self.shared.parts.deadline.and_then(clock::after);
-        self.call_until(request, deadline).await
+        self.call_until(request, self.shared.deadline()).await
     }
 
     /// Calls the kernel, to be answered before `deadline`. Waits for room as [`call`](Self::call).
@@ -60,7 +61,7 @@ impl<K: Kernel> KernelRef<K> {
         request: K::Request,
         deadline: Instant,
     ) -> Result<K::Response, CallError<K::Request>> {
-        self.call_until(request, Some(deadline)).await
+        self.call_until(request, clock::ticks(deadline)).await
     }
 
     /// Calls the kernel, to be answered within `timeout`. Waits for room as [`call`](Self::call).
@@ -83,11 +84,10 @@ impl<K: Kernel> KernelRef<K> {
         &self,
         request: K::Request,
     ) -> Result<K::Response, CallError<K::Request>> {
-        let deadline = self.shared.parts.deadline.and_then(clock::after);
         if let Err(rejection) = self.admit(&request) {
             return Err(self.reject(rejection, request));
         }
-        match self.submit(request, deadline) {
+        match self.submit(request, self.shared.deadline()).await {
             Ok(call) => call.await,
             Err((rejection, request)) => Err(self.reject(rejection, request)),
         }
@@ -96,12 +96,12 @@ impl<K: Kernel> KernelRef<K> {
     async fn call_until(
         &self,
         request: K::Request,
-        deadline: Option<Instant>,
+        deadline: u64,
     ) -> Result<K::Response, CallError<K::Request>> {
         if let Err(rejection) = self.admit(&request) {
             return Err(self.reject(rejection, request));
         }
-        match self.submit(request, deadline) {
+        match self.submit(request, deadline).await {
             Ok(call) => call.await,
             Err((Rejection::QueueFull { .. }, request)) => {
                 self.call_when_room(request, deadline).await
@@ -115,16 +115,16 @@ impl<K: Kernel> KernelRef<K> {
     async fn call_when_room(
         &self,
         mut request: K::Request,
-        deadline: Option<Instant>,
+        deadline: u64,
     ) -> Result<K::Response, CallError<K::Request>> {
         loop {
             let room = self.shared.port.listen_for_room();
-            let expired = deadline.is_some_and(|deadline| clock::now() >= deadline);
+            let expired = deadline != 0 && clock::ticks(clock::now()) >= deadline;
             let admitted = if expired { Err(self.expired()) } else { self.shared.admission() };
             if let Err(rejection) = admitted {
                 return Err(self.reject(rejection, request));
             }
-            match self.submit(request, deadline) {
+            match self.submit(request, deadline).await {
                 Ok(call) => return call.await,
                 Err((Rejection::QueueFull { .. }, back)) => request = back,
                 Err((rejection, request)) => return Err(self.reject(rejection, request)),
@@ -141,17 +141,39 @@ impl<K: Kernel> KernelRef<K> {
         }
     }
 
-    fn submit(&self, request: K::Request, deadline: Option<Instant>) -> Submitted<'_, K> {
-        let submitted = self.shared.port.submit(request, deadline.map_or(0, clock::ticks));
-        self.shared.reaper.ring();
-        submitted.map_err(|refused| match refused.refusal {
-            Refusal::Full => (self.full(), refused.request),
-            Refusal::Closed => (self.shared.closed(), refused.request),
+    /// Brings a request to the port. Ready at once, or, if the answer is not there within a moment,
+    /// when it is.
+    async fn submit(&self, request: K::Request, deadline: u64) -> Submitted<'_, K> {
+        let mut request = Some(request);
+        let mut submitted = None;
+        poll_fn(|cx| {
+            if let Some(call) = submitted.take() {
+                return Poll::Ready(Ok(call));
+            }
+            let request =
+                request.take().expect("invariant: a future is not polled after it was ready");
+            match self.shared.port.submit(request, deadline, cx.waker()) {
+                Ok(call) => {
+                    self.shared.reaper.ring();
+                    if call.look() {
+                        return Poll::Ready(Ok(call));
+                    }
+                    submitted = Some(call);
+                    Poll::Pending
+                }
+                Err(refused) => Poll::Ready(Err((self.refusal(refused.refusal), refused.request))),
+            }
         })
+        .await
     }
 
-    fn full(&self) -> Rejection {
-        Rejection::QueueFull { kernel: self.name().into(), bound: self.shared.port.bound() }
+    fn refusal(&self, refusal: Refusal) -> Rejection {
+        match refusal {
+            Refusal::Full => {
+                Rejection::QueueFull { kernel: self.name().into(), bound: self.shared.port.bound() }
+            }
+            Refusal::Closed => self.shared.closed(),
+        }
     }
 
     fn expired(&self) -> Rejection {

@@ -15,10 +15,16 @@ use super::context::RequestStatus;
 use super::reference::KernelRef;
 use super::spec::{Environment, Parts};
 use super::{Kernel, Placement};
+use crate::clock;
 use crate::error::{CallError, Rejection};
 use crate::message::{Fields, Signature};
 use crate::panic;
 use crate::supervisor::{LifecycleCell, LifecycleState};
+
+/// Deadlines from here on are counted from the reaper's last look, which is recent enough.
+const COARSE_FROM: Duration = Duration::from_secs(1);
+/// How long ago that may have been: such deadlines are later by this, not earlier.
+const COARSE_SLACK: Duration = Duration::from_millis(10);
 
 /// What comes back for a request.
 pub(crate) type Answer<K> = Result<<K as Kernel>::Response, CallError<<K as Kernel>::Request>>;
@@ -84,8 +90,7 @@ impl<K: Kernel> Shared<K> {
             Placement::Shared | Placement::On(_) => Duration::ZERO,
         };
         let (bound, instances) = (parts.queue, parts.instances);
-        let port =
-            Port::new(PortOptions { bound, instances, instance_spin: spin, caller_spin: spin });
+        let port = Port::new(PortOptions { bound, instances, spin });
         let lifecycle = Arc::clone(&environment.lifecycle);
         Self {
             parts,
@@ -105,6 +110,18 @@ impl<K: Kernel> Shared<K> {
             LifecycleState::Starting => Err(Rejection::Starting),
             LifecycleState::Draining => Err(Rejection::Draining),
             LifecycleState::Stopped => Err(Rejection::Stopped),
+        }
+    }
+
+    /// The deadline of a request that comes now, in ticks.
+    pub(crate) fn deadline(&self) -> u64 {
+        match self.parts.deadline {
+            None => 0,
+            // Reading the clock costs a tenth of a call; for a long deadline the reaper's will do.
+            Some(timeout) if timeout >= COARSE_FROM && !self.reaper.is_asleep() => {
+                self.reaper.last_ticks() + ticks_of(timeout)
+            }
+            Some(timeout) => clock::after(timeout),
         }
     }
 
@@ -179,14 +196,35 @@ impl<K: Kernel> AnyKernel for Shared<K> {
     }
 }
 
-/// Wakes the reaper of deadlines, which sleeps while its kernel has nothing open.
+fn ticks_of(timeout: Duration) -> u64 {
+    u64::try_from((timeout + COARSE_SLACK).as_nanos()).unwrap_or(u64::MAX / 2)
+}
+
+/// Wakes the reaper of deadlines, which sleeps while its kernel has nothing open. Also its clock, for
+/// those who need to know the time only roughly.
 #[derive(Debug, Default)]
 pub(crate) struct ReaperBell {
     asleep: AtomicBool,
     waker: AtomicWaker,
+    last_ticks: AtomicU64,
 }
 
 impl ReaperBell {
+    /// The reaper says what time it is.
+    pub(crate) fn set_ticks(&self, ticks: u64) {
+        self.last_ticks.store(ticks, Ordering::Release);
+    }
+
+    /// What time it was when the reaper last looked.
+    fn last_ticks(&self) -> u64 {
+        self.last_ticks.load(Ordering::Acquire)
+    }
+
+    /// Whether the reaper's time stands still. (It does before the first look, too.)
+    fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::Acquire) || self.last_ticks() == 0
+    }
+
     /// A request was submitted.
     pub(crate) fn ring(&self) {
         if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {

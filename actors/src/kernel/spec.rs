@@ -281,6 +281,18 @@ pub trait AnySpec: Send {
     /// Its signature, if it is published.
     fn signature(&self) -> Option<Signature>;
 
+    /// Sets where the instances run; see [`KernelSpec::device`].
+    fn set_device(&mut self, device: DeviceChoice);
+
+    /// Sets how many instances there are; see [`KernelSpec::instances`].
+    fn set_instances(&mut self, count: usize);
+
+    /// Sets how many requests may be open; see [`KernelSpec::queue`].
+    fn set_queue(&mut self, bound: usize);
+
+    /// Sets how long a request may take; see [`KernelSpec::deadline`].
+    fn set_deadline(&mut self, deadline: Option<Duration>);
+
     /// What makes no sense about it.
     ///
     /// # Errors
@@ -319,6 +331,22 @@ impl<K: Kernel> AnySpec for KernelSpec<K> {
 
     fn signature(&self) -> Option<Signature> {
         Self::signature(self)
+    }
+
+    fn set_device(&mut self, device: DeviceChoice) {
+        self.parts.device = device;
+    }
+
+    fn set_instances(&mut self, count: usize) {
+        self.parts.instances = count;
+    }
+
+    fn set_queue(&mut self, bound: usize) {
+        self.parts.queue = bound;
+    }
+
+    fn set_deadline(&mut self, deadline: Option<Duration>) {
+        self.parts.deadline = deadline;
     }
 
     fn validate(&self) -> Result<(), String> {
