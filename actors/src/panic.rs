@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Once;
 use std::task::{Context, Poll};
 
@@ -132,29 +132,28 @@ pub(crate) async fn run_guarded<F: Future>(
 ) -> Ended<F::Output> {
     let mut place = pin!(Some(future));
     poll_fn(move |cx| {
-        let ended = poll_once(place.as_mut(), cx, &mut given_up);
-        if ended.is_ready()
-            && let Err(report) = guard(|| place.set(None))
-        {
-            return Poll::Ready(Ended::Panicked(report));
+        // One guard for the poll and for the drop at its end.
+        let polled = guard(|| {
+            let future = place.as_mut().as_pin_mut().expect("invariant: not polled after its end");
+            let ended = match future.poll(cx) {
+                Poll::Ready(output) => Ended::Done(output),
+                Poll::Pending if given_up(cx) => Ended::GivenUp,
+                Poll::Pending => return None,
+            };
+            place.set(None);
+            Some(ended)
+        });
+        match polled {
+            Ok(None) => Poll::Pending,
+            Ok(Some(ended)) => Poll::Ready(ended),
+            Err(report) => {
+                // What the panic left of the future; a second panic in it is not told.
+                guard(|| place.set(None)).ok();
+                Poll::Ready(Ended::Panicked(report))
+            }
         }
-        ended
     })
     .await
-}
-
-fn poll_once<F: Future>(
-    place: Pin<&mut Option<F>>,
-    cx: &mut Context<'_>,
-    given_up: &mut impl FnMut(&mut Context<'_>) -> bool,
-) -> Poll<Ended<F::Output>> {
-    let future = place.as_pin_mut().expect("invariant: a future is not polled after its end");
-    match guard(|| future.poll(cx)) {
-        Ok(Poll::Ready(output)) => Poll::Ready(Ended::Done(output)),
-        Ok(Poll::Pending) if given_up(cx) => Poll::Ready(Ended::GivenUp),
-        Ok(Poll::Pending) => Poll::Pending,
-        Err(report) => Poll::Ready(Ended::Panicked(report)),
-    }
 }
 
 #[cfg(test)]

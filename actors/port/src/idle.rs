@@ -106,7 +106,6 @@ mod tests {
 #[cfg(all(test, feature = "loom"))]
 mod loom_tests {
     use super::*;
-    use crate::sync::AtomicUsize;
     use loom::sync::Arc;
     use loom::thread;
 
@@ -115,7 +114,7 @@ mod loom_tests {
     fn loom_nothing_waits_while_its_instance_sleeps() {
         loom::model(|| {
             let idle = Arc::new(Idle::new(1));
-            let brought = Arc::new(AtomicUsize::new(0));
+            let brought = Arc::new(AtomicU64::new(0));
             let caller = thread::spawn({
                 let (idle, brought) = (idle.clone(), brought.clone());
                 move || {

@@ -1,17 +1,15 @@
 //! The data path of a kernel: bounded requests in, each answered exactly once.
 //!
 //! ```text
-//!  caller ── submit ──► gate ─► slot ─► ring ──► next ── instance
-//!    ▲                   │        ▲                         │
-//!    └──── answer ───────┼────────┴──────── answer ─────────┘
-//!                        └─ closed and empty: drained
+//!  caller ── submit ──► slot ─► ring ──► next ── instance
+//!    ▲                    ▲                         │
+//!    └───── collect ──────┴──────── answer ─────────┘
 //! ```
 //!
 //! | part | role | who writes it |
 //! |---|---|---|
 //! | [`Port`] | all of it, shared by callers, instances and the kernel's actor | |
-//! | `gate` | how many requests are open; closed while draining | callers in, whoever answers out |
-//! | `slot` | where a caller waits; which answer counts | one lock each |
+//! | `slot` | where a caller waits; which answer counts; who may still come in | one lock each |
 //! | `idle` | which instances sleep; who is woken for a request | one word |
 //! | ring | requests on their way (`crossbeam-channel`, bounded) | callers in, instances out |
 //! | [`Books`] | submitted = completed + failed + rejected + cancelled + open | whoever makes the transition |
@@ -23,7 +21,6 @@
 
 mod answers;
 mod books;
-mod gate;
 mod idle;
 mod outcome;
 mod port;

@@ -13,10 +13,9 @@ use event_listener::{Event, EventListener};
 
 use crate::answers::Answers;
 use crate::books::Books;
-use crate::gate::{Gate, Left};
 use crate::idle::Idle;
 use crate::outcome::{Ending, Refusal, Refused};
-use crate::slot::{Abandoned, Key, Slots};
+use crate::slot::{Abandoned, Key, Slots, Unclaimed};
 use crate::spin::Spin;
 
 /// How a port is made.
@@ -46,7 +45,6 @@ pub struct Envelope<Q> {
 
 /// The data path of one kernel: `Q` comes in, one `A` goes back for each.
 pub struct Port<Q, A> {
-    gate: CachePadded<Gate>,
     slots: Slots<A>,
     inbox: Sender<Envelope<Q>>,
     ring: Receiver<Envelope<Q>>,
@@ -55,8 +53,8 @@ pub struct Port<Q, A> {
     /// Told when a slot becomes free and somebody waits for one.
     room: Event,
     room_wanted: CachePadded<AtomicUsize>,
-    /// Told when the gate is closed and everybody has left.
-    drained: Event,
+    /// Told when a request ends while the port is closed.
+    ended: Event,
     stopped: AtomicBool,
     /// How long a request takes lately, in nanoseconds.
     pace: CachePadded<AtomicU64>,
@@ -71,7 +69,6 @@ impl<Q, A> Port<Q, A> {
         // than open requests.
         let (inbox, ring) = bounded(2 * bound);
         Self {
-            gate: CachePadded::new(Gate::new()),
             slots: Slots::new(bound),
             inbox,
             ring,
@@ -79,7 +76,7 @@ impl<Q, A> Port<Q, A> {
             idle: Idle::new(options.instances.max(1)),
             room: Event::new(),
             room_wanted: CachePadded::new(AtomicUsize::new(0)),
-            drained: Event::new(),
+            ended: Event::new(),
             stopped: AtomicBool::new(false),
             pace: CachePadded::new(AtomicU64::new(u64::MAX)),
             spin: Spin::new(options.spin),
@@ -97,8 +94,8 @@ impl<Q, A> Port<Q, A> {
     }
 
     /// Requests submitted and not ended.
-    pub fn open_requests(&self) -> usize {
-        self.gate.inside()
+    pub fn open_requests(&self) -> u64 {
+        self.books.read().open()
     }
 
     // ---- callers
@@ -114,13 +111,13 @@ impl<Q, A> Port<Q, A> {
         deadline: u64,
         waker: &Waker,
     ) -> Result<Call<'_, Q, A>, Refused<Q>> {
-        if let Err(left) = self.gate.enter() {
-            self.left(left);
-            return Err(Refused { request, refusal: Refusal::Closed });
-        }
-        let Some(key) = self.slots.claim(deadline, waker) else {
-            self.left(self.gate.leave());
-            return Err(Refused { request, refusal: Refusal::Full });
+        let key = match self.slots.claim(deadline, waker) {
+            Ok(key) => key,
+            Err(Unclaimed::Full) => return Err(Refused { request, refusal: Refusal::Full }),
+            Err(Unclaimed::Closed) => {
+                self.one_less();
+                return Err(Refused { request, refusal: Refusal::Closed });
+            }
         };
         // Counted before anybody can end it.
         let id = self.books.submit();
@@ -140,7 +137,7 @@ impl<Q, A> Port<Q, A> {
     fn take_back(&self, envelope: Envelope<Q>) -> Refused<Q> {
         self.books.withdraw();
         let _claimed = self.slots.abandon(envelope.key);
-        self.left(self.gate.leave());
+        self.one_less();
         Refused { request: envelope.request, refusal: Refusal::Full }
     }
 
@@ -173,10 +170,9 @@ impl<Q, A> Port<Q, A> {
     /// Answers come sooner than a sleeping thread wakes, an instance is free to give one, and no other
     /// call waits to be collected, whose caller this one's looking might keep from running.
     fn is_quick(&self) -> bool {
-        let limit = self.spin.limit();
-        self.spin.is_on()
-            && u128::from(self.pace.load(Ordering::Relaxed)) < limit.as_nanos()
-            && self.slots.in_use() <= self.idle.count()
+        self.slots.in_use() <= self.idle.count()
+            && self.spin.is_on()
+            && u128::from(self.pace.load(Ordering::Relaxed)) < self.spin.limit().as_nanos()
     }
 
     fn give_up(&self, key: Key) {
@@ -186,7 +182,7 @@ impl<Q, A> Port<Q, A> {
             return;
         }
         self.books.abandon();
-        self.left(self.gate.leave());
+        self.one_less();
         if before == Abandoned::Running {
             self.idle.call_all();
         }
@@ -255,7 +251,7 @@ impl<Q, A> Port<Q, A> {
     ) -> Result<(), A> {
         let waker = self.slots.answer(key, answer)?;
         self.books.end(ending);
-        self.left(self.gate.leave());
+        self.one_less();
         waker.into_iter().for_each(|waker| answers.hold(waker));
         Ok(())
     }
@@ -310,29 +306,29 @@ impl<Q, A> Port<Q, A> {
 
     /// Lets no request in any more. Those open are not touched.
     pub fn close(&self) {
-        self.left(self.gate.close());
+        self.slots.close();
         self.rouse_waiting();
     }
 
     /// Lets requests in again.
     pub fn reopen(&self) {
-        self.gate.open();
+        self.slots.open();
         self.rouse_waiting();
     }
 
     /// Whether no request is let in.
     pub fn is_closed(&self) -> bool {
-        self.gate.is_closed()
+        self.slots.is_closed()
     }
 
     /// Ready once the port is closed and every request has ended.
     pub async fn drained(&self) {
         loop {
-            let listener = self.drained.listen();
-            if self.gate.is_closed() && self.gate.inside() == 0 {
+            let ended = self.ended.listen();
+            if self.slots.is_drained() {
                 return;
             }
-            listener.await;
+            ended.await;
         }
     }
 
@@ -354,12 +350,10 @@ impl<Q, A> Port<Q, A> {
         }
     }
 
-    fn left(&self, left: Left) {
-        match left {
-            Left::Others => {}
-            Left::Drained => {
-                self.drained.notify(usize::MAX);
-            }
+    /// A request is no longer open: whoever waits for a drain looks again.
+    fn one_less(&self) {
+        if self.slots.is_closed() {
+            self.ended.notify(usize::MAX);
         }
     }
 }

@@ -15,13 +15,18 @@
 //! answer, a second answer, or an answer to a request whose caller has gone finds a key that no longer
 //! fits and changes nothing. That makes "answered once" a property of the slot and not of whoever
 //! answers; the slots outlive the instances that answer them.
+//!
+//! The slots also are the gate: a closed one lets no claim through, and it is drained when no slot
+//! holds an open request. There is no count that callers and instances would fight over. Instead a
+//! claim is seen by whoever closes, or sees the close: each writes its own word first and reads the
+//! other's then, sequentially consistent.
 
 use std::task::{Context, Poll, Waker};
 
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, fence, publish};
 
 /// One use of one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +41,15 @@ enum Phase {
     Queued,
     Running,
     Answered,
+}
+
+/// Why a slot was not claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unclaimed {
+    /// None is free.
+    Full,
+    /// The gate is closed.
+    Closed,
 }
 
 /// How far a request had got when its caller went away.
@@ -87,7 +101,7 @@ impl<A> Slot<A> {
     }
 
     fn finish(&self, cell: &Cell<A>) {
-        self.hint.store(hint(cell.generation, true), Ordering::Release);
+        publish(&self.hint, hint(cell.generation, true));
     }
 }
 
@@ -95,6 +109,7 @@ impl<A> Slot<A> {
 pub(crate) struct Slots<A> {
     slots: Box<[CachePadded<Slot<A>>]>,
     free: ArrayQueue<u32>,
+    closed: CachePadded<AtomicBool>,
 }
 
 impl<A> Slots<A> {
@@ -106,7 +121,7 @@ impl<A> Slots<A> {
         for index in 0..u32::try_from(count).expect("invariant: the bound of a port is a u32") {
             free.push(index).expect("invariant: the queue is as long as there are slots");
         }
-        Self { slots, free }
+        Self { slots, free, closed: CachePadded::new(AtomicBool::new(false)) }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -122,9 +137,10 @@ impl<A> Slots<A> {
         &self.slots[key.index as usize]
     }
 
-    /// Takes a slot for a request, if one is free. `waker` is woken when it is answered.
-    pub(crate) fn claim(&self, deadline: u64, waker: &Waker) -> Option<Key> {
-        let index = self.free.pop()?;
+    /// Takes a slot for a request, if one is free and the gate is open. `waker` is woken when it is
+    /// answered.
+    pub(crate) fn claim(&self, deadline: u64, waker: &Waker) -> Result<Key, Unclaimed> {
+        let index = self.free.pop().ok_or(Unclaimed::Full)?;
         let slot = &self.slots[index as usize];
         let mut cell = slot.lock();
         debug_assert_eq!(cell.phase, Phase::Free, "invariant: a slot in the free queue is free");
@@ -132,8 +148,38 @@ impl<A> Slots<A> {
         cell.phase = Phase::Queued;
         cell.waker = Some(waker.clone());
         slot.deadline.store(deadline, Ordering::Relaxed);
-        slot.hint.store(hint(cell.generation, false), Ordering::Release);
-        Some(Key { index, generation: cell.generation })
+        publish(&slot.hint, hint(cell.generation, false));
+        let key = Key { index, generation: cell.generation };
+        drop(cell);
+        if self.is_closed() { Err(self.back_out(key)) } else { Ok(key) }
+    }
+
+    #[cold]
+    fn back_out(&self, key: Key) -> Unclaimed {
+        // Somebody who cancels whatever is open may have been quicker; that changes nothing.
+        let _how_far = self.abandon(key);
+        Unclaimed::Closed
+    }
+
+    /// Lets no claim through any more.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Lets claims through again.
+    pub(crate) fn open(&self) {
+        self.closed.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Whether the gate is closed and no request is open. Once true it stays so until the gate opens.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.is_closed()
+            && self.slots.iter().all(|slot| slot.hint.load(Ordering::SeqCst) & OVER != 0)
     }
 
     /// The request is about to run. False if it is over already, and then it must not run.
@@ -244,7 +290,7 @@ impl<A> Slots<A> {
 mod tests {
     use super::*;
 
-    fn claim<A>(slots: &Slots<A>, deadline: u64) -> Option<Key> {
+    fn claim<A>(slots: &Slots<A>, deadline: u64) -> Result<Key, Unclaimed> {
         slots.claim(deadline, Waker::noop())
     }
 
@@ -256,7 +302,7 @@ mod tests {
     fn a_request_is_answered_once_and_its_slot_used_again() {
         let slots = Slots::new(1);
         let first = claim(&slots, 0).unwrap();
-        assert!(claim(&slots, 0).is_none(), "one slot, one request");
+        assert_eq!(claim(&slots, 0), Err(Unclaimed::Full), "one slot, one request");
         assert!(slots.start(first) && !slots.start(first));
         assert_eq!(collect(&slots, first), Poll::Pending);
         assert!(slots.answer(first, "one").unwrap().is_some(), "the caller sleeps");
@@ -288,6 +334,20 @@ mod tests {
         slots.answer(answered, 2).unwrap();
         assert_eq!(slots.abandon(answered), Abandoned::Answered);
         assert_eq!(slots.open_requests().count(), 0);
+    }
+
+    #[test]
+    fn a_closed_gate_lets_no_claim_through_and_drains_with_the_last_request() {
+        let slots = Slots::<()>::new(2);
+        let open = claim(&slots, 0).unwrap();
+        assert!(!slots.is_drained());
+        slots.close();
+        assert_eq!((claim(&slots, 0), slots.in_use()), (Err(Unclaimed::Closed), 1));
+        assert!(!slots.is_drained(), "one request is open");
+        slots.answer(open, ()).unwrap();
+        assert!(slots.is_drained(), "answered, if not yet collected");
+        slots.open();
+        assert!(!slots.is_drained() && claim(&slots, 0).is_ok());
     }
 
     #[test]
@@ -356,6 +416,48 @@ mod loom_tests {
             }
             assert!(slots.is_over(key));
             assert_ne!(slots.claim(0, Waker::noop()).unwrap(), key);
+        });
+    }
+
+    /// A claim against a close: the claim is refused, or whoever closed sees it until it is answered.
+    #[test]
+    fn loom_a_drain_misses_no_claim() {
+        loom::model(|| {
+            let slots = Arc::new(Slots::new(1));
+            let caller = thread::spawn({
+                let slots = slots.clone();
+                move || slots.claim(0, Waker::noop())
+            });
+            slots.close();
+            let drained = slots.is_drained();
+            match caller.join().unwrap() {
+                Ok(key) => {
+                    assert!(!drained, "drained beside an admitted request");
+                    slots.answer(key, ()).unwrap();
+                }
+                Err(why) => assert_eq!(why, Unclaimed::Closed),
+            }
+            assert!(slots.is_drained());
+        });
+    }
+
+    /// The last answer against whoever waits for the drain: it looks after the answer, or is told.
+    #[test]
+    fn loom_a_drain_is_told_of_the_last_answer() {
+        loom::model(|| {
+            let slots = Arc::new(Slots::new(1));
+            let key = slots.claim(0, Waker::noop()).unwrap();
+            let instance = thread::spawn({
+                let slots = slots.clone();
+                move || {
+                    slots.answer(key, ()).unwrap();
+                    slots.is_closed()
+                }
+            });
+            slots.close();
+            let drained = slots.is_drained();
+            let told = instance.join().unwrap();
+            assert!(drained || told, "nobody would look again");
         });
     }
 }

@@ -10,6 +10,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::CachePadded;
+
 /// Waits of a trial.
 const WINDOW: u32 = 8;
 /// Waits that are passed over after the first trial that failed; doubled each time, up to the last.
@@ -23,7 +25,8 @@ const LAST_PAUSE: u32 = 4096;
 #[derive(Debug)]
 pub(crate) struct Spin {
     limit: Duration,
-    on: AtomicBool,
+    /// Read by every caller, and therefore alone on its line.
+    on: CachePadded<AtomicBool>,
     tried: AtomicU32,
     seen: AtomicU32,
     pause: AtomicU32,
@@ -35,7 +38,7 @@ impl Spin {
     pub(crate) fn new(limit: Duration) -> Self {
         Self {
             limit,
-            on: AtomicBool::new(!limit.is_zero()),
+            on: CachePadded::new(AtomicBool::new(!limit.is_zero())),
             tried: AtomicU32::new(0),
             seen: AtomicU32::new(0),
             pause: AtomicU32::new(FIRST_PAUSE),

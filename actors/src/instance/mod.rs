@@ -155,7 +155,7 @@ impl<K: Kernel> Instance<K> {
         let KernelError::Device(lost @ DeviceError::Lost { .. }) = error else { return };
         let mut answers = Answers::default();
         while let Some(Envelope { key, .. }) = self.shared.port.take() {
-            let answer = Err(CallError::Failed(KernelError::Device(lost.clone())));
+            let answer = failed(KernelError::Device(lost.clone()));
             self.answer(key, Ending::Failed, answer, &mut answers);
         }
     }
@@ -241,11 +241,11 @@ impl<K: Kernel> Instance<K> {
             Ended::Done(Ok(response)) => (Ok(response), None),
             Ended::Done(Err(error)) => {
                 let death = error.ends_instance().then(|| Death::Failed(error.to_string()));
-                (Err(CallError::Failed(error)), death)
+                (failed(error), death)
             }
             Ended::Panicked(report) => {
                 let error = KernelError::Panicked(report.clone());
-                (Err(CallError::Failed(error)), Some(Death::Panicked(report)))
+                (failed(error), Some(Death::Panicked(report)))
             }
             Ended::GivenUp => return None,
         };
@@ -285,16 +285,14 @@ impl<K: Kernel> Instance<K> {
         let need = match panic::guard(|| declare(&request, kind)) {
             Ok(Need::NOTHING) => return Ok(request),
             Ok(need) => need,
-            Err(report) => return Err(Some(Err(CallError::Failed(KernelError::Panicked(report))))),
+            Err(report) => return Err(Some(failed(KernelError::Panicked(report)))),
         };
         match panic::run_guarded(cx.reserve(need), self.given_up(key, answers)).await {
             Ended::Done(Ok(())) => Ok(request),
             Ended::Done(Err(rejection)) => {
-                Err(Some(Err(CallError::Rejected { rejection, request })))
+                Err(Some(Err(Box::new(CallError::Rejected { rejection, request }))))
             }
-            Ended::Panicked(report) => {
-                Err(Some(Err(CallError::Failed(KernelError::Panicked(report)))))
-            }
+            Ended::Panicked(report) => Err(Some(failed(KernelError::Panicked(report)))),
             Ended::GivenUp => Err(None),
         }
     }
@@ -325,9 +323,13 @@ impl<K: Kernel> Instance<K> {
     }
 }
 
+fn failed<R, Q>(error: KernelError) -> Result<R, Box<CallError<Q>>> {
+    Err(Box::new(CallError::Failed(error)))
+}
+
 /// In which column of the books an answer belongs.
-fn ending<R, Q>(answer: &Result<R, CallError<Q>>) -> Ending {
-    match answer {
+fn ending<R, Q>(answer: &Result<R, Box<CallError<Q>>>) -> Ending {
+    match answer.as_ref().map_err(|error| &**error) {
         Ok(_) => Ending::Completed,
         Err(CallError::Failed(_)) => Ending::Failed,
         Err(CallError::Rejected { .. }) => Ending::Rejected,

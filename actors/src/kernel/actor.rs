@@ -192,7 +192,7 @@ impl<K: Kernel> KernelActor<K> {
         let reaper = async move {
             let mut idle = 0;
             while !shared.port.is_stopped() {
-                let late = || Err(CallError::Cancelled(Cancellation::DeadlineExceeded));
+                let late = || Err(Box::new(CallError::Cancelled(Cancellation::DeadlineExceeded)));
                 let now = clock::ticks(clock::now());
                 shared.reaper.set_ticks(now);
                 shared.port.expire(now, late);
@@ -224,7 +224,7 @@ impl<K: Kernel> KernelActor<K> {
         let cancelled = self
             .shared
             .port
-            .cancel_all(|| Err(CallError::Cancelled(Cancellation::ShutDown { timeout })));
+            .cancel_all(|| Err(Box::new(CallError::Cancelled(Cancellation::ShutDown { timeout }))));
         if cancelled > 0 {
             warn!(self.logger, "requests cancelled, they were not finished in time"; "requests" => cancelled);
         }

@@ -88,7 +88,7 @@ impl<K: Kernel> KernelRef<K> {
             return Err(self.reject(rejection, request));
         }
         match self.submit(request, self.shared.deadline()).await {
-            Ok(call) => call.await,
+            Ok(call) => call.await.map_err(|error| *error),
             Err((rejection, request)) => Err(self.reject(rejection, request)),
         }
     }
@@ -102,7 +102,7 @@ impl<K: Kernel> KernelRef<K> {
             return Err(self.reject(rejection, request));
         }
         match self.submit(request, deadline).await {
-            Ok(call) => call.await,
+            Ok(call) => call.await.map_err(|error| *error),
             Err((Rejection::QueueFull { .. }, request)) => {
                 self.call_when_room(request, deadline).await
             }
@@ -125,7 +125,7 @@ impl<K: Kernel> KernelRef<K> {
                 return Err(self.reject(rejection, request));
             }
             match self.submit(request, deadline).await {
-                Ok(call) => return call.await,
+                Ok(call) => return call.await.map_err(|error| *error),
                 Err((Rejection::QueueFull { .. }, back)) => request = back,
                 Err((rejection, request)) => return Err(self.reject(rejection, request)),
             }

@@ -26,8 +26,8 @@ const COARSE_FROM: Duration = Duration::from_secs(1);
 /// How long ago that may have been: such deadlines are later by this, not earlier.
 const COARSE_SLACK: Duration = Duration::from_millis(10);
 
-/// What comes back for a request.
-pub(crate) type Answer<K> = Result<<K as Kernel>::Response, CallError<<K as Kernel>::Request>>;
+/// What comes back for a request. The error is boxed, so that a slot is no larger than the response.
+pub(crate) type Answer<K> = Result<<K as Kernel>::Response, Box<CallError<<K as Kernel>::Request>>>;
 
 /// One kernel's data path and counters.
 pub(crate) struct Shared<K: Kernel> {
@@ -60,7 +60,7 @@ pub struct KernelStats {
     /// The books: submitted = completed + failed + rejected + cancelled, but for those open.
     pub ledger: Ledger,
     /// Requests waiting or running now.
-    pub open: usize,
+    pub open: u64,
     /// The most that may be.
     pub queue: usize,
     /// Instances that it is meant to have.
