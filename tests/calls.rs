@@ -8,8 +8,8 @@ use actix::prelude::*;
 use futures_util::future::join_all;
 use rustkernel_core::kernel::Instant;
 use rustkernel_core::prelude::{
-    Call, CallError, Cancellation, Kernel, KernelContext, KernelError, KernelRef, KernelResult, KernelSpec,
-    Placement, Rejection, Runtime,
+    Call, CallError, Cancellation, Kernel, KernelContext, KernelError, KernelRef, KernelResult,
+    KernelSpec, Placement, Rejection, Runtime,
 };
 use rustkernel_core::runtime::LookupError;
 use rustkernel_tests::{builder, eventually, within_a_minute};
@@ -34,7 +34,12 @@ impl Kernel for Double {
         match request {
             PANIC => panic!("unlucky"),
             HANG => std::future::pending().await,
-            WAIT => self.gate.acquire().await.map(|permit| permit.forget()).map_err(KernelError::failed)?,
+            WAIT => self
+                .gate
+                .acquire()
+                .await
+                .map(|permit| permit.forget())
+                .map_err(KernelError::failed)?,
             _ => {}
         }
         Ok(2 * request)
@@ -125,10 +130,14 @@ fn calls_work_from_actix_main_and_from_inside_an_actor() {
 #[test]
 fn a_kernel_can_live_on_the_applications_own_arbiter_beside_its_callers() {
     System::new().block_on(async {
-        let (runtime, double) = running(no_gate().placement(Placement::On(Arbiter::current()))).await;
+        let (runtime, double) =
+            running(no_gate().placement(Placement::On(Arbiter::current()))).await;
         let answers = join_all((100..200).map(|n| double.call(n))).await;
         assert!(answers.into_iter().zip(100..200).all(|(answer, n)| answer.unwrap() == 2 * n));
-        assert!(matches!(double.call(PANIC).await, Err(CallError::Failed(KernelError::Panicked(_)))));
+        assert!(matches!(
+            double.call(PANIC).await,
+            Err(CallError::Failed(KernelError::Panicked(_)))
+        ));
         assert_eq!(double.call(1).await.unwrap(), 2);
         stop(runtime).await;
     });
@@ -206,7 +215,13 @@ async fn the_bound_is_shared_by_all_clones_and_refuses_at_once() {
         assert!(futures_util::poll!(call).is_pending());
     }
     let error = double.clone().try_call(1).await.unwrap_err();
-    assert!(matches!(&error, CallError::Rejected { rejection: Rejection::QueueFull { bound: 3, .. }, .. }), "{error}");
+    assert!(
+        matches!(
+            &error,
+            CallError::Rejected { rejection: Rejection::QueueFull { bound: 3, .. }, .. }
+        ),
+        "{error}"
+    );
     assert_eq!(error.into_request(), Some(1), "the request comes back");
     gate.add_permits(3);
     assert!(join_all(calls).await.into_iter().all(|answer| answer.unwrap() == 2 * WAIT));
@@ -222,7 +237,10 @@ async fn a_call_waits_for_room_in_turn_and_no_longer_than_its_deadline() {
     assert!(futures_util::poll!(&mut first).is_pending());
 
     let error = double.call_within(5, Duration::from_millis(30)).await.unwrap_err();
-    assert!(matches!(&error, CallError::Rejected { rejection: Rejection::Expired { .. }, .. }), "{error}");
+    assert!(
+        matches!(&error, CallError::Rejected { rejection: Rejection::Expired { .. }, .. }),
+        "{error}"
+    );
     assert_eq!(error.into_request(), Some(5));
 
     let mut second = Box::pin(double.call(5));
@@ -253,7 +271,10 @@ async fn random_cancellations_lose_nothing() {
     eventually("the books balance", || double.stats().ledger.is_balanced()).await;
     let ledger = double.stats().ledger;
     // An answer that came when its caller had just gone counts as completed all the same.
-    assert!(ledger.completed >= answered.load(Ordering::Relaxed) && ledger.failed == 0, "{ledger:?}");
+    assert!(
+        ledger.completed >= answered.load(Ordering::Relaxed) && ledger.failed == 0,
+        "{ledger:?}"
+    );
     assert_eq!(within_a_minute(double.call(1)).await.unwrap(), 2, "it still serves");
     stop(runtime).await;
 }
@@ -271,7 +292,10 @@ async fn looking_a_kernel_up_says_what_is_wrong() {
     let (runtime, _) = running(no_gate()).await;
     let unknown = runtime.kernel::<Double>("dubble").unwrap_err();
     assert_eq!(unknown.to_string(), "there is no kernel `dubble`; there is double");
-    assert_eq!(runtime.kernel::<Other>("double").unwrap_err(), LookupError::OtherType("double".into()));
+    assert_eq!(
+        runtime.kernel::<Other>("double").unwrap_err(),
+        LookupError::OtherType("double".into())
+    );
     let by_name = runtime.call_by_name("double", rustkernel_core::message::Fields::new());
     assert!(by_name.map(drop).unwrap_err().to_string().contains(".publish()"));
     stop(runtime).await;

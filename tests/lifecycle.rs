@@ -97,7 +97,11 @@ async fn kernels_start_in_order_and_stop_in_reverse() {
 
 #[tokio::test]
 async fn a_kernel_that_does_not_start_is_an_error_and_the_others_are_stopped() {
-    for (name, part) in [("broken", "it does not open"), ("bomb", "panicked: while opening"), ("slow", "within 50ms")] {
+    for (name, part) in [
+        ("broken", "it does not open"),
+        ("bomb", "panicked: while opening"),
+        ("slow", "within 50ms"),
+    ] {
         let (log, gate) = fixtures();
         let runtime = builder()
             .with_kernel(Diary::spec("a", &log, &gate))
@@ -147,7 +151,8 @@ async fn a_runtime_that_never_started_stops_at_once() {
 async fn a_shutdown_interrupts_a_start() {
     let (log, gate) = fixtures();
     let slow = Diary::spec("slow", &log, &gate);
-    let runtime = builder().with_kernel(Diary::spec("a", &log, &gate)).with_kernel(slow).build().unwrap();
+    let runtime =
+        builder().with_kernel(Diary::spec("a", &log, &gate)).with_kernel(slow).build().unwrap();
     let start = runtime.start();
     let stop = async {
         eventually("it is opening", || lines(&log).len() == 2).await;
@@ -187,7 +192,10 @@ async fn a_drain_refuses_what_is_new_and_finishes_what_is_queued() {
         eventually("it drains", || runtime.state() == LifecycleState::Draining).await;
         for _ in 0..20 {
             let error = kernel.call(false).await.unwrap_err();
-            assert!(matches!(&error, CallError::Rejected { rejection: Rejection::Draining, .. }), "{error}");
+            assert!(
+                matches!(&error, CallError::Rejected { rejection: Rejection::Draining, .. }),
+                "{error}"
+            );
             assert!(error.is_retryable());
         }
         assert_eq!(runtime.state(), LifecycleState::Draining, "it waits for what is in flight");
@@ -205,8 +213,11 @@ async fn a_drain_refuses_what_is_new_and_finishes_what_is_queued() {
 async fn after_the_timeout_the_rest_is_cancelled_and_told_so() {
     let (log, gate) = fixtures();
     let timeout = Duration::from_millis(100);
-    let runtime =
-        builder().with_shutdown_timeout(timeout).with_kernel(Diary::spec("a", &log, &gate)).build().unwrap();
+    let runtime = builder()
+        .with_shutdown_timeout(timeout)
+        .with_kernel(Diary::spec("a", &log, &gate))
+        .build()
+        .unwrap();
     runtime.start().await.unwrap();
     let kernel = runtime.kernel::<Diary>("a").unwrap();
     let mut calls: Vec<_> = (0..5).map(|_| Box::pin(kernel.call(true))).collect();
@@ -216,14 +227,18 @@ async fn after_the_timeout_the_rest_is_cancelled_and_told_so() {
     gate.add_permits(2);
     let start = Instant::now();
     let calls = futures_util::future::join_all(calls);
-    let (report, answers) = within_a_minute(futures_util::future::join(runtime.shutdown(), calls)).await;
+    let (report, answers) =
+        within_a_minute(futures_util::future::join(runtime.shutdown(), calls)).await;
     let report = report.unwrap();
     assert!(start.elapsed() >= timeout, "it waited");
     assert_eq!((report.cancelled, report.abandoned_threads), (3, 0));
     assert_eq!((report.ledger.completed, report.ledger.cancelled), (2, 3));
     for error in answers.into_iter().filter_map(Result::err) {
         let expected = Cancellation::ShutDown { timeout };
-        assert!(matches!(&error, CallError::Cancelled(cancellation) if *cancellation == expected), "{error}");
+        assert!(
+            matches!(&error, CallError::Cancelled(cancellation) if *cancellation == expected),
+            "{error}"
+        );
     }
     assert_eq!(lines(&log), ["a open", "a close"], "an instance that waits comes back, and closes");
 }
@@ -270,7 +285,8 @@ async fn a_kernel_that_hangs_keeps_neither_its_caller_nor_the_shutdown() {
         .unwrap();
     runtime.start().await.unwrap();
     let blocks = runtime.kernel::<Blocks>("blocks").unwrap();
-    let error = blocks.call_within(Duration::from_secs(5), Duration::from_millis(30)).await.unwrap_err();
+    let error =
+        blocks.call_within(Duration::from_secs(5), Duration::from_millis(30)).await.unwrap_err();
     assert!(matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded)), "{error}");
     let mut events = runtime.events();
     let start = Instant::now();
@@ -294,7 +310,10 @@ impl Kernel for Upstream {
 
     async fn execute(&mut self, (): (), _: &mut KernelContext) -> KernelResult {
         self.gate.acquire().await.map_err(KernelError::failed)?.forget();
-        self.downstream.call(false).await.map_err(|error| KernelError::failed(error.forget_request()))
+        self.downstream
+            .call(false)
+            .await
+            .map_err(|error| KernelError::failed(error.forget_request()))
     }
 }
 
@@ -306,7 +325,10 @@ async fn a_request_in_flight_may_still_call_other_kernels_during_a_drain() {
     let downstream = runtime.kernel::<Diary>("down").unwrap();
     let upstream = {
         let gate = Arc::clone(&gate);
-        KernelSpec::new("up", move || Upstream { downstream: downstream.clone(), gate: Arc::clone(&gate) })
+        KernelSpec::new("up", move || Upstream {
+            downstream: downstream.clone(),
+            gate: Arc::clone(&gate),
+        })
     };
     runtime.add_kernel(upstream).await.unwrap();
     let upstream = runtime.kernel::<Upstream>("up").unwrap();
@@ -317,7 +339,8 @@ async fn a_request_in_flight_may_still_call_other_kernels_during_a_drain() {
         gate.add_permits(1);
         call.await.unwrap();
     };
-    let (report, ()) = within_a_minute(futures_util::future::join(runtime.shutdown(), release)).await;
+    let (report, ()) =
+        within_a_minute(futures_util::future::join(runtime.shutdown(), release)).await;
     let report = report.unwrap();
     assert!(report.is_clean() && report.ledger.completed == 2, "{report:?}");
 }
