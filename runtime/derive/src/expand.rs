@@ -136,3 +136,45 @@ fn shape(field: &MessageField<'_>) -> Option<TokenStream> {
     let ident = field.ident;
     matches!(field.kind, Kind::Tensor { .. }).then(|| quote!(self.#ident.shape()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syn::parse_quote;
+
+    fn error(input: &DeriveInput) -> String {
+        expand(input).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_struct_of_tensors_and_parameters_is_expanded() {
+        let input = parse_quote! {
+            struct Request {
+                #[kernel(shape = "m, 3")]
+                x: Tensor<f32>,
+                #[kernel(default = 2.0)]
+                a: f32,
+            }
+        };
+        let code = expand(&input).unwrap().to_string();
+        assert!(code.contains("KernelMessage for Request") && code.contains("\"m\" , \"3\""), "{code}");
+    }
+
+    #[test]
+    fn each_mistake_is_an_error_with_its_reason() {
+        let cases: [(DeriveInput, &str); 8] = [
+            (parse_quote! { enum E { A } }, "only a struct"),
+            (parse_quote! { struct S(Tensor<f32>); }, "named fields"),
+            (parse_quote! { struct S { #[kernel(shape = "n")] a: f32 } }, "a parameter has no shape"),
+            (parse_quote! { struct S { #[kernel(default = 1.0)] x: Tensor<f32> } }, "a tensor has no default"),
+            (parse_quote! { struct S { #[kernel(picture)] x: Tensor<f32> } }, "a picture is a `Tensor<u8>`"),
+            (parse_quote! { struct S { #[kernel(shape = "m,")] x: Tensor<f32> } }, "`` is no dimension"),
+            (parse_quote! { struct S { #[kernel(size = 3)] x: Tensor<f32> } }, "there are `name`"),
+            (parse_quote! { struct S { #[kernel(name = "b")] a: f32, b: f32 } }, "two fields are named `b`"),
+        ];
+        for (input, part) in cases {
+            let text = error(&input);
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Each log line says which kernel, instance, device and request it is about.
+
+use std::collections::BTreeMap;
+use std::fmt::{Arguments, Write};
+use std::sync::{Arc, Mutex};
+
+use rustkernel_core::prelude::*;
+use rustkernel_tests::{builder, eventually};
+use slog::{Drain, KV, Key, Logger, Never, OwnedKVList, Record, Serializer, info, o};
+
+type Line = BTreeMap<String, String>;
+
+/// Keeps lines with all their keys.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<Line>>>);
+
+struct Keys(Line);
+
+impl Serializer for Keys {
+    fn emit_arguments(&mut self, key: Key, value: &Arguments<'_>) -> slog::Result {
+        let mut text = String::new();
+        text.write_fmt(*value)?;
+        self.0.entry(key.to_string()).or_insert(text);
+        Ok(())
+    }
+}
+
+impl Drain for Lines {
+    type Ok = ();
+    type Err = Never;
+
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
+        let mut keys = Keys(BTreeMap::from([("msg".to_owned(), record.msg().to_string())]));
+        record.kv().serialize(record, &mut keys).unwrap();
+        values.serialize(record, &mut keys).unwrap();
+        self.0.lock().unwrap().push(keys.0);
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn find(&self, message: &str) -> Option<Line> {
+        self.0.lock().unwrap().iter().find(|line| line["msg"] == message).cloned()
+    }
+}
+
+struct Chatty;
+
+impl Kernel for Chatty {
+    type Request = bool;
+    type Response = ();
+
+    async fn execute(&mut self, panic: bool, cx: &mut KernelContext) -> KernelResult {
+        info!(cx.logger(), "at work");
+        assert!(!panic, "enough");
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn lines_carry_kernel_instance_device_and_request() {
+    let lines = Lines::default();
+    let logger = Logger::root(lines.clone().fuse(), o!());
+    let runtime = builder()
+        .with_logger(logger)
+        .with_kernel(KernelSpec::new("chatty", || Chatty))
+        .build()
+        .unwrap();
+    runtime.start().await.unwrap();
+    let chatty = runtime.kernel::<Chatty>("chatty").unwrap();
+    chatty.call(false).await.unwrap();
+    let line = lines.find("at work").unwrap();
+    let said = ["kernel", "instance", "device", "request"].map(|key| line[key].as_str());
+    assert_eq!(said, ["chatty", "0", "host", "1"]);
+
+    chatty.call(true).await.unwrap_err();
+    eventually("the panic is logged", || lines.find("kernel panicked").is_some()).await;
+    let line = lines.find("kernel panicked").unwrap();
+    assert!(line["panic"].starts_with("enough at") && line["kernel"] == "chatty", "{line:?}");
+
+    drop(runtime);
+    eventually("the drop is logged", || lines.find("runtime is stopped").is_some()).await;
+    assert!(lines.find("runtime dropped while running; it is shut down at once").is_some());
+    assert!(lines.find("all requests answered").is_some());
+}
