@@ -2,6 +2,7 @@
 #![allow(clippy::panic, reason = "a wrong result fails the test that asked for it")]
 
 pub mod reference;
+pub mod rig;
 
 use std::future::Future;
 use std::time::Duration;

@@ -22,7 +22,9 @@ use syn::{DeriveInput, parse_macro_input};
 /// | `#[kernel(default = 0.5)]` | parameter | its value if none is given |
 /// | `#[kernel(name = "text")]` | any | its name, if not the field's |
 ///
-/// ```ignore
+/// ```
+/// use rustkernel_core::prelude::*;
+///
 /// #[derive(KernelMessage)]
 /// struct SaxpyRequest {
 ///     /// The factor.
