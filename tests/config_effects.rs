@@ -168,6 +168,13 @@ async fn gpu_enabled_false_leaves_only_the_host() {
     runtime.shutdown().await.unwrap();
 }
 
+#[test]
+fn devices_that_are_named_have_to_be_there() {
+    let error = builder().with_devices([DeviceId::Cuda(0)]).build().unwrap_err();
+    assert_eq!(error.to_string(), "runtime.devices: it names cuda:0, and gpu_enabled is false");
+    builder().with_devices([DeviceId::Host]).build().unwrap();
+}
+
 #[tokio::test]
 async fn values_that_make_no_sense_are_refused_by_name() {
     let error = builder().with_worker_threads(0).build().unwrap_err();

@@ -88,6 +88,7 @@ fn open() -> Result<Driver, Missing> {
 
 /// The loader's message, with the file's name where the loader left it out.
 fn reason(name: &str, error: &libloading::Error) -> String {
-    let text = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    let text =
+        std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     if text.contains(name) { text } else { format!("{name}: {text}") }
 }

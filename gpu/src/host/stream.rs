@@ -17,6 +17,7 @@ use std::task::{Wake, Waker};
 
 use super::executor::{Executor, Runnable};
 use crate::argument::HostArguments;
+#[cfg(feature = "cuda")]
 use crate::device::DeviceId;
 use crate::error::{DeviceError, DeviceResult};
 use crate::event::{Event, EventKind};
@@ -210,6 +211,7 @@ fn host_event(event: &Event) -> DeviceResult<&Arc<HostEvent>> {
     }
 }
 
+#[cfg(feature = "cuda")]
 fn foreign(what: &str) -> DeviceError {
     DeviceError::WrongOwner(format!("the {what} is not one of {}", DeviceId::Host))
 }

@@ -157,7 +157,10 @@ mod tests {
             }
         };
         let code = expand(&input).unwrap().to_string();
-        assert!(code.contains("KernelMessage for Request") && code.contains("\"m\" , \"3\""), "{code}");
+        assert!(
+            code.contains("KernelMessage for Request") && code.contains("\"m\" , \"3\""),
+            "{code}"
+        );
     }
 
     #[test]
@@ -165,12 +168,27 @@ mod tests {
         let cases: [(DeriveInput, &str); 8] = [
             (parse_quote! { enum E { A } }, "only a struct"),
             (parse_quote! { struct S(Tensor<f32>); }, "named fields"),
-            (parse_quote! { struct S { #[kernel(shape = "n")] a: f32 } }, "a parameter has no shape"),
-            (parse_quote! { struct S { #[kernel(default = 1.0)] x: Tensor<f32> } }, "a tensor has no default"),
-            (parse_quote! { struct S { #[kernel(picture)] x: Tensor<f32> } }, "a picture is a `Tensor<u8>`"),
-            (parse_quote! { struct S { #[kernel(shape = "m,")] x: Tensor<f32> } }, "`` is no dimension"),
+            (
+                parse_quote! { struct S { #[kernel(shape = "n")] a: f32 } },
+                "a parameter has no shape",
+            ),
+            (
+                parse_quote! { struct S { #[kernel(default = 1.0)] x: Tensor<f32> } },
+                "a tensor has no default",
+            ),
+            (
+                parse_quote! { struct S { #[kernel(picture)] x: Tensor<f32> } },
+                "a picture is a `Tensor<u8>`",
+            ),
+            (
+                parse_quote! { struct S { #[kernel(shape = "m,")] x: Tensor<f32> } },
+                "`` is no dimension",
+            ),
             (parse_quote! { struct S { #[kernel(size = 3)] x: Tensor<f32> } }, "there are `name`"),
-            (parse_quote! { struct S { #[kernel(name = "b")] a: f32, b: f32 } }, "two fields are named `b`"),
+            (
+                parse_quote! { struct S { #[kernel(name = "b")] a: f32, b: f32 } },
+                "two fields are named `b`",
+            ),
         ];
         for (input, part) in cases {
             let text = error(&input);

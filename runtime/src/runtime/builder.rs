@@ -7,6 +7,7 @@ use rustkernel_actors::kernel::{AnySpec, Kernel, KernelSpec};
 use rustkernel_actors::supervisor::SupervisorConfig;
 use rustkernel_actors::{StartError, Supervisor};
 use rustkernel_gpu::host::ThreadBudget;
+use rustkernel_gpu::{DeviceError, DeviceId};
 use slog::Logger;
 
 use super::{InvalidConfig, Runtime, RuntimeConfig, RuntimePreset, devices};
@@ -35,6 +36,9 @@ pub enum BuildError {
     /// A value of the memory configuration makes no sense.
     #[error("memory: {0}")]
     Memory(#[from] InvalidMemoryConfig),
+    /// A device that the configuration names is not there.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// A kernel makes no sense, or is one too many.
     #[error(transparent)]
     Kernel(#[from] StartError),
@@ -70,6 +74,13 @@ impl RuntimeBuilder {
     #[must_use]
     pub fn with_gpu_enabled(mut self, enabled: bool) -> Self {
         self.config.gpu_enabled = enabled;
+        self
+    }
+
+    /// Uses these devices and no others; all there are if none is named.
+    #[must_use]
+    pub fn with_devices(mut self, devices: impl IntoIterator<Item = DeviceId>) -> Self {
+        self.config.devices = devices.into_iter().collect();
         self
     }
 
@@ -144,7 +155,7 @@ impl RuntimeBuilder {
         self.memory.validate()?;
         let logger = self.logger.unwrap_or_else(|| observability::logger(&self.config.log));
         let threads = ThreadBudget::new(self.config.blocking_threads);
-        let found = devices::open(&self.config, &self.memory, &threads, &logger);
+        let found = devices::open(&self.config, &self.memory, &threads, &logger)?;
         let limited = found.into_iter().map(|device| {
             let limits = self.memory.limits(device.info());
             (device, limits)

@@ -3,6 +3,8 @@
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use rustkernel_gpu::{DeviceId, DeviceKind};
+
 use super::RuntimePreset;
 use crate::observability::{LogConfig, LogFormat, LogLevel};
 
@@ -11,6 +13,9 @@ use crate::observability::{LogConfig, LogFormat, LogLevel};
 pub struct RuntimeConfig {
     /// Use CUDA devices. Where there are none, kernels that can run on the host do.
     pub gpu_enabled: bool,
+    /// The devices to use; all there are if empty. The host, if it is named or the list is empty, is
+    /// always there; a CUDA device that is named and not there is an error.
+    pub devices: Vec<DeviceId>,
     /// Most kernel instances at once, over all kernels.
     pub max_kernel_instances: usize,
     /// Threads shared by the instances of kernels placed on [`Shared`](crate::kernel::Placement::Shared).
@@ -33,6 +38,7 @@ impl Default for RuntimeConfig {
     fn default() -> Self {
         Self {
             gpu_enabled: true,
+            devices: Vec::new(),
             max_kernel_instances: 1000,
             worker_threads: available_parallelism().map_or(1, usize::from),
             blocking_threads: 512,
@@ -79,11 +85,21 @@ impl RuntimeConfig {
         }
     }
 
+    /// Whether the device is to be used.
+    pub(crate) fn uses(&self, device: DeviceId) -> bool {
+        let enabled = self.gpu_enabled || device.kind() == DeviceKind::Host;
+        enabled && (self.devices.is_empty() || self.devices.contains(&device))
+    }
+
     /// Checks that the values make sense.
     ///
     /// # Errors
     /// [`InvalidConfig`] names the first that does not.
     pub fn validate(&self) -> Result<(), InvalidConfig> {
+        if let Some(device) = self.devices.iter().find(|device| !self.uses(**device)) {
+            let reason = format!("it names {device}, and gpu_enabled is false");
+            return Err(InvalidConfig { name: "devices", reason });
+        }
         let least = [
             ("max_kernel_instances", self.max_kernel_instances, 1),
             ("worker_threads", self.worker_threads, 1),

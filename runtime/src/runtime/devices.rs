@@ -4,11 +4,15 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use rustkernel_gpu::host::{HostOptions, ThreadBudget};
-use rustkernel_gpu::{Device, DeviceError, DeviceInfo, host};
+use rustkernel_gpu::{Device, DeviceError, DeviceId, DeviceInfo, DeviceKind, host};
 use slog::{Logger, info, warn};
 
 use super::RuntimeConfig;
 use crate::memory::MemoryConfig;
+
+/// More CUDA devices than a machine has.
+#[cfg(feature = "cuda")]
+const MOST_DEVICES: u32 = 1024;
 
 /// The devices of this machine.
 #[derive(Debug)]
@@ -28,32 +32,50 @@ pub fn devices() -> Devices {
     Devices { host: host.info().clone(), cuda: cuda_devices() }
 }
 
-/// The devices of a runtime: the CUDA devices if they are enabled and there, then the host.
+/// The devices of a runtime: the CUDA devices that it uses, then the host.
+///
+/// # Errors
+/// If one that the configuration names cannot be opened. Without names, CUDA devices that cannot be
+/// used are done without, and the log says why.
 pub(super) fn open(
     config: &RuntimeConfig,
     memory: &MemoryConfig,
     threads: &Arc<ThreadBudget>,
     logger: &Logger,
-) -> Vec<Device> {
-    let mut found = Vec::new();
-    if config.gpu_enabled {
-        match open_cuda() {
-            Ok(devices) => found = devices,
-            Err(error @ DeviceError::NoDriver { .. }) => {
-                info!(logger, "running on the host"; "reason" => %error)
-            }
-            Err(error) => {
-                warn!(logger, "CUDA cannot be used, running on the host"; "reason" => %error)
-            }
+) -> Result<Vec<Device>, DeviceError> {
+    let mut found = match open_cuda(|device| config.uses(device)) {
+        Ok(devices) => devices,
+        Err(error) if config.devices.iter().any(|device| device.kind() == DeviceKind::Cuda) => {
+            return Err(error);
         }
+        Err(error @ DeviceError::NoDriver { .. }) => {
+            info!(logger, "running on the host"; "reason" => %error);
+            Vec::new()
+        }
+        Err(error) => {
+            warn!(logger, "CUDA cannot be used, running on the host"; "reason" => %error);
+            Vec::new()
+        }
+    };
+    let missing = config
+        .devices
+        .iter()
+        .find(|id| id.kind() == DeviceKind::Cuda && !found.iter().any(|f| f.id() == **id));
+    if let Some(device) = missing {
+        let available = cuda_devices()?.iter().map(|info| info.id).collect();
+        return Err(DeviceError::NoDevice { device: *device, available });
     }
-    found.push(open_host(memory, threads));
-    found
+    if config.uses(DeviceId::Host) {
+        found.push(open_host(memory, threads));
+    }
+    Ok(found)
 }
 
 /// The first CUDA device or, without one, the host.
 pub(crate) fn default_device(memory: &MemoryConfig) -> Device {
-    let cuda = open_cuda().ok().and_then(|devices| devices.into_iter().next());
+    let cuda = open_cuda(|device| device == DeviceId::Cuda(0))
+        .ok()
+        .and_then(|devices| devices.into_iter().next());
     cuda.unwrap_or_else(|| {
         open_host(memory, &ThreadBudget::new(available_parallelism().map_or(1, usize::from)))
     })
@@ -78,15 +100,22 @@ fn cuda_devices() -> Result<Vec<DeviceInfo>, DeviceError> {
     Err(DeviceError::NoDriver { reason: "built without the feature `cuda`".into() })
 }
 
+/// Opens the wanted ones; does not look for a driver if none is.
 #[cfg(feature = "cuda")]
-fn open_cuda() -> Result<Vec<Device>, DeviceError> {
+fn open_cuda(wanted: impl Fn(DeviceId) -> bool) -> Result<Vec<Device>, DeviceError> {
+    if !(0..MOST_DEVICES).any(|ordinal| wanted(DeviceId::Cuda(ordinal))) {
+        return Ok(Vec::new());
+    }
     let count = u32::try_from(cuda_devices()?.len()).unwrap_or(u32::MAX);
-    (0..count).map(rustkernel_gpu::cuda::open).collect()
+    (0..count)
+        .filter(|ordinal| wanted(DeviceId::Cuda(*ordinal)))
+        .map(rustkernel_gpu::cuda::open)
+        .collect()
 }
 
 #[cfg(not(feature = "cuda"))]
-fn open_cuda() -> Result<Vec<Device>, DeviceError> {
-    cuda_devices().map(|_| Vec::new())
+fn open_cuda(wanted: impl Fn(DeviceId) -> bool) -> Result<Vec<Device>, DeviceError> {
+    if wanted(DeviceId::Cuda(0)) { cuda_devices().map(|_| Vec::new()) } else { Ok(Vec::new()) }
 }
 
 /// Bytes of memory that the machine has; no limit where it cannot be asked.
