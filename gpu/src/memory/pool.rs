@@ -148,6 +148,7 @@ impl Pool {
     /// Gives idle cached blocks back to the device, the largest first, until at most `keep` bytes
     /// are cached. Returns the bytes given back. May wait for the device.
     pub fn trim(&self, keep: u64) -> u64 {
+        self.forget_lost();
         let evicted = self.cache().evict(|cache| cache.cached <= keep);
         self.release(evicted)
     }
@@ -282,7 +283,6 @@ impl Cache {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.trim(0);
-        self.forget_lost();
     }
 }
 
