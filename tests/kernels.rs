@@ -6,6 +6,7 @@
 //! ```text
 //! cargo test -p rustkernel-tests --test kernels -- --ignored cuda
 //! ```
+#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 #[path = "kernels/declarations.rs"]
 mod declarations;
