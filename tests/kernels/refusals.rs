@@ -226,16 +226,13 @@ pub(crate) fn are_refused(device: DeviceId) {
     }
     let (runtime, executor) = (builder.build().unwrap(), executor());
     executor.block_on(runtime.start()).unwrap();
-    let call = |name: &str, fields: Fields| {
-        let call = runtime.call_by_name(name, fields.clone()).unwrap();
-        executor.block_on(call).map_err(|error| (error, fields))
+    let error = |name: &str, fields: Fields| {
+        let call = runtime.call_by_name(name, fields).unwrap();
+        executor.block_on(call).unwrap_err()
     };
     for (name, fields, expected) in misfits() {
-        match call(name, fields) {
-            Err((
-                CallError::Rejected { rejection: Rejection::Invalid(error), request },
-                fields,
-            )) => {
+        match error(name, fields.clone()) {
+            CallError::Rejected { rejection: Rejection::Invalid(error), request } => {
                 assert_eq!(error.to_string(), expected, "{name}");
                 assert_eq!(request.tensors, fields.tensors, "{name}: the request comes back");
             }
@@ -243,8 +240,8 @@ pub(crate) fn are_refused(device: DeviceId) {
         }
     }
     for (name, fields, expected) in refusals().into_iter().chain(too_large) {
-        match call(name, fields) {
-            Err((CallError::Failed(KernelError::InvalidRequest(reason)), _)) => {
+        match error(name, fields) {
+            CallError::Failed(KernelError::InvalidRequest(reason)) => {
                 assert_eq!(reason, expected, "{name}");
             }
             other => panic!("{name}: {other:?}"),
