@@ -3,5 +3,6 @@
 #![allow(unsafe_code)]
 mod clock;
 mod code;
+mod jit;
 mod ptx;
 mod sim;

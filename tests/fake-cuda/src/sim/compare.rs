@@ -130,7 +130,7 @@ impl Combine {
 }
 
 /// The size of a row's lanes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Size {
     Half,
     Word,

@@ -8,7 +8,7 @@ use multiversion::multiversion;
 
 use super::compare::Size;
 use super::float::{Float, Rounding};
-use super::registers::{Half, LANES, Lane, Mask, Registers, Row, lanes};
+use super::registers::{Half, LANES, Mask, Registers, Row, lanes};
 use super::soft;
 
 /// The types that `cvt` knows.

@@ -16,6 +16,8 @@
 //! of a launch are the same each time. Plain accesses to device memory are plain accesses of the
 //! host: a program that races on a device races here. Volatile accesses and atomics are atomics.
 
+#[cfg(test)]
+mod trial;
 mod atomic;
 pub(crate) mod bits;
 mod block;

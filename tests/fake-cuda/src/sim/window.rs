@@ -22,7 +22,7 @@ pub(crate) fn start(space: Space) -> u64 {
 /// The space that a generic address is in, and the address there.
 #[inline(always)]
 pub(super) fn resolve(address: u64) -> (Space, u64) {
-    if address >> 32 & 0xffff_fff0 != SHARED >> 32 {
+    if address >> 50 != SHARED >> 50 {
         return (Space::Global, address);
     }
     let offset = address & (BYTES - 1);
