@@ -9,9 +9,9 @@ use super::convert::Scalar;
 use super::fault::{Fault, Laned};
 use super::float::Float;
 use super::frame::Frame;
-use super::memory::resolved;
+use super::memory::resolve;
 use super::program::{Address, Atomic, AtomicOperation, Space};
-use super::registers::{Lane, Mask, lanes};
+use super::registers::{LANES, Lane, Mask, lanes};
 use super::scratch::Local;
 use super::window;
 
@@ -23,7 +23,8 @@ pub(super) fn execute(
     local: &mut Local,
     around: &mut Surroundings<'_>,
 ) -> Laned<()> {
-    let (space, addresses) = resolved(frame, active, address);
+    let mut addresses = [0; LANES];
+    let space = resolve(frame, active, address, &mut addresses);
     for lane in lanes(active) {
         let at = match space {
             Space::Generic => window::resolve(addresses[lane]),

@@ -2,7 +2,7 @@
 
 use multiversion::multiversion;
 
-use super::registers::{LANES, Lane, Mask, Registers, Row, lanes, map1, map2, map3};
+use super::registers::{LANES, Lane, Mask, Registers, Row, each, lanes, map1, map2, map3};
 
 /// Counts and searches: from a value of 32 or 64 bits to a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -311,13 +311,13 @@ pub(crate) fn pack(registers: &mut Registers, mask: Mask, pack: Pack, [one, low,
         Pack::LongToWords => {
             // (as one step: `low` or `high` may be what `one` was)
             let value = registers.values::<u64>(one);
-            let parts: [[u32; LANES]; 2] = [value.map(|x| x as u32), value.map(|x| (x >> 32) as u32)];
+            let parts: [[u32; LANES]; 2] = [each(&value, |x| x as u32), each(&value, |x| (x >> 32) as u32)];
             registers.set(mask, low, &parts[0]);
             registers.set(mask, high, &parts[1]);
         }
         Pack::WordToHalves => {
             let value = registers.values::<u32>(one);
-            let parts: [[u16; LANES]; 2] = [value.map(|x| x as u16), value.map(|x| (x >> 16) as u16)];
+            let parts: [[u16; LANES]; 2] = [each(&value, |x| x as u16), each(&value, |x| (x >> 16) as u16)];
             registers.set(mask, low, &parts[0]);
             registers.set(mask, high, &parts[1]);
         }

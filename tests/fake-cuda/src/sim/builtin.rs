@@ -63,12 +63,13 @@ impl Reader<'_, '_> {
     fn byte(&mut self, address: u64) -> u8 {
         let (space, at) = window::resolve(address);
         let (mask, at) = (1 << self.lane, [at; LANES]);
-        let bytes = match space {
-            Space::Local => self.local.load::<u8>(mask, &at),
-            Space::Shared => self.around.shared.load::<u8>(mask, &at),
-            _ => self.around.global.load::<u8>(mask, &at, false),
+        let mut bytes = [0u8; LANES];
+        let found = match space {
+            Space::Local => self.local.load(mask, &at, &mut bytes),
+            Space::Shared => self.around.shared.load(mask, &at, &mut bytes),
+            _ => self.around.global.load(mask, &at, &mut bytes, false),
         };
-        bytes.map_or(0, |bytes| bytes[self.lane])
+        found.map_or(0, |()| bytes[self.lane])
     }
 
     fn text(&mut self, address: u64) -> String {

@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use super::registers::Lane;
-
 /// An integer of the size of a memory access.
 pub(super) trait Cell: Copy + Default {
     const BYTES: u64 = size_of::<Self>() as u64;
@@ -89,8 +87,3 @@ cell! {
     u32, AtomicU32;
     u64, AtomicU64;
 }
-
-/// A cell that fills a register by itself, so that a row can be moved without widening.
-pub(super) trait WholeCell: Cell + Lane<Bits = Self> {}
-impl WholeCell for u32 {}
-impl WholeCell for u64 {}

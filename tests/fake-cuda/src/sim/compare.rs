@@ -3,7 +3,7 @@
 use multiversion::multiversion;
 
 use super::float::Float;
-use super::registers::{Half, LANES, Lane, Mask, Registers, Row, test2};
+use super::registers::{Half, LANES, Lane, Mask, Registers, Row, each_lane, test2};
 use super::soft::widen;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,9 +153,9 @@ pub(crate) fn select(
 }
 
 #[inline(always)]
-fn choose<T: Lane>(registers: &mut Registers, mask: Mask, chosen: Mask, [d, a, b]: [Row; 3]) {
+fn choose<T: Lane + Default>(registers: &mut Registers, mask: Mask, chosen: Mask, [d, a, b]: [Row; 3]) {
     let (a, b) = (T::row(registers, a), T::row(registers, b));
-    let out = std::array::from_fn(|i| T::of(if chosen >> i & 1 != 0 { a[i] } else { b[i] }));
+    let out = each_lane(|i| T::of(if chosen >> i & 1 != 0 { a[i] } else { b[i] }));
     registers.set::<T>(mask, d, &out);
 }
 
@@ -167,7 +167,7 @@ pub(crate) fn set(
     d: Row,
 ) {
     let one = if float { 1f32.to_bits() } else { u32::MAX };
-    let out: [u32; LANES] = std::array::from_fn(|i| if holds >> i & 1 != 0 { one } else { 0 });
+    let out: [u32; LANES] = each_lane(|i| if holds >> i & 1 != 0 { one } else { 0 });
     registers.set(mask, d, &out);
 }
 

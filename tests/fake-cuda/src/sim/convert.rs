@@ -8,7 +8,7 @@ use multiversion::multiversion;
 
 use super::compare::Size;
 use super::float::{Float, Rounding};
-use super::registers::{Half, LANES, Mask, Registers, Row, lanes};
+use super::registers::{Half, LANES, Mask, Registers, Row, each, lanes};
 use super::soft;
 
 /// The types that `cvt` knows.
@@ -94,8 +94,8 @@ pub(crate) fn convert(
 #[inline(always)]
 fn widened(registers: &Registers, (size, row): Sized) -> [u64; LANES] {
     match size {
-        Size::Half => registers.values::<u16>(row).map(u64::from),
-        Size::Word => registers.values::<u32>(row).map(u64::from),
+        Size::Half => each(&registers.values::<u16>(row), u64::from),
+        Size::Word => each(&registers.values::<u32>(row), u64::from),
         Size::Long => registers.values::<u64>(row),
     }
 }
@@ -104,8 +104,8 @@ fn widened(registers: &Registers, (size, row): Sized) -> [u64; LANES] {
 #[inline(always)]
 pub(super) fn write(registers: &mut Registers, mask: Mask, (size, row): Sized, values: &[u64; LANES]) {
     match size {
-        Size::Half => registers.set(mask, row, &values.map(|x| x as u16)),
-        Size::Word => registers.set(mask, row, &values.map(|x| x as u32)),
+        Size::Half => registers.set(mask, row, &each(&values, |x| x as u16)),
+        Size::Word => registers.set(mask, row, &each(&values, |x| x as u32)),
         Size::Long => registers.set(mask, row, values),
     }
 }
@@ -113,11 +113,11 @@ pub(super) fn write(registers: &mut Registers, mask: Mask, (size, row): Sized, v
 #[multiversion(targets("x86_64+avx2+bmi1+bmi2+fma+lzcnt+popcnt"))]
 fn integers(registers: &mut Registers, mask: Mask, conversion: Conversion, [d, a]: [Sized; 2]) {
     let Conversion { to, from, saturate, .. } = conversion;
-    let mut values = widened(registers, a).map(|x| from.cut(x));
+    let mut values = each(&widened(registers, a), |x| from.cut(x));
     if saturate {
-        values = values.map(|x| saturated(x, from, to));
+        values = each(&values, |x| saturated(x, from, to));
     }
-    write(registers, mask, d, &values.map(|x| to.cut(x)));
+    write(registers, mask, d, &each(&values, |x| to.cut(x)));
 }
 
 fn saturated(value: u64, from: Scalar, to: Scalar) -> u64 {
@@ -138,16 +138,16 @@ fn integer_to_float(
     (d, a): (Row, Sized),
 ) {
     let Conversion { to, from, rounding, .. } = conversion;
-    let values = widened(registers, a).map(|x| from.cut(x));
+    let values = each(&widened(registers, a), |x| from.cut(x));
     match (to, rounding) {
         (Scalar::F32, Rounding::Nearest) if from.is_signed() => {
-            registers.set(mask, d, &values.map(|x| x.cast_signed() as f32));
+            registers.set(mask, d, &each(&values, |x| x.cast_signed() as f32));
         }
-        (Scalar::F32, Rounding::Nearest) => registers.set(mask, d, &values.map(|x| x as f32)),
+        (Scalar::F32, Rounding::Nearest) => registers.set(mask, d, &each(&values, |x| x as f32)),
         (Scalar::F64, Rounding::Nearest) if from.is_signed() => {
-            registers.set(mask, d, &values.map(|x| x.cast_signed() as f64));
+            registers.set(mask, d, &each(&values, |x| x.cast_signed() as f64));
         }
-        (Scalar::F64, Rounding::Nearest) => registers.set(mask, d, &values.map(|x| x as f64)),
+        (Scalar::F64, Rounding::Nearest) => registers.set(mask, d, &each(&values, |x| x as f64)),
         _ => {
             for lane in lanes(mask) {
                 let exact = exact_integer(values[lane], from);
@@ -167,11 +167,11 @@ fn integer_to_float(
 
 fn as_doubles(registers: &Registers, conversion: Conversion, row: Row) -> [f64; LANES] {
     match conversion.from {
-        Scalar::F16 => registers.values::<Half>(row).map(soft::widen),
+        Scalar::F16 => each(&registers.values::<Half>(row), soft::widen),
         Scalar::F32 if conversion.flush => {
-            registers.values::<f32>(row).map(|x| f64::from(x.flushed()))
+            each(&registers.values::<f32>(row), |x| f64::from(x.flushed()))
         }
-        Scalar::F32 => registers.values::<f32>(row).map(f64::from),
+        Scalar::F32 => each(&registers.values::<f32>(row), f64::from),
         _ => registers.values::<f64>(row),
     }
 }
@@ -180,10 +180,10 @@ fn as_doubles(registers: &Registers, conversion: Conversion, row: Row) -> [f64; 
 #[inline(always)]
 fn whole(values: [f64; LANES], rounding: Rounding) -> [f64; LANES] {
     match rounding {
-        Rounding::Nearest => values.map(f64::round_ties_even),
-        Rounding::Zero => values.map(f64::trunc),
-        Rounding::Down => values.map(f64::floor),
-        Rounding::Up => values.map(f64::ceil),
+        Rounding::Nearest => each(&values, f64::round_ties_even),
+        Rounding::Zero => each(&values, f64::trunc),
+        Rounding::Down => each(&values, f64::floor),
+        Rounding::Up => each(&values, f64::ceil),
     }
 }
 
@@ -202,7 +202,7 @@ fn float_to_integer(
         _ => 0,
     };
     let (least, greatest) = to.range();
-    let integers = values.map(|x| {
+    let integers = each(&values, |x| {
         if x.is_nan() {
             nan
         } else if to.is_signed() {
@@ -212,7 +212,7 @@ fn float_to_integer(
             (x as u64).min(greatest as u64)
         }
     });
-    write(registers, mask, d, &integers.map(|x| to.cut(x)));
+    write(registers, mask, d, &each(&integers, |x| to.cut(x)));
 }
 
 fn floats(registers: &mut Registers, mask: Mask, conversion: Conversion, [d, a]: [Row; 2]) {
@@ -222,12 +222,12 @@ fn floats(registers: &mut Registers, mask: Mask, conversion: Conversion, [d, a]:
         values = whole(values, rounding);
     }
     if saturate {
-        values = values.map(f64::saturated);
+        values = each(&values, f64::saturated);
     }
     let flushed = |x: f32| if flush { x.flushed() } else { x }.canonical();
     match to {
         Scalar::F32 if integral || rounding == Rounding::Nearest => {
-            registers.set(mask, d, &values.map(|x| flushed(x as f32)));
+            registers.set(mask, d, &each(&values, |x| flushed(x as f32)));
         }
         Scalar::F32 => {
             for lane in lanes(mask) {

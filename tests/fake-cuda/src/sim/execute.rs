@@ -4,7 +4,7 @@ use super::block::Surroundings;
 use super::fault::Laned;
 use super::frame::Frame;
 use super::program::{CARRY, LongSpecial, Op, Special};
-use super::registers::{LANES, Mask, Registers, Row};
+use super::registers::{LANES, Mask, Registers, Row, each_lane};
 use super::scratch::Local;
 use super::{atomic, bits, compare, convert, exchange, float, integer, memory};
 
@@ -14,20 +14,20 @@ pub(super) type Place<'a> = (u32, &'a [[u32; LANES]; 3]);
 /// Carries out `op`; jumps and barriers are the warp's own business.
 #[inline(always)]
 pub(super) fn execute(
-    op: Op,
+    op: &Op,
     active: Mask,
     frame: &mut Frame,
     (local, place): (&mut Local, Place<'_>),
     around: &mut Surroundings<'_>,
 ) -> Laned<()> {
     let registers = &mut frame.registers;
-    match op {
+    match *op {
         Op::Integer(what, rows) => integer::execute(registers, active, what, rows),
         Op::Float(what, rows) => float::execute(registers, active, what, rows),
-        Op::Load(transfer, address) => {
+        Op::Load(ref transfer, address) => {
             return memory::load(frame, active, (transfer, address), local, around);
         }
-        Op::Store(transfer, address) => {
+        Op::Store(ref transfer, address) => {
             return memory::store(frame, active, (transfer, address), local, around);
         }
         Op::Compare { what, combine, rows: [d, other, a, b, c] } => {
@@ -57,14 +57,14 @@ pub(super) fn execute(
 
 /// What kernels do less often; apart, so that the common ones stay close together.
 fn execute_rare(
-    op: Op,
+    op: &Op,
     active: Mask,
     frame: &mut Frame,
     (local, place): (&mut Local, Place<'_>),
     around: &mut Surroundings<'_>,
 ) -> Laned<()> {
     let registers = &mut frame.registers;
-    match op {
+    match *op {
         Op::Words(operation, rows) => bits::words(registers, active, operation, rows),
         Op::Count(what, rows) => bits::count(registers, active, what, rows),
         Op::InsertField { long, rows } => bits::insert_field(registers, active, long, rows),
@@ -118,7 +118,7 @@ fn special(
 ) {
     let launch = around.launch;
     let warps = launch.block.iter().product::<u32>().div_ceil(LANES as u32);
-    let by_lane = |f: &dyn Fn(u32) -> u32| std::array::from_fn(|lane| f(lane as u32));
+    let by_lane = |f: &dyn Fn(u32) -> u32| each_lane(|lane| f(lane as u32));
     let values: [u32; LANES] = match which {
         Special::Thread(axis) => threads[usize::from(axis)],
         Special::Lane => by_lane(&|lane| lane),

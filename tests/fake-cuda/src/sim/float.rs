@@ -6,7 +6,7 @@
 
 use multiversion::multiversion;
 
-use super::registers::{LANES, Lane, Mask, Registers, Row, lanes};
+use super::registers::{LANES, Lane, Mask, Registers, Row, each, each_lane, lanes};
 use super::soft;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,20 +135,20 @@ impl Apply {
     #[inline(always)]
     fn to1<T: Float>(&self, registers: &mut Registers, f: impl Fn(T) -> T) {
         let a = self.operand::<T>(registers, 1);
-        self.write(registers, std::array::from_fn(|i| f(a[i])));
+        self.write(registers, each_lane(|i| f(a[i])));
     }
 
     #[inline(always)]
     fn to2<T: Float>(&self, registers: &mut Registers, f: impl Fn(T, T) -> T) {
         let (a, b) = (self.operand::<T>(registers, 1), self.operand::<T>(registers, 2));
-        self.write(registers, std::array::from_fn(|i| f(a[i], b[i])));
+        self.write(registers, each_lane(|i| f(a[i], b[i])));
     }
 
     #[inline(always)]
     fn to3<T: Float>(&self, registers: &mut Registers, f: impl Fn(T, T, T) -> T) {
         let (a, b) = (self.operand::<T>(registers, 1), self.operand::<T>(registers, 2));
         let c = self.operand::<T>(registers, 3);
-        self.write(registers, std::array::from_fn(|i| f(a[i], b[i], c[i])));
+        self.write(registers, each_lane(|i| f(a[i], b[i], c[i])));
     }
 
     /// For functions that are too dear to compute for lanes that do not want them.
@@ -164,23 +164,23 @@ impl Apply {
     #[inline(always)]
     fn operand<T: Float>(&self, registers: &Registers, index: usize) -> [T; LANES] {
         let values = registers.values::<T>(self.rows[index]);
-        if self.mode.flush { values.map(T::flushed) } else { values }
+        if self.mode.flush { each(&values, T::flushed) } else { values }
     }
 
     #[inline(always)]
     fn write<T: Float>(&self, registers: &mut Registers, mut values: [T; LANES]) {
         if self.mode.flush {
-            values = values.map(T::flushed);
+            values = each(&values, T::flushed);
         }
         if self.mode.saturate {
-            values = values.map(T::saturated);
+            values = each(&values, T::saturated);
         }
         registers.set(self.mask, self.rows[0], &values);
     }
 }
 
 /// The arithmetic of PTX on one value.
-pub(super) trait Float: Lane + PartialOrd {
+pub(super) trait Float: Lane + PartialOrd + Default {
     const ZERO: Self;
     const ONE: Self;
     fn add(self, other: Self) -> Self;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::cell::Cell;
 use super::fault::{Fault, Laned};
-use super::registers::{ALL, LANES, Mask, lanes};
+use super::registers::{ALL, LANES, Mask, all_within, each, each_lane, lanes};
 
 /// Where addresses lead. (The driver's model of a device is one; a test may bring its own.)
 pub(crate) trait AddressSpace: Send + Sync {
@@ -106,16 +106,13 @@ impl<'a> Global<'a> {
         let segment = self.segment(first)?;
         let last = segment.bytes.checked_sub(bytes)?;
         let (start, host) = (segment.start, segment.host);
-        let (mut outside, mut misaligned, mut apart) = (0, 0, 0);
-        for (lane, address) in addresses.iter().enumerate() {
-            let active = if mask >> lane & 1 != 0 { u64::MAX } else { 0 };
-            outside |= u64::from(address.wrapping_sub(start) > last) & active;
-            misaligned |= address & (bytes - 1) & active;
-            apart |= address ^ first.wrapping_add(lane as u64 * bytes);
-        }
-        if outside | misaligned != 0 {
+        let offsets = each(addresses, |address| address.wrapping_sub(start));
+        // (a segment begins at a multiple of any access's size, so offsets tell of alignment too)
+        if !all_within(mask, &offsets, last, bytes) {
             return None;
         }
+        let step = each_lane(|lane| lane as u64 * bytes);
+        let apart = (0..LANES).fold(0, |apart, lane| apart | offsets[lane].wrapping_sub(step[lane]) ^ offsets[0]);
         let row = mask == ALL && apart == 0;
         Some(Reach { host, start, row: row.then(|| host.wrapping_add((first - start) as usize)) })
     }
@@ -125,16 +122,16 @@ impl<'a> Global<'a> {
         &mut self,
         mask: Mask,
         addresses: &[u64; LANES],
+        values: &mut [T; LANES],
         concurrent: bool,
-    ) -> Laned<[T; LANES]> {
-        let mut values = [T::default(); LANES];
+    ) -> Laned<()> {
         let Some(reach) = self.reach(mask, addresses, T::BYTES).filter(|_| !concurrent) else {
-            return self.load_by_lane(mask, addresses, concurrent);
+            return self.load_by_lane(mask, addresses, values, concurrent);
         };
         if let Some(row) = reach.row {
             // SAFETY: a row of live memory begins here; `values` is no part of it.
             unsafe { row.cast::<T>().copy_to_nonoverlapping(values.as_mut_ptr(), LANES) };
-            return Ok(values);
+            return Ok(());
         }
         for lane in 0..LANES {
             if mask >> lane & 1 != 0 {
@@ -143,7 +140,7 @@ impl<'a> Global<'a> {
                 values[lane] = unsafe { T::read(at) };
             }
         }
-        Ok(values)
+        Ok(())
     }
 
     #[cold]
@@ -151,15 +148,15 @@ impl<'a> Global<'a> {
         &mut self,
         mask: Mask,
         addresses: &[u64; LANES],
+        values: &mut [T; LANES],
         concurrent: bool,
-    ) -> Laned<[T; LANES]> {
-        let mut values = [T::default(); LANES];
+    ) -> Laned<()> {
         for lane in lanes(mask) {
             let at = self.locate(addresses[lane], T::BYTES).map_err(|fault| (lane, fault))?;
             // SAFETY: `locate` has checked that the access is aligned, and inside live memory.
             values[lane] = unsafe { if concurrent { T::read_atomic(at) } else { T::read(at) } };
         }
-        Ok(values)
+        Ok(())
     }
 
     #[inline(always)]

@@ -115,7 +115,7 @@ fn run<T: Integer>(
 
 /// The arithmetic of PTX on one value. Results of a division by zero are those of NVIDIA's devices;
 /// PTX leaves them open.
-trait Integer: Lane + Ord {
+trait Integer: Lane + Ord + Default {
     const ZERO: Self;
     fn from_bool(value: bool) -> Self;
     fn add(self, other: Self) -> Self;

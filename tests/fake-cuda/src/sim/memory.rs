@@ -1,5 +1,7 @@
 //! Loads and stores, and the address conversions around them.
 
+use multiversion::multiversion;
+
 use super::block::Surroundings;
 use super::cell::Cell;
 use super::compare::Size;
@@ -7,48 +9,53 @@ use super::convert::{self, Scalar};
 use super::fault::{Fault, Laned};
 use super::frame::Frame;
 use super::program::{Address, Space, Transfer};
-use super::registers::{LANES, Lane, Mask, Registers, Row, lanes};
+use super::registers::{LANES, Lane, Mask, Registers, Row, each, lanes};
 use super::scratch::Local;
 use super::window;
 
-/// Where a group's accesses can go.
-struct Memories<'a, 'b> {
+/// Where a group's accesses can go, and how.
+struct Access<'a, 'b> {
+    active: Mask,
+    space: Space,
+    concurrent: bool,
     local: &'a mut Local,
     around: &'a mut Surroundings<'b>,
 }
 
 /// `ld`: one to four elements, side by side in memory.
-#[inline(always)]
+#[multiversion(targets("x86_64+avx2+bmi1+bmi2+fma+lzcnt+popcnt"))]
 pub(super) fn load(
     frame: &mut Frame,
     active: Mask,
-    (transfer, address): (Transfer, Address),
+    (transfer, address): (&Transfer, Address),
     local: &mut Local,
     around: &mut Surroundings<'_>,
 ) -> Laned<()> {
-    let (space, addresses) = resolved(frame, active, address);
+    let mut addresses = [0; LANES];
+    let space = resolve(frame, active, address, &mut addresses);
     aligned(active, &addresses, transfer)?;
-    let mut from = Memories { local, around };
+    let concurrent = transfer.concurrent;
+    let mut from = Access { active, space, concurrent, local, around };
+    let registers = &mut frame.registers;
+    let bits = transfer.scalar.bits();
     for element in 0..usize::from(transfer.count) {
         let (size, row) = (transfer.size, transfer.rows[element]);
-        let registers = &mut frame.registers;
-        let at = (space, moved(&addresses, transfer.scalar, element));
-        match (transfer.scalar.bits(), size) {
+        if element > 0 {
+            addresses = each(&addresses, |address| address.wrapping_add((bits / 8).into()));
+        }
+        match (bits, size) {
             (32, Size::Word) => {
-                let values = from.load::<u32>(active, &at, transfer.concurrent)?;
+                let mut values = [0u32; LANES];
+                from.load(&addresses, &mut values)?;
                 registers.set(active, row, &values);
             }
             (64, _) => {
-                let values = from.load::<u64>(active, &at, transfer.concurrent)?;
+                let mut values = [0u64; LANES];
+                from.load(&addresses, &mut values)?;
                 registers.set(active, row, &values);
             }
-            (bits, _) => {
-                let values = match bits {
-                    8 => from.load::<u8>(active, &at, transfer.concurrent)?.map(u64::from),
-                    16 => from.load::<u16>(active, &at, transfer.concurrent)?.map(u64::from),
-                    _ => from.load::<u32>(active, &at, transfer.concurrent)?.map(u64::from),
-                };
-                let values = values.map(|value| convert::extended(transfer.scalar, value));
+            _ => {
+                let values = from.load_narrow(&addresses, transfer.scalar)?;
                 convert::write(registers, active, (size, row), &values);
             }
         }
@@ -57,38 +64,39 @@ pub(super) fn load(
 }
 
 /// `st`.
-#[inline(always)]
+#[multiversion(targets("x86_64+avx2+bmi1+bmi2+fma+lzcnt+popcnt"))]
 pub(super) fn store(
     frame: &mut Frame,
     active: Mask,
-    (transfer, address): (Transfer, Address),
+    (transfer, address): (&Transfer, Address),
     local: &mut Local,
     around: &mut Surroundings<'_>,
 ) -> Laned<()> {
-    let (space, addresses) = resolved(frame, active, address);
+    let mut addresses = [0; LANES];
+    let space = resolve(frame, active, address, &mut addresses);
     aligned(active, &addresses, transfer)?;
-    let mut to = Memories { local, around };
+    let concurrent = transfer.concurrent;
+    let mut to = Access { active, space, concurrent, local, around };
+    let bits = transfer.scalar.bits();
     for element in 0..usize::from(transfer.count) {
-        let at = (space, moved(&addresses, transfer.scalar, element));
+        if element > 0 {
+            addresses = each(&addresses, |address| address.wrapping_add((bits / 8).into()));
+        }
         let (registers, row) = (&frame.registers, transfer.rows[element]);
-        match transfer.size {
-            Size::Half => to.cut(active, &at, transfer, &registers.values::<u16>(row))?,
-            Size::Word => to.cut(active, &at, transfer, &registers.values::<u32>(row))?,
-            Size::Long => to.cut(active, &at, transfer, &registers.values::<u64>(row))?,
+        match (bits, transfer.size) {
+            (32, Size::Word) => to.store(&addresses, registers.word(row))?,
+            (64, _) => to.store(&addresses, registers.long(row))?,
+            (_, Size::Half) => to.cut(&addresses, bits, &registers.values::<u16>(row))?,
+            (_, Size::Word) => to.cut(&addresses, bits, &registers.values::<u32>(row))?,
+            (_, Size::Long) => to.cut(&addresses, bits, &registers.values::<u64>(row))?,
         }
     }
     Ok(())
 }
 
-/// The addresses of one of the elements that lie side by side.
-#[inline(always)]
-fn moved(addresses: &[u64; LANES], scalar: Scalar, element: usize) -> [u64; LANES] {
-    let by = element as u64 * u64::from(scalar.bits() / 8);
-    addresses.map(|address| address.wrapping_add(by))
-}
-
 /// A vector access must be aligned to all of it. (Each element's own alignment is seen later.)
-fn aligned(active: Mask, addresses: &[u64; LANES], transfer: Transfer) -> Laned<()> {
+#[inline(always)]
+fn aligned(active: Mask, addresses: &[u64; LANES], transfer: &Transfer) -> Laned<()> {
     if transfer.count == 1 {
         return Ok(());
     }
@@ -100,97 +108,146 @@ fn aligned(active: Mask, addresses: &[u64; LANES], transfer: Transfer) -> Laned<
 /// The addresses of all lanes, and the space that they are in. Generic addresses of one window are
 /// taken out of it; where lanes differ, they stay generic.
 #[inline(always)]
-pub(super) fn resolved(
+pub(super) fn resolve(
     frame: &Frame,
     active: Mask,
     address: Address,
-) -> (Space, [u64; LANES]) {
-    let offset = i64::from(address.offset).cast_unsigned();
+    addresses: &mut [u64; LANES],
+) -> Space {
     let base = if address.space == Space::Frame { frame.base } else { 0 };
-    let offset = offset.wrapping_add(base);
-    let addresses = frame.registers.long(address.row).map(|at| at.wrapping_add(offset));
+    let offset = i64::from(address.offset).cast_unsigned().wrapping_add(base);
+    *addresses = each(frame.registers.long(address.row), |at| at.wrapping_add(offset));
     match address.space {
-        Space::Frame => (Space::Local, addresses),
+        Space::Frame => Space::Local,
         Space::Generic => {
             let (space, _) = window::resolve(addresses[active.trailing_zeros() as usize & 31]);
-            let same = lanes(active).all(|lane| window::resolve(addresses[lane]).0 == space);
-            let start = window::start(space);
-            if same {
-                (space, addresses.map(|at| at.wrapping_sub(start)))
-            } else {
-                (Space::Generic, addresses)
+            if !lanes(active).all(|lane| window::resolve(addresses[lane]).0 == space) {
+                return Space::Generic;
             }
+            let start = window::start(space);
+            *addresses = each(addresses, |at| at.wrapping_sub(start));
+            space
         }
-        space => (space, addresses),
+        space => space,
     }
 }
 
-impl Memories<'_, '_> {
+impl Access<'_, '_> {
     #[inline(always)]
     fn load<T: Cell>(
         &mut self,
-        active: Mask,
-        (space, addresses): &(Space, [u64; LANES]),
-        concurrent: bool,
-    ) -> Laned<[T; LANES]> {
-        match space {
-            Space::Global => self.around.global.load(active, addresses, concurrent),
-            Space::Shared => self.around.shared.load(active, addresses),
-            Space::Parameter => parameters(&self.around.launch.parameters, active, addresses),
-            Space::Local | Space::Frame => self.local.load(active, addresses),
+        addresses: &[u64; LANES],
+        values: &mut [T; LANES],
+    ) -> Laned<()> {
+        let active = self.active;
+        match self.space {
+            Space::Global => self.around.global.load(active, addresses, values, self.concurrent),
+            Space::Shared => self.around.shared.load(active, addresses, values),
+            Space::Parameter => {
+                parameters(&self.around.launch.parameters, active, addresses, values)
+            }
+            Space::Local | Space::Frame => self.local.load(active, addresses, values),
             Space::Generic => {
-                let mut values = [T::default(); LANES];
                 for lane in lanes(active) {
                     let (space, at) = window::resolve(addresses[lane]);
-                    let one = self.load::<T>(1 << lane, &(space, [at; LANES]), concurrent)?;
-                    values[lane] = one[lane];
+                    self.load_apart((lane, space), at, values)?;
                 }
-                Ok(values)
+                Ok(())
             }
         }
     }
 
-    /// Stores the low bits of `values`, as many as the transfer's type has.
-    #[inline(always)]
+    /// One lane of generic addresses that differ in space.
+    #[cold]
+    fn load_apart<T: Cell>(
+        &mut self,
+        (lane, space): (usize, Space),
+        address: u64,
+        values: &mut [T; LANES],
+    ) -> Laned<()> {
+        let (active, at) = (1 << lane, &[address; LANES]);
+        match space {
+            Space::Shared => self.around.shared.load(active, at, values),
+            Space::Parameter => parameters(&self.around.launch.parameters, active, at, values),
+            Space::Local => self.local.load(active, at, values),
+            _ => self.around.global.load(active, at, values, self.concurrent),
+        }
+    }
+
+    /// Values of less than their register, extended to 64 bits.
+    fn load_narrow(
+        &mut self,
+        addresses: &[u64; LANES],
+        scalar: Scalar,
+    ) -> Laned<[u64; LANES]> {
+        let widened = match scalar.bits() {
+            8 => {
+                let mut values = [0u8; LANES];
+                self.load(addresses, &mut values)?;
+                each(&values, u64::from)
+            }
+            16 => {
+                let mut values = [0u16; LANES];
+                self.load(addresses, &mut values)?;
+                each(&values, u64::from)
+            }
+            _ => {
+                let mut values = [0u32; LANES];
+                self.load(addresses, &mut values)?;
+                each(&values, u64::from)
+            }
+        };
+        Ok(each(&widened, |value| convert::extended(scalar, value)))
+    }
+
+    /// Stores the low bits of `values`.
     fn cut<T: Lane + Into<u64>>(
         &mut self,
-        active: Mask,
-        at: &(Space, [u64; LANES]),
-        transfer: Transfer,
+        addresses: &[u64; LANES],
+        bits: u32,
         values: &[T; LANES],
     ) -> Laned<()> {
-        let concurrent = transfer.concurrent;
-        match transfer.scalar.bits() {
-            8 => self.store(active, at, &values.map(|x| u8::narrowed(x.into())), concurrent),
-            16 => self.store(active, at, &values.map(|x| u16::narrowed(x.into())), concurrent),
-            32 => self.store(active, at, &values.map(|x| u32::narrowed(x.into())), concurrent),
-            _ => self.store(active, at, &values.map(Into::into), concurrent),
+        match bits {
+            8 => self.store(addresses, &each(values, |x| u8::narrowed(x.into()))),
+            16 => self.store(addresses, &each(values, |x| u16::narrowed(x.into()))),
+            _ => self.store(addresses, &each(values, |x| u32::narrowed(x.into()))),
         }
     }
 
     #[inline(always)]
-    fn store<T: Cell>(
-        &mut self,
-        active: Mask,
-        (space, addresses): &(Space, [u64; LANES]),
-        values: &[T; LANES],
-        concurrent: bool,
-    ) -> Laned<()> {
-        match space {
-            Space::Global => self.around.global.store(active, addresses, values, concurrent),
+    fn store<T: Cell>(&mut self, addresses: &[u64; LANES], values: &[T; LANES]) -> Laned<()> {
+        let active = self.active;
+        match self.space {
+            Space::Global => self.around.global.store(active, addresses, values, self.concurrent),
             Space::Shared => self.around.shared.store(active, addresses, values),
             Space::Local | Space::Frame => self.local.store(active, addresses, values),
             Space::Parameter => {
-                let lane = active.trailing_zeros() as usize;
+                let lane = active.trailing_zeros() as usize & 31;
                 Err((lane, Fault::WrongSpace(addresses[lane])))
             }
             Space::Generic => {
                 for lane in lanes(active) {
                     let (space, at) = window::resolve(addresses[lane]);
-                    self.store(1 << lane, &(space, [at; LANES]), values, concurrent)?;
+                    self.store_apart((lane, space), at, values)?;
                 }
                 Ok(())
             }
+        }
+    }
+
+    #[cold]
+    fn store_apart<T: Cell>(
+        &mut self,
+        (lane, space): (usize, Space),
+        address: u64,
+        values: &[T; LANES],
+    ) -> Laned<()> {
+        let (active, at) = (1 << lane, &[address; LANES]);
+        match space {
+            Space::Shared => self.around.shared.store(active, at, values),
+            Space::Parameter => Err((lane, Fault::WrongSpace(address))),
+            Space::Local => self.local.store(active, at, values),
+            _ => self.around.global.store(active, at, values, self.concurrent),
         }
     }
 }
@@ -200,21 +257,22 @@ fn parameters<T: Cell>(
     bytes: &[u8],
     active: Mask,
     addresses: &[u64; LANES],
-) -> Laned<[T; LANES]> {
+    values: &mut [T; LANES],
+) -> Laned<()> {
     let read = |lane: usize| {
         let start = usize::try_from(addresses[lane]).unwrap_or(usize::MAX);
         let cell = bytes.get(start..start.saturating_add(size_of::<T>()));
         cell.map(T::from_bytes).ok_or((lane, Fault::IllegalAddress(addresses[lane])))
     };
-    let first = active.trailing_zeros() as usize;
+    let first = active.trailing_zeros() as usize & 31;
     if *addresses == [addresses[first]; LANES] {
-        return Ok([read(first)?; LANES]);
+        *values = [read(first)?; LANES];
+        return Ok(());
     }
-    let mut values = [T::default(); LANES];
     for lane in lanes(active) {
         values[lane] = read(lane)?;
     }
-    Ok(values)
+    Ok(())
 }
 
 /// `cvta`.
@@ -226,7 +284,7 @@ pub(super) fn window(
 ) {
     let start = window::start(space);
     let by = if to { start.wrapping_neg() } else { start };
-    let values = registers.long(a).map(|address| address.wrapping_add(by));
+    let values = each(registers.long(a), |address| address.wrapping_add(by));
     registers.set(active, d, &values);
 }
 
@@ -252,12 +310,11 @@ pub(super) fn copy_bytes(
             registers.get::<u64>(row, lane).wrapping_add(i64::from(offset).cast_unsigned())
         };
         let (to, from) = (place(to, offsets[0]), place(from, offsets[1]));
-        let words: u64 = u64::from(bytes) / 4;
-        for word in 0..words {
-            let value =
-                around.global.load::<u32>(1 << lane, &[from + 4 * word; LANES], false)?[lane];
+        for word in 0..u64::from(bytes) / 4 {
+            let mut values = [0u32; LANES];
+            around.global.load(1 << lane, &[from + 4 * word; LANES], &mut values, false)?;
             let cell = around.shared.cell(to + 4 * word, 4).map_err(|fault| (lane, fault))?;
-            value.to_bytes(cell);
+            values[lane].to_bytes(cell);
         }
     }
     Ok(())

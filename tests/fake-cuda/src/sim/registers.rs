@@ -89,9 +89,54 @@ impl Registers {
 
     /// A row as values of `T`.
     #[inline(always)]
-    pub(crate) fn values<T: Lane>(&self, row: Row) -> [T; LANES] {
-        T::row(self, row).map(T::of)
+    pub(crate) fn values<T: Lane + Default>(&self, row: Row) -> [T; LANES] {
+        each(T::row(self, row), T::of)
     }
+}
+
+/// `f` of every lane. (The array's own `map` is compiled badly for so many elements.)
+#[inline(always)]
+pub(crate) fn each<T: Copy, U: Copy + Default>(
+    values: &[T; LANES],
+    f: impl Fn(T) -> U,
+) -> [U; LANES] {
+    each_lane(|lane| f(values[lane]))
+}
+
+/// `f` of every lane's number.
+#[inline(always)]
+pub(crate) fn each_lane<U: Copy + Default>(f: impl Fn(usize) -> U) -> [U; LANES] {
+    let mut out = [U::default(); LANES];
+    for lane in 0..LANES {
+        out[lane] = f(lane);
+    }
+    out
+}
+
+/// All bits, if the lane is in `mask`.
+#[inline(always)]
+fn lane_bits(mask: Mask, lane: usize) -> u64 {
+    u64::from(mask >> lane & 1).wrapping_neg()
+}
+
+/// Whether every lane of `mask` has an offset that is at most `last` (which is no negative number)
+/// and a multiple of `bytes`, a power of two.
+#[inline(always)]
+pub(crate) fn all_within(mask: Mask, offsets: &[u64; LANES], last: u64, bytes: u64) -> bool {
+    // what must not be: the sign bit of `last - offset` or of `offset`, or the low bits of `offset`
+    let sign = 1 << 63;
+    let wrong = |offset: u64| (last.wrapping_sub(offset) | offset) & sign | offset & (bytes - 1);
+    let mut any = 0;
+    if mask == ALL {
+        for offset in offsets {
+            any |= wrong(*offset);
+        }
+    } else {
+        for (lane, offset) in offsets.iter().enumerate() {
+            any |= wrong(*offset) & lane_bits(mask, lane);
+        }
+    }
+    any == 0
 }
 
 /// A type that a row's lanes can be read as. Signed, unsigned and float share a file by size.
@@ -130,7 +175,7 @@ macro_rules! lane {
 }
 
 /// An IEEE half, as its bits: the host has no arithmetic for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Half(pub(crate) u16);
 
 lane! {
@@ -148,40 +193,40 @@ lane! {
 /// Applies `f` to one row. All lanes are computed, those of `mask` written: `f` must be cheap, and
 /// total.
 #[inline(always)]
-pub(crate) fn map1<A: Lane, D: Lane>(
+pub(crate) fn map1<A: Lane, D: Lane + Default>(
     registers: &mut Registers,
     mask: Mask,
     [d, a]: [Row; 2],
     f: impl Fn(A) -> D,
 ) {
     let a = A::row(registers, a);
-    let out: [D; LANES] = std::array::from_fn(|i| f(A::of(a[i])));
+    let out: [D; LANES] = each_lane(|i| f(A::of(a[i])));
     registers.set(mask, d, &out);
 }
 
 /// Applies `f` to two rows, as [`map1`].
 #[inline(always)]
-pub(crate) fn map2<A: Lane, B: Lane, D: Lane>(
+pub(crate) fn map2<A: Lane, B: Lane, D: Lane + Default>(
     registers: &mut Registers,
     mask: Mask,
     [d, a, b]: [Row; 3],
     f: impl Fn(A, B) -> D,
 ) {
     let (a, b) = (A::row(registers, a), B::row(registers, b));
-    let out: [D; LANES] = std::array::from_fn(|i| f(A::of(a[i]), B::of(b[i])));
+    let out: [D; LANES] = each_lane(|i| f(A::of(a[i]), B::of(b[i])));
     registers.set(mask, d, &out);
 }
 
 /// Applies `f` to three rows, as [`map1`].
 #[inline(always)]
-pub(crate) fn map3<A: Lane, B: Lane, C: Lane, D: Lane>(
+pub(crate) fn map3<A: Lane, B: Lane, C: Lane, D: Lane + Default>(
     registers: &mut Registers,
     mask: Mask,
     [d, a, b, c]: [Row; 4],
     f: impl Fn(A, B, C) -> D,
 ) {
     let (a, b, c) = (A::row(registers, a), B::row(registers, b), C::row(registers, c));
-    let out: [D; LANES] = std::array::from_fn(|i| f(A::of(a[i]), B::of(b[i]), C::of(c[i])));
+    let out: [D; LANES] = each_lane(|i| f(A::of(a[i]), B::of(b[i]), C::of(c[i])));
     registers.set(mask, d, &out);
 }
 
@@ -209,6 +254,19 @@ mod tests {
         assert_eq!(lanes(0).count(), 0);
         assert_eq!(lanes(1 << 31 | 0b101).collect::<Vec<_>>(), [0, 2, 31]);
         assert_eq!(lanes(ALL).count(), LANES);
+    }
+
+    #[test]
+    fn offsets_are_within_or_not() {
+        let mut offsets = [0; LANES];
+        for (offset, within) in
+            [(0, true), (96, true), (100, false), (2, false), (u64::MAX, false), (1 << 63, false)]
+        {
+            offsets[7] = offset;
+            assert_eq!(all_within(ALL, &offsets, 96, 4), within, "{offset}");
+            assert_eq!(all_within(1 << 7, &offsets, 96, 4), within, "{offset}");
+            assert!(all_within(!(1 << 7), &offsets, 96, 4));
+        }
     }
 
     #[test]

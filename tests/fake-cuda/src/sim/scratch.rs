@@ -2,22 +2,31 @@
 
 use super::cell::Cell;
 use super::fault::{Fault, Laned};
-use super::registers::{LANES, Mask, lanes};
-
-/// The shared memory of a block. Its addresses begin at zero.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    bytes: Vec<u8>,
-}
+use super::registers::{ALL, LANES, Mask, all_within, lanes};
 
 /// What uninitialised memory holds, so that nobody takes it for zeros.
 const FRESH: u8 = 0xa5;
 
+/// The shared memory of a block. Its addresses begin at zero.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Whole words of 16 bytes, for their alignment, of which `bytes` are in use.
+    words: Vec<u128>,
+    bytes: usize,
+}
+
 impl Shared {
     /// For the next block: of that size, and uninitialised again.
     pub(super) fn renew(&mut self, bytes: usize) {
-        self.bytes.clear();
-        self.bytes.resize(bytes, FRESH);
+        self.words.clear();
+        self.words.resize(bytes.div_ceil(16), u128::from_ne_bytes([FRESH; 16]));
+        self.bytes = bytes;
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: the words are initialised, and every byte of one is a byte; there are at least so
+        // many of them.
+        unsafe { std::slice::from_raw_parts_mut(self.words.as_mut_ptr().cast(), self.bytes) }
     }
 
     /// The place of one access.
@@ -28,19 +37,7 @@ impl Shared {
         }
         let start = usize::try_from(address).unwrap_or(usize::MAX);
         let end = start.checked_add(bytes as usize);
-        end.and_then(|end| self.bytes.get_mut(start..end)).ok_or(Fault::IllegalAddress(address))
-    }
-
-    /// Whether every lane of `mask` has a proper address.
-    #[inline(always)]
-    fn all_inside(&self, mask: Mask, addresses: &[u64; LANES], bytes: u64) -> bool {
-        let Some(last) = (self.bytes.len() as u64).checked_sub(bytes) else { return false };
-        let mut wrong = 0;
-        for (lane, address) in addresses.iter().enumerate() {
-            let active = u64::from(mask >> lane & 1);
-            wrong |= (u64::from(*address > last) | address & (bytes - 1)) * active;
-        }
-        wrong == 0
+        end.and_then(|end| self.bytes().get_mut(start..end)).ok_or(Fault::IllegalAddress(address))
     }
 
     #[inline(always)]
@@ -48,22 +45,23 @@ impl Shared {
         &mut self,
         mask: Mask,
         addresses: &[u64; LANES],
-    ) -> Laned<[T; LANES]> {
-        let mut values = [T::default(); LANES];
-        if self.all_inside(mask, addresses, T::BYTES) {
+        values: &mut [T; LANES],
+    ) -> Laned<()> {
+        let last = (self.bytes as u64).checked_sub(T::BYTES);
+        if mask == ALL && last.is_some_and(|last| all_within(ALL, addresses, last, T::BYTES)) {
+            let start = self.words.as_ptr().cast::<u8>();
             for lane in 0..LANES {
-                if mask >> lane & 1 != 0 {
-                    let at = addresses[lane] as usize;
-                    values[lane] = T::from_bytes(&self.bytes[at..at + size_of::<T>()]);
-                }
+                // SAFETY: the address has just been found to be inside, and a multiple of the size
+                // (which the start of the memory is too).
+                values[lane] = unsafe { T::read(start.add(addresses[lane] as usize)) };
             }
-            return Ok(values);
+            return Ok(());
         }
         for lane in lanes(mask) {
             let cell = self.cell(addresses[lane], T::BYTES).map_err(|fault| (lane, fault))?;
             values[lane] = T::from_bytes(cell);
         }
-        Ok(values)
+        Ok(())
     }
 
     #[inline(always)]
@@ -126,13 +124,13 @@ impl Local {
         &mut self,
         mask: Mask,
         addresses: &[u64; LANES],
-    ) -> Laned<[T; LANES]> {
-        let mut values = [T::default(); LANES];
+        values: &mut [T; LANES],
+    ) -> Laned<()> {
         for lane in lanes(mask) {
             let cell = self.cell(lane, addresses[lane], T::BYTES).map_err(|fault| (lane, fault))?;
             values[lane] = T::from_bytes(cell);
         }
-        Ok(values)
+        Ok(())
     }
 
     #[inline(always)]
@@ -166,6 +164,11 @@ impl Local {
 mod tests {
     use super::*;
 
+    fn load<T: Cell>(shared: &mut Shared, mask: Mask, at: [u64; LANES]) -> Laned<[T; LANES]> {
+        let mut values = [T::default(); LANES];
+        shared.load(mask, &at, &mut values).map(|()| values)
+    }
+
     fn spread(step: u64) -> [u64; LANES] {
         std::array::from_fn(|lane| lane as u64 * step)
     }
@@ -174,12 +177,12 @@ mod tests {
     fn shared_memory_is_one_and_bounded() {
         let mut shared = Shared::default();
         shared.renew(128);
-        assert_eq!(shared.load::<u32>(1, &[0; LANES]).unwrap()[0], 0xa5a5_a5a5);
+        assert_eq!(load::<u32>(&mut shared, 1, [0; LANES]).unwrap()[0], 0xa5a5_a5a5);
         shared.store(!0, &spread(4), &std::array::from_fn(|lane| lane as u32)).unwrap();
-        assert_eq!(shared.load::<u32>(!0, &spread(4)).unwrap()[31], 31);
-        let outside = shared.load::<u64>(!0, &spread(8)).unwrap_err();
+        assert_eq!(load::<u32>(&mut shared, !0, spread(4)).unwrap()[31], 31);
+        let outside = load::<u64>(&mut shared, !0, spread(8)).unwrap_err();
         assert_eq!(outside, (16, Fault::IllegalAddress(128)));
-        assert_eq!(shared.load::<u64>(0b11, &spread(4)).unwrap_err(), (1, Fault::Misaligned(4)));
+        assert_eq!(load::<u64>(&mut shared, 0b11, spread(4)).unwrap_err(), (1, Fault::Misaligned(4)));
     }
 
     #[test]
@@ -189,9 +192,12 @@ mod tests {
         let values: [u64; LANES] = std::array::from_fn(|lane| lane as u64 * 3);
         local.store(!0, &[24; LANES], &values).unwrap();
         local.grow(1000);
-        assert_eq!(local.load::<u64>(!0, &[24; LANES]).unwrap(), values);
+        let mut back = [0u64; LANES];
+        local.load(!0, &[24; LANES], &mut back).unwrap();
+        assert_eq!(back, values);
         local.copy(0b100, 24, 48, 8);
-        assert_eq!(local.load::<u64>(0b110, &[48; LANES]).unwrap()[1..3], [0xa5a5_a5a5_a5a5_a5a5, 6]);
-        assert!(local.load::<u8>(1, &[5000; LANES]).is_err());
+        local.load(0b110, &[48; LANES], &mut back).unwrap();
+        assert_eq!(back[..4], [0, 0xa5a5_a5a5_a5a5_a5a5, 6, 9]);
+        assert!(local.load(1, &[5000; LANES], &mut back).is_err());
     }
 }

@@ -169,7 +169,7 @@ impl Warp {
             Op::Barrier { barrier, number, threads } => {
                 Ok(self.arrive(*group, active, (barrier, number, threads), around))
             }
-            op => {
+            ref op => {
                 let active = match op.members() {
                     None => active,
                     Some(members) if self.gather(group, active, members) => {
