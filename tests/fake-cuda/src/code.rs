@@ -12,7 +12,10 @@ pub(crate) type Answer<T = ()> = Result<T, Code>;
 macro_rules! codes {
     ($($name:ident = $number:literal, $text:literal;)*) => {
         impl Code {
-            $(pub(crate) const $name: Self = Self($number);)*
+            $(
+                #[allow(dead_code, reason = "all codes that have a name here, injected ones too")]
+                pub(crate) const $name: Self = Self($number);
+            )*
 
             /// The driver's name of the code, and a sentence.
             pub(crate) fn texts(self) -> Option<(&'static CStr, &'static CStr)> {

@@ -98,7 +98,7 @@ impl<'a> Assembler<'a, '_> {
                 }
             }
             Statement::Variable(variable) => self.variable_in_body(variable, shared)?,
-            Statement::Prototype(_) => {}
+            Statement::Prototype => {}
             Statement::Targets { name, labels } => {
                 self.tables.insert(name, labels.clone());
             }

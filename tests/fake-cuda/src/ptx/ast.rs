@@ -80,21 +80,15 @@ pub(crate) enum Statement<'a> {
         names: Vec<(&'a str, Option<u32>)>,
     },
     Variable(Variable<'a>),
-    /// `name: .callprototype …` declares the parameters of functions that are called by address.
-    Prototype(Prototype<'a>),
+    /// `name: .callprototype …` declares the parameters of functions that are called by address. (A
+    /// call is checked against the function that it reaches.)
+    Prototype,
     /// `name: .branchtargets …`, the labels that a `brx.idx` goes to.
     Targets {
         name: &'a str,
         labels: Vec<&'a str>,
     },
     Instruction(Instruction<'a>),
-}
-
-#[derive(Debug)]
-pub(crate) struct Prototype<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) returns: Vec<Variable<'a>>,
-    pub(crate) parameters: Vec<Variable<'a>>,
 }
 
 #[derive(Debug)]

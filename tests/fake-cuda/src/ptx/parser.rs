@@ -237,11 +237,10 @@ impl<'a> Parser<'a> {
         while self.accept_word(".attribute") {
             self.skip_parentheses()?;
         }
-        let returns = if self.accept('(') { self.list(')', Self::parameter)? } else { Vec::new() };
+        let returns = self.parameters()?;
         let line = self.line();
         let name = self.word()?;
-        let parameters =
-            if self.accept('(') { self.list(')', Self::parameter)? } else { Vec::new() };
+        let parameters = self.parameters()?;
         let bounds = self.bounds()?;
         let body = if self.accept(';') { None } else { Some(self.body()?) };
         Ok(Function { line, name, is_entry, returns, parameters, bounds, body })
@@ -289,8 +288,13 @@ impl<'a> Parser<'a> {
         Ok(sizes)
     }
 
+    /// A list of parameters in parentheses, if there is one.
+    pub(super) fn parameters(&mut self) -> Parsed<Vec<Variable<'a>>> {
+        if self.accept('(') { self.list(')', Self::parameter) } else { Ok(Vec::new()) }
+    }
+
     /// `.param .align 8 .b8 name[16]`, `.reg .u32 name`, and `_` for a name in a prototype.
-    pub(super) fn parameter(&mut self) -> Parsed<Variable<'a>> {
+    fn parameter(&mut self) -> Parsed<Variable<'a>> {
         let (space, ty, align) = self.head()?;
         self.declarator(space, ty, align)
     }

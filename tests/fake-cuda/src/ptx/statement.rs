@@ -2,7 +2,7 @@
 
 use super::lexer::Kind;
 use super::parser::Parser;
-use super::{Guard, Instruction, Operand, Parsed, Prototype, Statement};
+use super::{Guard, Instruction, Operand, Parsed, Statement};
 
 impl<'a> Parser<'a> {
     /// A function's body, with its braces.
@@ -48,14 +48,12 @@ impl<'a> Parser<'a> {
     /// What a label stands for: a place, or a table.
     fn labelled(&mut self, name: &'a str) -> Parsed<Statement<'a>> {
         if self.accept_word(".callprototype") {
-            let returns =
-                if self.accept('(') { self.list(')', Self::parameter)? } else { Vec::new() };
+            self.parameters()?;
             self.word()?;
-            let parameters =
-                if self.accept('(') { self.list(')', Self::parameter)? } else { Vec::new() };
+            self.parameters()?;
             self.accept_word(".noreturn");
             self.expect(';')?;
-            return Ok(Statement::Prototype(Prototype { name, returns, parameters }));
+            return Ok(Statement::Prototype);
         }
         if self.accept_word(".branchtargets") {
             let labels = self.list(';', Self::word)?;

@@ -1,5 +1,6 @@
 //! Device memory as one launch sees it.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use super::cell::Cell;
@@ -23,7 +24,7 @@ pub(crate) struct Segment {
     /// Aligned as `start` is, to 16 bytes at least where `start` is.
     pub(crate) host: *mut u8,
     /// Keeps the host memory while the segment is used.
-    pub(crate) owner: Option<Arc<dyn std::any::Any + Send + Sync>>,
+    pub(crate) _owner: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 // SAFETY: a segment is an address and its owner; who uses the address takes care of races.

@@ -2,7 +2,7 @@
 //!
 //! A launch is run by one host thread: block by block, warp by warp, an instruction at a time for
 //! all 32 lanes of a warp. Nothing here knows the driver: device memory is an [`AddressSpace`], the
-//! code a [`program::Program`], and the outcome an instruction count or a [`Crash`].
+//! code a [`program::Program`], and the outcome an instruction count or a [`fault::Crash`].
 //!
 //! | part | role |
 //! |---|---|
@@ -16,8 +16,6 @@
 //! of a launch are the same each time. Plain accesses to device memory are plain accesses of the
 //! host: a program that races on a device races here. Volatile accesses and atomics are atomics.
 
-#[cfg(test)]
-mod trial;
 mod atomic;
 pub(crate) mod bits;
 mod block;
@@ -41,8 +39,8 @@ mod soft;
 mod warp;
 mod window;
 
-pub(crate) use fault::{Crash, Fault};
+pub(crate) use fault::Fault;
 pub(crate) use global::{AddressSpace, Segment};
 pub(crate) use grid::{Launch, Limits, RESIDENT, run};
-pub(crate) use registers::{Mask, Row};
+pub(crate) use registers::Row;
 pub(crate) use window::function_address;
