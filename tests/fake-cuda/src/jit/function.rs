@@ -15,11 +15,11 @@ pub(super) struct Around<'a, 'b> {
     pub(super) shared: Shared,
 }
 
-/// The code of `function`, and how much shared memory it has of its own and the module's.
+/// The code of `function`, and the shared memory with its own variables placed.
 pub(super) fn compile<'a>(
     function: &Function<'a>,
     around: Around<'a, '_>,
-) -> Parsed<(program::Function, u32)> {
+) -> Parsed<(program::Function, Shared)> {
     let mut assembler = Assembler::new(function.name, function.is_entry, around.functions);
     assembler.line = function.line;
     assembler.scopes.open();
@@ -42,7 +42,7 @@ pub(super) fn compile<'a>(
     assembler.emit(Op::Return);
     assembler.close_scope()?;
     assembler.close_scope()?;
-    Ok((assembler.function, shared.used()))
+    Ok((assembler.function, shared))
 }
 
 impl<'a> Assembler<'a, '_> {

@@ -26,7 +26,7 @@ use std::collections::HashMap;
 use crate::code::Code;
 use crate::ptx::{self, Bounds, PtxError};
 use crate::sim::function_address;
-use crate::sim::program::{Program, Slot};
+use crate::sim::program::{self, Program, Slot};
 use assembler::{Functions, Known};
 use function::Around;
 pub(crate) use layout::Global;
@@ -162,33 +162,38 @@ impl<'a> Unit<'a> {
         globals.chain(functions).collect()
     }
 
+    /// Device functions come first: their shared variables lie below those of every kernel, which may
+    /// call them.
     fn code(
         &self,
-        around: Around<'a, '_>,
+        mut around: Around<'a, '_>,
         excused: impl Fn(&str) -> bool,
     ) -> Result<Compiled, Refusal> {
-        let (mut program, mut entries) = (Program::default(), Vec::new());
-        for function in self.module.functions.iter().filter(|function| function.body.is_some()) {
-            let number = program.functions.len();
-            let (code, shared, refusal) = match function::compile(function, around) {
-                Ok((code, shared)) => (code, shared, None),
-                Err(error) if function.is_entry && excused(function.name) => {
-                    (Default::default(), 0, Some(error.to_string()))
+        let bodies = self.module.functions.iter().filter(|function| function.body.is_some());
+        let (mut codes, mut entries) = (vec![], vec![]);
+        codes.resize_with(bodies.clone().count(), program::Function::default);
+        for (number, function) in bodies.clone().enumerate().filter(|(_, f)| !f.is_entry) {
+            (codes[number], around.shared) = function::compile(function, around)?;
+        }
+        for (number, function) in bodies.enumerate().filter(|(_, f)| f.is_entry) {
+            let compiled = function::compile(function, around);
+            let (code, shared, refusal) = match compiled {
+                Ok((code, shared)) => (code, shared.used(), None),
+                Err(error) if excused(function.name) => {
+                    (program::Function::default(), 0, Some(error.to_string()))
                 }
                 Err(error) => return Err(error.into()),
             };
-            if function.is_entry {
-                entries.push(entry(function, (number, &code), shared, refusal));
-            }
-            program.functions.push(code);
+            entries.push(entry(function, (number, &code), shared, refusal));
+            codes[number] = code;
         }
-        Ok(Compiled { program, entries })
+        Ok(Compiled { program: Program { functions: codes }, entries })
     }
 }
 
 fn entry(
     function: &ptx::Function<'_>,
-    (number, code): (usize, &crate::sim::program::Function),
+    (number, code): (usize, &program::Function),
     static_shared: u32,
     refusal: Option<String>,
 ) -> Entry {
