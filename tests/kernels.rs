@@ -17,11 +17,14 @@ mod refusals;
 #[path = "kernels/signatures.rs"]
 mod signatures;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use rustkernel_core::message::{Fields, KernelMessage};
 use rustkernel_gpu::DeviceId;
 use rustkernel_tests::builtin::{Builtin, Response};
+use rustkernel_tests::eventually;
 use rustkernel_tests::reference::{self, Effort, conform};
-use rustkernel_tests::running::Running;
+use rustkernel_tests::running::{Running, executor};
 
 /// All cases of a kernel by typed calls, the awkward ones by name too.
 fn conforms<C: Builtin>(device: DeviceId, effort: Effort) {
@@ -35,6 +38,13 @@ fn conforms<C: Builtin>(device: DeviceId, effort: Effort) {
         C::output(Response::<C>::from_fields(response).expect("the response is one"))
     });
     running.stop();
+}
+
+/// The CUDA device is one test's at a time: a kernel that stops waits, in the driver, for whatever
+/// runs there.
+fn alone() -> MutexGuard<'static, ()> {
+    static DEVICE: Mutex<()> = Mutex::new(());
+    DEVICE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Calls a macro with every kernel and its case.
@@ -80,15 +90,70 @@ mod host {
     }
 }
 
+/// On a CUDA device in host memory, which runs the kernels' PTX.
+mod fake_cuda {
+    use ::fake_cuda::ledger;
+
+    use super::*;
+
+    const EFFORT: Effort = Effort { large: true, random: 64 };
+
+    /// Runs a test on the fake's device, and waits until all that it left there has gone.
+    ///
+    /// The driver is installed by the first test here: where none of these runs, the driver is the
+    /// machine's.
+    fn on_the_device(test: impl FnOnce(DeviceId)) {
+        let _alone = alone();
+        rustkernel_driver::install("fake-cuda", ::fake_cuda::lookup);
+        assert_eq!(rustkernel_driver::location(), Ok("fake-cuda"));
+        test(DeviceId::Cuda(0));
+        let gone = || {
+            let ledger = ledger(0);
+            (ledger.device_bytes, ledger.pinned_bytes, ledger.streams, ledger.modules)
+                == (0, 0, 0, 0)
+        };
+        executor().block_on(eventually("nothing is left on the device", gone));
+    }
+
+    macro_rules! tests {
+        ($($kernel:ident: $case:ident,)*) => {$(
+            #[test]
+            fn $kernel() {
+                on_the_device(|device| conforms::<reference::$kernel::$case>(device, EFFORT));
+            }
+        )*};
+    }
+
+    each_builtin!(tests);
+
+    #[test]
+    fn refusals() {
+        on_the_device(refusals::are_refused);
+    }
+
+    #[test]
+    fn declarations() {
+        on_the_device(declarations::hold);
+    }
+}
+
+/// On the machine's first CUDA device.
 mod cuda {
     use super::*;
+
+    fn on_the_device(test: impl FnOnce(DeviceId)) {
+        let _alone = alone();
+        let driver = rustkernel_driver::location().expect("there is a CUDA driver");
+        assert_ne!(driver, "fake-cuda", "run these tests without those of the fake driver");
+        test(DeviceId::Cuda(0));
+    }
 
     macro_rules! tests {
         ($($kernel:ident: $case:ident,)*) => {$(
             #[test]
             #[ignore = "needs a CUDA device"]
             fn $kernel() {
-                conforms::<reference::$kernel::$case>(DeviceId::Cuda(0), Effort::FULL);
+                on_the_device(|device| conforms::<reference::$kernel::$case>(device, Effort::FULL));
             }
         )*};
     }
@@ -98,12 +163,12 @@ mod cuda {
     #[test]
     #[ignore = "needs a CUDA device"]
     fn refusals() {
-        refusals::are_refused(DeviceId::Cuda(0));
+        on_the_device(refusals::are_refused);
     }
 
     #[test]
     #[ignore = "needs a CUDA device"]
     fn declarations() {
-        declarations::hold(DeviceId::Cuda(0));
+        on_the_device(declarations::hold);
     }
 }

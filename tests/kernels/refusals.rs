@@ -207,7 +207,7 @@ fn too_large_for_cuda() -> Vec<Refusal> {
         (
             "conv2d",
             convolution([1, 1]).with_parameter("padding", 1 << 20),
-            "the number of output pixels is 4398065352324; on a CUDA device it is at most \
+            "the number of output pixels is 4398065385492; on a CUDA device it is at most \
              2147483647",
         ),
     ]
