@@ -8,10 +8,14 @@
 //! ```
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+#[path = "kernels/cancellation.rs"]
+mod cancellation;
 #[path = "kernels/declarations.rs"]
 mod declarations;
 #[path = "kernels/defaults.rs"]
 mod defaults;
+#[path = "kernels/protocol.rs"]
+mod protocol;
 #[path = "kernels/refusals.rs"]
 mod refusals;
 #[path = "kernels/signatures.rs"]
@@ -135,6 +139,16 @@ mod fake_cuda {
     fn declarations() {
         on_the_device(declarations::hold);
     }
+
+    #[test]
+    fn cancellation() {
+        on_the_device(cancellation::ends_pagerank);
+    }
+
+    #[test]
+    fn protocol() {
+        on_the_device(protocol::is_kept);
+    }
 }
 
 /// On the machine's first CUDA device.
@@ -170,5 +184,11 @@ mod cuda {
     #[ignore = "needs a CUDA device"]
     fn declarations() {
         on_the_device(declarations::hold);
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn cancellation() {
+        on_the_device(cancellation::ends_pagerank);
     }
 }

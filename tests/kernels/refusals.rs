@@ -4,7 +4,7 @@ use rustkernel_core::kernel::{CallError, KernelError, Rejection, Tensor};
 use rustkernel_core::memory::MemoryConfig;
 use rustkernel_core::message::Fields;
 use rustkernel_gpu::{DeviceId, DeviceKind, Element};
-use rustkernel_tests::running::{builder_for, executor};
+use rustkernel_tests::running::{builder_for, executor, shut_down};
 
 fn empty() -> Fields {
     Fields::new()
@@ -250,6 +250,5 @@ pub(crate) fn are_refused(device: DeviceId) {
     for kernel in runtime.stats().kernels {
         assert_eq!((kernel.restarts, kernel.devices), (0, vec![device]), "{}", kernel.name);
     }
-    let report = executor.block_on(runtime.shutdown()).unwrap();
-    assert!(report.is_clean(), "{report:?}");
+    shut_down(&executor, &runtime);
 }

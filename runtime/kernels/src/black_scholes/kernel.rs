@@ -114,7 +114,10 @@ impl Kernel for BlackScholes {
         cx: &mut KernelContext,
     ) -> KernelResult<BlackScholesResponse> {
         let prices = match cx.device().kind() {
-            DeviceKind::Host => cx.compute(move || on_host(&request)).await??,
+            DeviceKind::Host => {
+                let token = cx.cancel_token();
+                cx.compute(move || on_host(&request, &token)).await??
+            }
             DeviceKind::Cuda => self.on_cuda(&request, cx).await?,
         };
         let [call, put, call_error, put_error] = prices.map(Tensor::from);
@@ -123,11 +126,12 @@ impl Kernel for BlackScholes {
 }
 
 /// Calls, puts, and the errors of both.
-fn on_host(request: &BlackScholesRequest) -> KernelResult<[Vec<f32>; 4]> {
+fn on_host(request: &BlackScholesRequest, token: &CancelToken) -> KernelResult<[Vec<f32>; 4]> {
     let mut prices = [0; 4].map(|_| vec![0.0; request.spot.len()]);
     let [call, put, call_error, put_error] = &mut prices;
     let into = Prices { call, put, call_error, put_error };
-    host::black_scholes(request.options(), &request.model(), into).map_err(invalid)?;
+    let given_up = || token.is_cancelled();
+    host::black_scholes(request.options(), &request.model(), into, given_up).map_err(invalid)?;
     Ok(prices)
 }
 

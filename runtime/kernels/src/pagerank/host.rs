@@ -66,7 +66,8 @@ fn scratch_len(vertices: usize, edges: usize) -> usize {
 
 /// Writes the rank of every vertex to `ranks` and returns the number of iterations it took.
 ///
-/// `scratch` is any memory of [`scratch_bytes`].
+/// `scratch` is any memory of [`scratch_bytes`]. Once `given_up` is true the iteration ends, with
+/// ranks that mean nothing.
 ///
 /// # Errors
 /// If a setting has no meaning, or a slice's length does not match the graph.
@@ -75,6 +76,7 @@ pub fn pagerank(
     settings: &Settings,
     ranks: &mut [f32],
     scratch: &mut [f64],
+    given_up: impl Fn() -> bool + Sync,
 ) -> Result<u32, PageRankError> {
     settings.check()?;
     let vertices = graph.vertices();
@@ -99,7 +101,7 @@ pub fn pagerank(
         contributions,
     };
     let parallel = vertices + graph.edges() >= PARALLEL_FROM;
-    let done = parallel::entered(parallel, || iteration.run(settings, parallel));
+    let done = parallel::entered(parallel, || iteration.run(settings, parallel, &given_up));
     for (rank, precise) in ranks.iter_mut().zip(&*iteration.ranks) {
         *rank = *precise as f32;
     }
@@ -118,10 +120,10 @@ struct Iteration<'a> {
 
 impl Iteration<'_> {
     /// Steps until the ranks have converged, or as often as allowed; returns how often.
-    fn run(&mut self, settings: &Settings, parallel: bool) -> u32 {
+    fn run(&mut self, settings: &Settings, parallel: bool, given_up: impl Fn() -> bool) -> u32 {
         self.ranks.fill(1.0 / self.graph.vertices() as f64);
         for done in 1..=settings.iterations {
-            if self.step(parallel) <= f64::from(settings.tolerance) {
+            if self.step(parallel) <= f64::from(settings.tolerance) || given_up() {
                 return done;
             }
         }

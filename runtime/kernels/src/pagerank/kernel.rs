@@ -96,7 +96,8 @@ impl Kernel for PageRank {
         let (ranks, iterations) = match cx.device().kind() {
             DeviceKind::Host => {
                 let scratch = cx.stage(request.scratch_bytes() / size_of::<f64>()).await?;
-                cx.compute(move || on_host(&request, scratch)).await??
+                let token = cx.cancel_token();
+                cx.compute(move || on_host(&request, scratch, &token)).await??
             }
             DeviceKind::Cuda => self.on_cuda(&request, cx).await?,
         };
@@ -104,10 +105,15 @@ impl Kernel for PageRank {
     }
 }
 
-fn on_host(request: &PageRankRequest, mut scratch: Staging<f64>) -> KernelResult<(Vec<f32>, u32)> {
-    let graph = request.graph()?;
+fn on_host(
+    request: &PageRankRequest,
+    mut scratch: Staging<f64>,
+    token: &CancelToken,
+) -> KernelResult<(Vec<f32>, u32)> {
+    let (graph, settings) = (request.graph()?, request.settings());
     let mut ranks = vec![0.0; graph.vertices()];
-    let iterations = host::pagerank(&graph, &request.settings(), &mut ranks, &mut scratch);
+    let given_up = || token.is_cancelled();
+    let iterations = host::pagerank(&graph, &settings, &mut ranks, &mut scratch, given_up);
     Ok((ranks, iterations.map_err(invalid)?))
 }
 
