@@ -7,7 +7,7 @@
 use std::ffi::{c_uchar, c_uint, c_ushort, c_void};
 use std::sync::Arc;
 
-use cust_raw::{CUctx_st, CUdeviceptr, CUstream_st, CUDA_MEMCPY2D};
+use cust_raw::{CUDA_MEMCPY2D, CUctx_st, CUdeviceptr, CUstream_st};
 
 use super::{stream, submit, synchronous};
 use crate::abi::{ConstHost, Copy2d, Handle, Host, InAs, Side};

@@ -25,10 +25,7 @@ static BODIES: Mutex<Option<HashMap<(String, Option<usize>), Body>>> = Mutex::ne
 ///     Ok(())
 /// });
 /// ```
-pub fn register(
-    name: &str,
-    body: impl Fn(&Launch) -> Result<(), u32> + Send + Sync + 'static,
-) {
+pub fn register(name: &str, body: impl Fn(&Launch) -> Result<(), u32> + Send + Sync + 'static) {
     insert(name, None, Arc::new(body));
 }
 

@@ -22,10 +22,8 @@ pub(crate) fn load(context: &Arc<Context>, text: &[u8]) -> Result<u64, Refusal> 
 }
 
 fn compiled(context: &Arc<Context>, text: &[u8]) -> Result<u64, Refusal> {
-    let text = std::str::from_utf8(text).map_err(|_| Refusal {
-        code: Code::INVALID_PTX,
-        log: "the text is not UTF-8".into(),
-    })?;
+    let text = std::str::from_utf8(text)
+        .map_err(|_| Refusal { code: Code::INVALID_PTX, log: "the text is not UTF-8".into() })?;
     let unit = Unit::parse(text)?;
     let globals = unit.globals();
     let mut places = Vec::new();

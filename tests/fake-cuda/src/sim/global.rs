@@ -95,9 +95,7 @@ impl<'a> Global<'a> {
             return Err(Fault::Misaligned(address));
         }
         let segment = self.segment(address);
-        segment
-            .and_then(|segment| segment.at(address, bytes))
-            .ok_or(Fault::IllegalAddress(address))
+        segment.and_then(|segment| segment.at(address, bytes)).ok_or(Fault::IllegalAddress(address))
     }
 
     /// How all lanes of `mask` can be reached at once, if they can.
@@ -113,7 +111,8 @@ impl<'a> Global<'a> {
             return None;
         }
         let step = each_lane(|lane| lane as u64 * bytes);
-        let apart = (0..LANES).fold(0, |apart, lane| apart | offsets[lane].wrapping_sub(step[lane]) ^ offsets[0]);
+        let apart = (0..LANES)
+            .fold(0, |apart, lane| apart | offsets[lane].wrapping_sub(step[lane]) ^ offsets[0]);
         let row = mask == ALL && apart == 0;
         Some(Reach { host, start, row: row.then(|| host.wrapping_add((first - start) as usize)) })
     }

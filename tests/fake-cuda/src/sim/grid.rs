@@ -66,8 +66,7 @@ pub(crate) fn run(
             match blocks.next() {
                 Some(number) => {
                     let block = spare.pop();
-                    let mut block =
-                        block.unwrap_or_else(|| Block::new(launch, Global::new(space)));
+                    let mut block = block.unwrap_or_else(|| Block::new(launch, Global::new(space)));
                     let started = block.start(number);
                     started.map_err(|stop| crash(launch, &block, 0, stop))?;
                     under_way.push(block);
@@ -122,4 +121,3 @@ fn crash(launch: &Launch, block: &Block<'_>, warp: usize, stop: Stop) -> Box<Cra
         thread: block.thread(warp, stop.lane),
     })
 }
-

@@ -112,8 +112,7 @@ impl Capture {
             Mode::Relaxed => false,
             Mode::Global => {
                 self.mode == Mode::Global
-                    || self.mode == Mode::ThreadLocal
-                        && self.thread == std::thread::current().id()
+                    || self.mode == Mode::ThreadLocal && self.thread == std::thread::current().id()
             }
             Mode::ThreadLocal => {
                 self.mode != Mode::Relaxed && self.thread == std::thread::current().id()

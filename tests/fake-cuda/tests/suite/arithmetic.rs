@@ -17,10 +17,42 @@ fn integers() -> Vec<i64> {
 
 fn floats() -> Vec<f32> {
     let mut values = vec![
-        0.0, 1.0, 0.5, 1.5, 2.5, 3.5, 0.1, 3.0, 1e-3, 1e10, 1e20, 1e38, 1e-20, 1e-38, 1e-40, 1e-45,
-        8_388_607.5, 8_388_608.0, 16_777_217.0, 2_147_483_648.0, 4_294_967_296.0, 9.3e18, 1.9e19,
-        127.5, 128.0, 255.5, 65_535.5, 32_767.6, f32::MAX, f32::MIN_POSITIVE, f32::EPSILON,
-        f32::INFINITY, 0.333_333_34, 0.999_999_94, std::f32::consts::PI, std::f32::consts::E,
+        0.0,
+        1.0,
+        0.5,
+        1.5,
+        2.5,
+        3.5,
+        0.1,
+        3.0,
+        1e-3,
+        1e10,
+        1e20,
+        1e38,
+        1e-20,
+        1e-38,
+        1e-40,
+        1e-45,
+        8_388_607.5,
+        8_388_608.0,
+        16_777_217.0,
+        2_147_483_648.0,
+        4_294_967_296.0,
+        9.3e18,
+        1.9e19,
+        127.5,
+        128.0,
+        255.5,
+        65_535.5,
+        32_767.6,
+        f32::MAX,
+        f32::MIN_POSITIVE,
+        f32::EPSILON,
+        f32::INFINITY,
+        0.333_333_34,
+        0.999_999_94,
+        std::f32::consts::PI,
+        std::f32::consts::E,
     ];
     values.extend(values.clone().iter().map(|x| -x));
     values.push(f32::NAN);
@@ -111,8 +143,7 @@ fn unsigned_words() {
         let (x, y, z) = (operands[0][i], operands[1][i], operands[2][i]);
         let both = u64::from(y) << 32 | u64::from(x);
         let bytes = |x: u32| x.to_le_bytes();
-        let sums: Vec<u8> =
-            bytes(x).iter().zip(bytes(y)).map(|(a, b)| a.wrapping_add(b)).collect();
+        let sums: Vec<u8> = bytes(x).iter().zip(bytes(y)).map(|(a, b)| a.wrapping_add(b)).collect();
         let expected = [
             x.checked_div(y).unwrap_or(0),
             x.checked_rem(y).unwrap_or(0),
@@ -206,8 +237,12 @@ fn is_rounded(exact: f64, result: f32, up: Option<bool>) -> bool {
         return exact.is_nan() && result.is_nan();
     }
     match up {
-        Some(true) => result_wide >= exact && f64::from(result.next_down()) < exact || result_wide == exact,
-        Some(false) => result_wide <= exact && f64::from(result.next_up()) > exact || result_wide == exact,
+        Some(true) => {
+            result_wide >= exact && f64::from(result.next_down()) < exact || result_wide == exact
+        }
+        Some(false) => {
+            result_wide <= exact && f64::from(result.next_up()) > exact || result_wide == exact
+        }
         // toward zero: the magnitude is not greater, and the next one out would be
         None => {
             let (magnitude, exact) = (result.abs(), exact.abs());
@@ -229,8 +264,20 @@ fn singles() {
     let truth = |holds: bool| if holds { 1.0 } else { 0.0f32 };
     for (i, out) in out.chunks(40).enumerate() {
         let (x, y, z) = (operands[0][i], operands[1][i], operands[2][i]);
-        let min = if x.is_nan() { y } else if y.is_nan() { x } else { x.min(y) };
-        let max = if x.is_nan() { y } else if y.is_nan() { x } else { x.max(y) };
+        let min = if x.is_nan() {
+            y
+        } else if y.is_nan() {
+            x
+        } else {
+            x.min(y)
+        };
+        let max = if x.is_nan() {
+            y
+        } else if y.is_nan() {
+            x
+        } else {
+            x.max(y)
+        };
         let nearest = [
             (0, x + y),
             (1, x - y),
@@ -258,7 +305,11 @@ fn singles() {
         for (index, expected) in nearest {
             let same = same(out[index], expected);
             // (a NaN's sign is nobody's business)
-            assert!(same || x.is_nan() && out[index].is_nan(), "{index}: {x:e} {y:e} {z:e}: {} {expected}", out[index]);
+            assert!(
+                same || x.is_nan() && out[index].is_nan(),
+                "{index}: {x:e} {y:e} {z:e}: {} {expected}",
+                out[index]
+            );
         }
         assert!(out[6] == min || same(out[6], min), "min {x} {y}");
         assert!(out[7] == max || same(out[7], max), "max {x} {y}");
@@ -268,17 +319,14 @@ fn singles() {
 #[test]
 fn singles_rounded_otherwise() {
     let _gpu = gpu();
-    let finite: Vec<f32> = floats().into_iter().filter(|x| x.abs() < 1e15 && x.abs() > 1e-15).collect();
+    let finite: Vec<f32> =
+        floats().into_iter().filter(|x| x.abs() < 1e15 && x.abs() > 1e-15).collect();
     let operands = triples(&finite);
     let out = run::<f32, f32>(ARITHMETIC, "float_ops", &operands, 40);
     for (i, out) in out.chunks(40).enumerate() {
         let [x, y, z] = [0, 1, 2].map(|j| f64::from(operands[j][i]));
         // products of singles are exact in doubles, sums of such magnitudes nearly always
-        let checks = [
-            (18, x * y, None),
-            (19, x * y, Some(true)),
-            (20, x * y, Some(false)),
-        ];
+        let checks = [(18, x * y, None), (19, x * y, Some(true)), (20, x * y, Some(false))];
         for (index, exact, up) in checks {
             assert!(is_rounded(exact, out[index], up), "{index}: {x:e} {y:e}: {:e}", out[index]);
         }
@@ -291,7 +339,11 @@ fn singles_rounded_otherwise() {
             (23, sum(x * y, z), Some(false)),
         ] {
             let Some(exact) = exact else { continue };
-            assert!(is_rounded(exact, out[index], up), "{index}: {x:e} {y:e} {z:e}: {:e}", out[index]);
+            assert!(
+                is_rounded(exact, out[index], up),
+                "{index}: {x:e} {y:e} {z:e}: {:e}",
+                out[index]
+            );
         }
         // quotients and roots by what they mean: q * y is on the right side of x
         let side = |q: f32| (f64::from(q) * y.abs()).total_cmp(&(x * y.signum()));
@@ -332,7 +384,13 @@ fn doubles() {
             Some(std::cmp::Ordering::Greater) => 3.0,
             None => 4.0,
         };
-        let class = if x.is_nan() { 1.0 } else if x.is_infinite() { 2.0 } else { 0.0 };
+        let class = if x.is_nan() {
+            1.0
+        } else if x.is_infinite() {
+            2.0
+        } else {
+            0.0
+        };
         let nearest = [
             (0, x + y),
             (1, x - y),
@@ -414,8 +472,12 @@ fn floats_become_integers() {
         if x.abs() < 128.0 {
             // (beyond its range a conversion is not defined in C; NVRTC goes by an unsigned word)
             let unsigned = *x as u32;
-            let narrow: [i64; 4] =
-                [(*x as i16).into(), (unsigned as u16).into(), (*x as i8).into(), (unsigned as u8).into()];
+            let narrow: [i64; 4] = [
+                (*x as i16).into(),
+                (unsigned as u16).into(),
+                (*x as i8).into(),
+                (unsigned as u8).into(),
+            ];
             assert_eq!(out[4..8], narrow, "{x}");
         }
     }
@@ -452,7 +514,10 @@ fn doubles_become_anything() {
             assert_eq!(out[index], expected, "{index}: {x:e}");
         }
         let [zero, up, down] = [10, 11, 12].map(|i| f32::from_bits(out[i] as u32));
-        assert!(is_rounded(*x, zero, None) && is_rounded(*x, up, Some(true)), "{x:e} {zero:e} {up:e}");
+        assert!(
+            is_rounded(*x, zero, None) && is_rounded(*x, up, Some(true)),
+            "{x:e} {zero:e} {up:e}"
+        );
         assert!(is_rounded(*x, down, Some(false)), "{x:e} {down:e}");
     }
 }
@@ -503,9 +568,19 @@ fn halves_there_and_back() {
     let _gpu = gpu();
     let module = module(CONVERT);
     let values = [
-        (0.0f32, 0x0000u16), (-0.0, 0x8000), (1.0, 0x3c00), (-2.0, 0xc000), (65_504.0, 0x7bff),
-        (65_520.0, 0x7c00), (65_519.0, 0x7bff), (6.0e-8, 0x0001), (2.9e-8, 0x0000), (0.1, 0x2e66),
-        (f32::INFINITY, 0x7c00), (1.000_488_3, 0x3c00), (1.001_464_8, 0x3c02),
+        (0.0f32, 0x0000u16),
+        (-0.0, 0x8000),
+        (1.0, 0x3c00),
+        (-2.0, 0xc000),
+        (65_504.0, 0x7bff),
+        (65_520.0, 0x7c00),
+        (65_519.0, 0x7bff),
+        (6.0e-8, 0x0001),
+        (2.9e-8, 0x0000),
+        (0.1, 0x2e66),
+        (f32::INFINITY, 0x7c00),
+        (1.000_488_3, 0x3c00),
+        (1.001_464_8, 0x3c02),
     ];
     let input = buffer(&values.map(|(float, _)| float));
     let (half, back) = (buffer(&[0u16; 13]), buffer(&[0f32; 13]));
@@ -535,23 +610,46 @@ fn ulps(result: f32, exact: f64) -> f64 {
 fn single_functions() {
     let _gpu = gpu();
     let values: Vec<f32> = vec![
-        0.0, 0.1, 0.5, 0.9, 1.0, 1.1, 2.0, 3.7, 10.0, 20.5, -0.1, -0.5, -0.9, -1.0, -2.5, -7.25, 0.001, -0.001,
+        0.0, 0.1, 0.5, 0.9, 1.0, 1.1, 2.0, 3.7, 10.0, 20.5, -0.1, -0.5, -0.9, -1.0, -2.5, -7.25,
+        0.001, -0.001,
     ];
     let [a, b, _] = triples(&values);
     let module = module(MATH);
     let (da, db, out) = (buffer(&a), buffer(&b), buffer(&vec![0f32; a.len() * 36]));
-    let (pa, pb, po, n) = (da.as_device_ptr(), db.as_device_ptr(), out.as_device_ptr(), a.len() as i32);
+    let (pa, pb, po, n) =
+        (da.as_device_ptr(), db.as_device_ptr(), out.as_device_ptr(), a.len() as i32);
     launch(&module, "float_math", line(a.len()), args![pa, pb, po, n]);
     let out = read(&out);
     for (i, out) in out.chunks(36).enumerate() {
         let (x, y) = (f64::from(a[i]), f64::from(b[i]));
         let expected = [
-            (0, x.exp()), (1, x.exp2()), (2, 10f64.powf(x)), (3, x.exp_m1()),
-            (4, x.ln()), (5, x.log2()), (6, x.log10()), (7, x.ln_1p()),
-            (8, x.sin()), (9, x.cos()), (10, x.tan()), (11, x.asin()), (12, x.acos()),
-            (13, x.atan()), (14, x.atan2(y)), (15, x.sinh()), (16, x.cosh()), (17, x.tanh()),
-            (18, x.powf(y)), (19, x.sqrt()), (20, 1.0 / x.sqrt()), (21, x.cbrt()), (22, x.hypot(y)),
-            (25, x % y), (27, x * 8.0), (30, y.sin()), (31, y.cos()),
+            (0, x.exp()),
+            (1, x.exp2()),
+            (2, 10f64.powf(x)),
+            (3, x.exp_m1()),
+            (4, x.ln()),
+            (5, x.log2()),
+            (6, x.log10()),
+            (7, x.ln_1p()),
+            (8, x.sin()),
+            (9, x.cos()),
+            (10, x.tan()),
+            (11, x.asin()),
+            (12, x.acos()),
+            (13, x.atan()),
+            (14, x.atan2(y)),
+            (15, x.sinh()),
+            (16, x.cosh()),
+            (17, x.tanh()),
+            (18, x.powf(y)),
+            (19, x.sqrt()),
+            (20, 1.0 / x.sqrt()),
+            (21, x.cbrt()),
+            (22, x.hypot(y)),
+            (25, x % y),
+            (27, x * 8.0),
+            (30, y.sin()),
+            (31, y.cos()),
             (33, 1.0 / (1.0 + (-x).exp())),
         ];
         for (index, expected) in expected {
@@ -607,14 +705,33 @@ fn double_functions() {
     let [a, b, _] = triples(&values);
     let module = module(MATH);
     let (da, db, out) = (buffer(&a), buffer(&b), buffer(&vec![0f64; a.len() * 24]));
-    let (pa, pb, po, n) = (da.as_device_ptr(), db.as_device_ptr(), out.as_device_ptr(), a.len() as i32);
+    let (pa, pb, po, n) =
+        (da.as_device_ptr(), db.as_device_ptr(), out.as_device_ptr(), a.len() as i32);
     launch(&module, "double_math", line(a.len()), args![pa, pb, po, n]);
     for (i, out) in read(&out).chunks(24).enumerate() {
         let (x, y) = (a[i], b[i]);
         let expected = [
-            x.exp(), x.exp2(), x.exp_m1(), x.ln(), x.log2(), x.log10(), x.ln_1p(),
-            x.sin(), x.cos(), x.tan(), x.asin(), x.acos(), x.atan(), x.atan2(y),
-            x.sinh(), x.cosh(), x.tanh(), x.powf(y), 1.0 / x.sqrt(), x.cbrt(), x.hypot(y),
+            x.exp(),
+            x.exp2(),
+            x.exp_m1(),
+            x.ln(),
+            x.log2(),
+            x.log10(),
+            x.ln_1p(),
+            x.sin(),
+            x.cos(),
+            x.tan(),
+            x.asin(),
+            x.acos(),
+            x.atan(),
+            x.atan2(y),
+            x.sinh(),
+            x.cosh(),
+            x.tanh(),
+            x.powf(y),
+            1.0 / x.sqrt(),
+            x.cbrt(),
+            x.hypot(y),
         ];
         for (index, expected) in expected.into_iter().enumerate() {
             let near = (out[index] - expected).abs() <= 1e-14 * expected.abs().max(1e-300);
@@ -633,14 +750,20 @@ fn fast_functions() {
     let b: Vec<f32> = (1..200).map(|i| 3.0 - i as f32 * 0.01).collect();
     let module = module(MATH);
     let (da, db, out) = (buffer(&a), buffer(&b), buffer(&vec![0f32; a.len() * 8]));
-    let (pa, pb, po, n) = (da.as_device_ptr(), db.as_device_ptr(), out.as_device_ptr(), a.len() as i32);
+    let (pa, pb, po, n) =
+        (da.as_device_ptr(), db.as_device_ptr(), out.as_device_ptr(), a.len() as i32);
     launch(&module, "fast_math", line(a.len()), args![pa, pb, po, n]);
     for (i, out) in read(&out).chunks(8).enumerate() {
         let (x, y) = (f64::from(a[i]), f64::from(b[i]));
-        let expected = [x.exp(), x.ln(), x.sin(), x.cos(), x.powf(y), x / y, x.tan(), 10f64.powf(x)];
+        let expected =
+            [x.exp(), x.ln(), x.sin(), x.cos(), x.powf(y), x / y, x.tan(), 10f64.powf(x)];
         for (index, expected) in expected.into_iter().enumerate() {
             let error = (f64::from(out[index]) - expected).abs();
-            assert!(error <= 1e-5 * expected.abs().max(1.0), "{index}: {x} {y}: {} {expected}", out[index]);
+            assert!(
+                error <= 1e-5 * expected.abs().max(1.0),
+                "{index}: {x} {y}: {} {expected}",
+                out[index]
+            );
         }
     }
 }
@@ -661,14 +784,23 @@ fn random_operands() {
                 prop_assert_eq!(out[5], (u64::from(x) * u64::from(y) >> 32) as u32);
                 prop_assert_eq!(out[15], x / 7 + y % 10);
             }
-            let floats = words.clone().map(|v| v.into_iter().map(f32::from_bits).collect::<Vec<f32>>());
+            let floats =
+                words.clone().map(|v| v.into_iter().map(f32::from_bits).collect::<Vec<f32>>());
             let out = run::<f32, f32>(ARITHMETIC, "float_ops", &floats, 40);
             for (i, out) in out.chunks(40).enumerate() {
                 let (x, y, z) = (floats[0][i], floats[1][i], floats[2][i]);
                 for (got, expected) in
                     [(out[0], x + y), (out[2], x * y), (out[3], x / y), (out[4], x.mul_add(y, z))]
                 {
-                    prop_assert!(same(got, expected), "{:e} {:e} {:e}: {:e} {:e}", x, y, z, got, expected);
+                    prop_assert!(
+                        same(got, expected),
+                        "{:e} {:e} {:e}: {:e} {:e}",
+                        x,
+                        y,
+                        z,
+                        got,
+                        expected
+                    );
                 }
             }
             Ok(())

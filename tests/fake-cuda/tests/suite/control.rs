@@ -53,7 +53,8 @@ fn tangle(x: i32) -> i32 {
 #[test]
 fn loops_switches_and_jumps_tangle() {
     let _gpu = gpu();
-    let values: Vec<i32> = (0..2000).map(|i: i32| i.wrapping_mul(2_654_435_761u32 as i32)).collect();
+    let values: Vec<i32> =
+        (0..2000).map(|i: i32| i.wrapping_mul(2_654_435_761u32 as i32)).collect();
     let (input, output) = (buffer(&values), buffer(&vec![0; values.len()]));
     let (a, b, n) = (input.as_device_ptr(), output.as_device_ptr(), values.len() as i32);
     launch(&module(CONTROL), "tangle", line(values.len()), args![a, b, n]);

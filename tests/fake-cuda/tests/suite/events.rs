@@ -16,7 +16,17 @@ fn held(gpu: &Gpu, module: &cust::module::Module, stream: sys::CUstream) -> fake
     // SAFETY: the arguments are those of the kernel.
     ok(unsafe {
         sys::cuLaunchKernel(
-            function.to_raw(), 1, 1, 1, 1, 1, 1, 0, stream, arguments.as_mut_ptr(), ptr::null_mut(),
+            function.to_raw(),
+            1,
+            1,
+            1,
+            1,
+            1,
+            1,
+            0,
+            stream,
+            arguments.as_mut_ptr(),
+            ptr::null_mut(),
         )
     });
     gate

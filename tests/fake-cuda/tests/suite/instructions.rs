@@ -116,7 +116,12 @@ fn check_by<D: Value, A: Value, B: Value, C: Value>(
                 prop_assert!(
                     alike(result, expected),
                     "{}: {:#x} {:#x} {:#x}: {:#x}, not {:#x}",
-                    body, a, b, c, all[i], expected.bits()
+                    body,
+                    a,
+                    b,
+                    c,
+                    all[i],
+                    expected.bits()
                 );
                 let kept = if i & 1 == 0 { expected } else { D::of(0x5151_5151_5151_5151) };
                 prop_assert!(alike(D::of(some[i]), kept), "{} under a guard, lane {}", body, i);
@@ -163,7 +168,9 @@ fn sixteen_bits() {
     check("mul.hi.u16 d, a, b;", HALVES, |a: u16, b: u16, _: u16| {
         (u32::from(a) * u32::from(b) >> 16) as u16
     });
-    check("mad.lo.s16 d, a, b, c;", HALVES, |a: u16, b: u16, c: u16| a.wrapping_mul(b).wrapping_add(c));
+    check("mad.lo.s16 d, a, b, c;", HALVES, |a: u16, b: u16, c: u16| {
+        a.wrapping_mul(b).wrapping_add(c)
+    });
     check("min.s16 d, a, b;", HALVES, |a: u16, b: u16, _: u16| s16(a).min(s16(b)).cast_unsigned());
     check("max.u16 d, a, b;", HALVES, |a: u16, b: u16, _: u16| a.max(b));
     check("neg.s16 d, a;", HALVES, |a: u16, _: u16, _: u16| a.wrapping_neg());
@@ -171,9 +178,15 @@ fn sixteen_bits() {
     check("div.s16 d, a, b;", HALVES, |a: u16, b: u16, _: u16| {
         if b == 0 { u16::MAX } else { s16(a).wrapping_div(s16(b)).cast_unsigned() }
     });
-    check("shl.b16 d, a, b;", HALVES_BY_WORD, |a: u16, b: u32, _: u32| a.checked_shl(b).unwrap_or(0));
-    check("shr.u16 d, a, b;", HALVES_BY_WORD, |a: u16, b: u32, _: u32| a.checked_shr(b).unwrap_or(0));
-    check("shr.s16 d, a, b;", HALVES_BY_WORD, |a: u16, b: u32, _: u32| (s16(a) >> b.min(15)).cast_unsigned());
+    check("shl.b16 d, a, b;", HALVES_BY_WORD, |a: u16, b: u32, _: u32| {
+        a.checked_shl(b).unwrap_or(0)
+    });
+    check("shr.u16 d, a, b;", HALVES_BY_WORD, |a: u16, b: u32, _: u32| {
+        a.checked_shr(b).unwrap_or(0)
+    });
+    check("shr.s16 d, a, b;", HALVES_BY_WORD, |a: u16, b: u32, _: u32| {
+        (s16(a) >> b.min(15)).cast_unsigned()
+    });
     check("xor.b16 d, a, b;", HALVES, |a: u16, b: u16, _: u16| a ^ b);
     check("not.b16 d, a;", HALVES, |a: u16, _: u16, _: u16| !a);
 }
@@ -181,8 +194,12 @@ fn sixteen_bits() {
 #[test]
 fn words() {
     let _gpu = gpu();
-    check("add.sat.s32 d, a, b;", WORDS, |a: u32, b: u32, _: u32| s32(a).saturating_add(s32(b)).cast_unsigned());
-    check("sub.sat.s32 d, a, b;", WORDS, |a: u32, b: u32, _: u32| s32(a).saturating_sub(s32(b)).cast_unsigned());
+    check("add.sat.s32 d, a, b;", WORDS, |a: u32, b: u32, _: u32| {
+        s32(a).saturating_add(s32(b)).cast_unsigned()
+    });
+    check("sub.sat.s32 d, a, b;", WORDS, |a: u32, b: u32, _: u32| {
+        s32(a).saturating_sub(s32(b)).cast_unsigned()
+    });
     check("mul.hi.s32 d, a, b;", WORDS, |a: u32, b: u32, _: u32| {
         (i64::from(s32(a)) * i64::from(s32(b)) >> 32) as u32
     });
@@ -190,7 +207,9 @@ fn words() {
         ((u64::from(a) * u64::from(b) >> 32) as u32).wrapping_add(c)
     });
     check("mad.hi.sat.s32 d, a, b, c;", WORDS, |a: u32, b: u32, c: u32| {
-        ((i64::from(s32(a)) * i64::from(s32(b)) >> 32) as i32).saturating_add(s32(c)).cast_unsigned()
+        ((i64::from(s32(a)) * i64::from(s32(b)) >> 32) as i32)
+            .saturating_add(s32(c))
+            .cast_unsigned()
     });
     check("div.u32 d, a, b;", WORDS, |a: u32, b: u32, _: u32| a.checked_div(b).unwrap_or(u32::MAX));
     check("div.s32 d, a, b;", WORDS, |a: u32, b: u32, _: u32| {
@@ -203,8 +222,12 @@ fn words() {
     check("cnot.b32 d, a;", WORDS, |a: u32, _: u32, _: u32| u32::from(a == 0));
     check("shl.b32 d, a, b;", WORDS, |a: u32, b: u32, _: u32| a.checked_shl(b).unwrap_or(0));
     check("shr.u32 d, a, b;", WORDS, |a: u32, b: u32, _: u32| a.checked_shr(b).unwrap_or(0));
-    check("shr.s32 d, a, b;", WORDS, |a: u32, b: u32, _: u32| (s32(a) >> b.min(31)).cast_unsigned());
-    check("sad.s32 d, a, b, c;", WORDS, |a: u32, b: u32, c: u32| s32(a).abs_diff(s32(b)).wrapping_add(c));
+    check("shr.s32 d, a, b;", WORDS, |a: u32, b: u32, _: u32| {
+        (s32(a) >> b.min(31)).cast_unsigned()
+    });
+    check("sad.s32 d, a, b, c;", WORDS, |a: u32, b: u32, c: u32| {
+        s32(a).abs_diff(s32(b)).wrapping_add(c)
+    });
     check("bfind.u32 d, a;", WORDS, |a: u32, _: u32, _: u32| a.checked_ilog2().unwrap_or(u32::MAX));
     check("bfind.s32 d, a;", WORDS, |a: u32, _: u32, _: u32| {
         let a = if s32(a) < 0 { !a } else { a };
@@ -234,28 +257,44 @@ fn words() {
         let signed = |x: u8| i32::from(x.cast_signed());
         products.fold(c, |sum, (a, b)| sum.wrapping_add((signed(a) * signed(b)).cast_unsigned()))
     });
-    check("slct.u32.s32 d, a, b, c;", WORDS, |a: u32, b: u32, c: u32| if s32(c) >= 0 { a } else { b });
+    check(
+        "slct.u32.s32 d, a, b, c;",
+        WORDS,
+        |a: u32, b: u32, c: u32| if s32(c) >= 0 { a } else { b },
+    );
 }
 
 #[test]
 fn longs() {
     let _gpu = gpu();
     check("mul.lo.u64 d, a, b;", LONGS, |a: u64, b: u64, _: u64| a.wrapping_mul(b));
-    check("mul.hi.u64 d, a, b;", LONGS, |a: u64, b: u64, _: u64| (u128::from(a) * u128::from(b) >> 64) as u64);
+    check("mul.hi.u64 d, a, b;", LONGS, |a: u64, b: u64, _: u64| {
+        (u128::from(a) * u128::from(b) >> 64) as u64
+    });
     check("mul.hi.s64 d, a, b;", LONGS, |a: u64, b: u64, _: u64| {
         (i128::from(s64(a)) * i128::from(s64(b)) >> 64) as u64
     });
-    check("mad.lo.s64 d, a, b, c;", LONGS, |a: u64, b: u64, c: u64| a.wrapping_mul(b).wrapping_add(c));
+    check("mad.lo.s64 d, a, b, c;", LONGS, |a: u64, b: u64, c: u64| {
+        a.wrapping_mul(b).wrapping_add(c)
+    });
     check("div.s64 d, a, b;", LONGS, |a: u64, b: u64, _: u64| {
         if b == 0 { u64::MAX } else { s64(a).wrapping_div(s64(b)).cast_unsigned() }
     });
     check("rem.u64 d, a, b;", LONGS, |a: u64, b: u64, _: u64| a.checked_rem(b).unwrap_or(a));
-    check("shl.b64 d, a, b;", LONGS_BY_WORDS, |a: u64, b: u32, _: u32| a.checked_shl(b).unwrap_or(0));
-    check("shr.s64 d, a, b;", LONGS_BY_WORDS, |a: u64, b: u32, _: u32| (s64(a) >> b.min(63)).cast_unsigned());
+    check("shl.b64 d, a, b;", LONGS_BY_WORDS, |a: u64, b: u32, _: u32| {
+        a.checked_shl(b).unwrap_or(0)
+    });
+    check("shr.s64 d, a, b;", LONGS_BY_WORDS, |a: u64, b: u32, _: u32| {
+        (s64(a) >> b.min(63)).cast_unsigned()
+    });
     check("min.s64 d, a, b;", LONGS, |a: u64, b: u64, _: u64| s64(a).min(s64(b)).cast_unsigned());
     check("brev.b64 d, a;", LONGS, |a: u64, _: u64, _: u64| a.reverse_bits());
-    check("popc.b64 d, a;", ("b32", ["b64", "b32", "b32"]), |a: u64, _: u32, _: u32| a.count_ones());
-    check("clz.b64 d, a;", ("b32", ["b64", "b32", "b32"]), |a: u64, _: u32, _: u32| a.leading_zeros());
+    check("popc.b64 d, a;", ("b32", ["b64", "b32", "b32"]), |a: u64, _: u32, _: u32| {
+        a.count_ones()
+    });
+    check("clz.b64 d, a;", ("b32", ["b64", "b32", "b32"]), |a: u64, _: u32, _: u32| {
+        a.leading_zeros()
+    });
 }
 
 #[test]
@@ -278,7 +317,9 @@ fn wide_products_and_packing() {
     });
     check("mov.b64 d, {a, b};", wide, |a: u32, b: u32, _: u64| u64::from(b) << 32 | u64::from(a));
     check("mov.b32 d, {a, b};", narrow, |a: u16, b: u16, _: u32| u32::from(b) << 16 | u32::from(a));
-    check("mov.b64 {_, d}, a;", ("b32", ["b64", "b32", "b32"]), |a: u64, _: u32, _: u32| (a >> 32) as u32);
+    check("mov.b64 {_, d}, a;", ("b32", ["b64", "b32", "b32"]), |a: u64, _: u32, _: u32| {
+        (a >> 32) as u32
+    });
     check("mov.b32 {d, _}, a;", ("b16", ["b32", "b32", "b32"]), |a: u32, _: u32, _: u32| a as u16);
 }
 
@@ -296,9 +337,15 @@ fn field(a: u64, bits: u32, position: u32, length: u32, signed: bool) -> u64 {
 #[test]
 fn bit_fields() {
     let _gpu = gpu();
-    check("bfe.u32 d, a, b, c;", WORDS, |a: u32, b: u32, c: u32| field(a.into(), 32, b, c, false) as u32);
-    check("bfe.s32 d, a, b, c;", WORDS, |a: u32, b: u32, c: u32| field(a.into(), 32, b, c, true) as u32);
-    check("bfe.u64 d, a, b, c;", LONGS_BY_WORDS, |a: u64, b: u32, c: u32| field(a, 64, b, c, false));
+    check("bfe.u32 d, a, b, c;", WORDS, |a: u32, b: u32, c: u32| {
+        field(a.into(), 32, b, c, false) as u32
+    });
+    check("bfe.s32 d, a, b, c;", WORDS, |a: u32, b: u32, c: u32| {
+        field(a.into(), 32, b, c, true) as u32
+    });
+    check("bfe.u64 d, a, b, c;", LONGS_BY_WORDS, |a: u64, b: u32, c: u32| {
+        field(a, 64, b, c, false)
+    });
     check("bfe.s64 d, a, b, c;", LONGS_BY_WORDS, |a: u64, b: u32, c: u32| field(a, 64, b, c, true));
     check("bfi.b32 d, a, b, c, 7;", WORDS, |a: u32, b: u32, c: u32| {
         let position = c & 255;
@@ -359,7 +406,15 @@ fn singles() {
         if sum.is_nan() || sum <= 0.0 { 0.0 } else { sum.min(1.0) }
     });
     single("min.NaN.f32 d, a, b;", |a, b, _| {
-        if a.is_nan() || b.is_nan() { f32::NAN } else if a == b && a.is_sign_negative() { a } else if a < b { a } else { b }
+        if a.is_nan() || b.is_nan() {
+            f32::NAN
+        } else if a == b && a.is_sign_negative() {
+            a
+        } else if a < b {
+            a
+        } else {
+            b
+        }
     });
     single("ex2.approx.f32 d, a;", |a, _, _| f64::from(a).exp2() as f32);
     single("lg2.approx.f32 d, a;", |a, _, _| f64::from(a).log2() as f32);

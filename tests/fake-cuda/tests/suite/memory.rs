@@ -207,9 +207,7 @@ fn pointers_tell_what_they_are_of() {
     let (mut kind, mut ordinal) = (9u32, 9i32);
     let mut to = [ptr::from_mut(&mut kind).cast(), ptr::from_mut(&mut ordinal).cast()];
     // SAFETY: places of the attributes' types.
-    ok(unsafe {
-        sys::cuPointerGetAttributes(2, wanted.as_mut_ptr(), to.as_mut_ptr(), 0x1234)
-    });
+    ok(unsafe { sys::cuPointerGetAttributes(2, wanted.as_mut_ptr(), to.as_mut_ptr(), 0x1234) });
     assert_eq!((kind, ordinal), (0, -2), "nothing that the driver knows");
     assert_eq!(free(at), 0);
 }
@@ -237,9 +235,7 @@ mod pools {
     fn get(pool: sys::CUmemoryPool, which: sys::CUmemPool_attribute) -> u64 {
         let mut value = 0u64;
         // SAFETY: a place for the value.
-        ok(unsafe {
-            sys::cuMemPoolGetAttribute(pool, which, ptr::from_mut(&mut value).cast())
-        });
+        ok(unsafe { sys::cuMemPoolGetAttribute(pool, which, ptr::from_mut(&mut value).cast()) });
         value
     }
 

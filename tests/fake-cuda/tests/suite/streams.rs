@@ -42,7 +42,17 @@ fn nothing(module: &cust::module::Module, stream: sys::CUstream) {
     // SAFETY: the arguments are those of the kernel.
     ok(unsafe {
         sys::cuLaunchKernel(
-            function.to_raw(), 1, 1, 1, 1, 1, 1, 0, stream, arguments.as_mut_ptr(), ptr::null_mut(),
+            function.to_raw(),
+            1,
+            1,
+            1,
+            1,
+            1,
+            1,
+            0,
+            stream,
+            arguments.as_mut_ptr(),
+            ptr::null_mut(),
         )
     });
 }
@@ -295,7 +305,10 @@ fn attributes_say_that_values_can_be_waited_for() {
     let get = |attribute| device.get_attribute(attribute).unwrap();
     assert_eq!(get(DeviceAttribute::WarpSize), 32);
     assert_eq!(
-        (get(DeviceAttribute::ComputeCapabilityMajor), get(DeviceAttribute::ComputeCapabilityMinor)),
+        (
+            get(DeviceAttribute::ComputeCapabilityMajor),
+            get(DeviceAttribute::ComputeCapabilityMinor)
+        ),
         (8, 0)
     );
     let mut value = 0;
