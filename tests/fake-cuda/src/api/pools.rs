@@ -115,7 +115,8 @@ pub(crate) fn destroy(handle: PoolHandle) -> Answer {
         return Err(Code::INVALID_VALUE);
     }
     let order = Ordering::AcqRel;
-    let _ = pools.current.compare_exchange(handle.value(), pools.default, order, Ordering::Acquire);
+    let next = |current| (current == handle.value()).then_some(pools.default);
+    let _was_current = pools.current.fetch_update(order, Ordering::Acquire, next);
     pools.table.remove(handle.value()).map(drop).map_err(|_| Code::INVALID_VALUE)
 }
 

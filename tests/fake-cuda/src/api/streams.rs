@@ -43,7 +43,7 @@ pub(crate) fn destroy(handle: OnStream) -> Answer {
     let remove = |context: &Arc<crate::device::context::Context>| context.streams.remove(value);
     let stream = current::find_handle(Kind::Stream, value, remove)?;
     if let Some(capturing) = &*stream.capturing.lock() {
-        let _ = capturing.capture.refuse::<()>(Code::STREAM_CAPTURE_INVALIDATED);
+        capturing.capture.break_off();
     }
     stream.close();
     Ok(())
@@ -116,7 +116,7 @@ pub(crate) fn add_callback(
 
 /// The place of a value in device memory, or in host memory that the driver knows.
 fn place(address: u64, bytes: u64) -> Answer<*mut u8> {
-    let segment = transfer::segment(address).filter(|_| address % bytes == 0);
+    let segment = transfer::segment(address).filter(|_| address.is_multiple_of(bytes));
     segment.and_then(|segment| segment.at(address, bytes)).ok_or(Code::INVALID_VALUE)
 }
 

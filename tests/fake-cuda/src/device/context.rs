@@ -103,7 +103,7 @@ impl Context {
             return;
         }
         let order = Ordering::SeqCst;
-        let _ = self.broken.compare_exchange(0, code.0, order, order);
+        let _first = self.broken.compare_exchange(0, code.0, order, order);
         self.progress.ring();
     }
 

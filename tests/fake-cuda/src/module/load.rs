@@ -48,7 +48,7 @@ fn compiled(context: &Arc<Context>, text: &[u8]) -> Result<u64, Refusal> {
     for (place, image) in places.iter().zip(images) {
         let bytes = image.len() as u64;
         // (the variable is live: it was made above)
-        let _ = transfer::copy(&Place::Known(*place), &Place::Staged(image.into()), bytes);
+        let _done = transfer::copy(&Place::Known(*place), &Place::Staged(image.into()), bytes);
     }
     let named = globals.iter().zip(&places);
     let globals = named.map(|(global, place)| (global.name.clone(), (*place, global.bytes as u64)));

@@ -141,7 +141,7 @@ fn multiply24(a: u32, b: u32, (signed, high): (bool, bool)) -> u32 {
     let factor = |x: u32| {
         if signed { i64::from((x << 8).cast_signed() >> 8) } else { i64::from(x & 0xff_ffff) }
     };
-    (factor(a) * factor(b) >> if high { 16 } else { 0 }) as u32
+    ((factor(a) * factor(b)) >> if high { 16 } else { 0 }) as u32
 }
 
 fn dot4(a: u32, b: u32, c: u32, signed: [bool; 2]) -> u32 {

@@ -81,14 +81,16 @@ fn floats<T: Lane, F: Float>(
     value: impl Fn(T) -> F,
 ) -> Mask {
     use Comparison as Is;
+    // (not `!=`, which holds for a NaN)
+    let apart = |a: F, b: F| (a < b) | (a > b);
     match comparison {
         Is::Equal => test(registers, rows, &value, |a, b| a == b),
-        Is::NotEqual => test(registers, rows, &value, |a, b| a < b || a > b),
+        Is::NotEqual => test(registers, rows, &value, apart),
         Is::Less => test(registers, rows, &value, |a, b| a < b),
         Is::LessEqual => test(registers, rows, &value, |a, b| a <= b),
         Is::Greater => test(registers, rows, &value, |a, b| a > b),
         Is::GreaterEqual => test(registers, rows, &value, |a, b| a >= b),
-        Is::EqualUnordered => !test(registers, rows, &value, |a, b| a < b || a > b),
+        Is::EqualUnordered => !test(registers, rows, &value, apart),
         Is::NotEqualUnordered => !test(registers, rows, &value, |a, b| a == b),
         Is::LessUnordered => !test(registers, rows, &value, |a, b| a >= b),
         Is::LessEqualUnordered => !test(registers, rows, &value, |a, b| a > b),

@@ -109,8 +109,8 @@ pub(super) fn write(
     values: &[u64; LANES],
 ) {
     match size {
-        Size::Half => registers.set(mask, row, &each(&values, |x| x as u16)),
-        Size::Word => registers.set(mask, row, &each(&values, |x| x as u32)),
+        Size::Half => registers.set(mask, row, &each(values, |x| x as u16)),
+        Size::Word => registers.set(mask, row, &each(values, |x| x as u32)),
         Size::Long => registers.set(mask, row, values),
     }
 }

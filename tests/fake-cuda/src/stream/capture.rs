@@ -92,7 +92,8 @@ pub(crate) struct Capturing {
 }
 
 impl Capture {
-    fn break_off(&self) {
+    /// The capture is lost; its end will tell.
+    pub(crate) fn break_off(&self) {
         self.broken.store(true, Ordering::Release);
     }
 

@@ -150,7 +150,7 @@ fn unsigned_words() {
             x.min(y),
             x.max(y),
             x >> (y & 31),
-            (u64::from(x) * u64::from(y) >> 32) as u32,
+            ((u64::from(x) * u64::from(y)) >> 32) as u32,
             (u64::from(x & 0xff_ffff) * u64::from(y & 0xff_ffff)) as u32,
             x.abs_diff(y).wrapping_add(z),
             (both << (z & 31) >> 32) as u32,
@@ -192,8 +192,8 @@ fn longs() {
             x << (y & 63),
             x >> (y & 63),
             (ux >> (y & 63)).cast_signed(),
-            (i128::from(x) * i128::from(y) >> 64) as i64,
-            (u128::from(ux) * u128::from(uy) >> 64) as i64,
+            ((i128::from(x) * i128::from(y)) >> 64) as i64,
+            ((u128::from(ux) * u128::from(uy)) >> 64) as i64,
             i64::from(x.count_ones()),
             i64::from(x.leading_zeros()),
             if x == 0 { 0 } else { i64::from(x.trailing_zeros()) + 1 },
@@ -508,7 +508,7 @@ fn doubles_become_anything() {
             (9, (*x as f32).to_bits().into()),
             (13, ((bits >> 32) as i32).into()),
             (14, (bits as i32).into()),
-            (15, (bits << 32 | bits >> 32).cast_signed()),
+            (15, bits.rotate_left(32).cast_signed()),
         ];
         for (index, expected) in expected {
             assert_eq!(out[index], expected, "{index}: {x:e}");
@@ -598,7 +598,7 @@ fn ulps(result: f32, exact: f64) -> f64 {
         return if exact.is_nan() && result.is_nan() { 0.0 } else { f64::INFINITY };
     }
     let rounded = exact as f32;
-    if rounded == result || !rounded.is_finite() && rounded == result {
+    if rounded == result {
         return 0.0;
     }
     let unit = f64::from(rounded.abs().next_up()) - f64::from(rounded.abs());
@@ -781,7 +781,7 @@ fn random_operands() {
             for (i, out) in out.chunks(16).enumerate() {
                 let (x, y) = (words[0][i], words[1][i]);
                 prop_assert_eq!(out[0], x.checked_div(y).unwrap_or(0));
-                prop_assert_eq!(out[5], (u64::from(x) * u64::from(y) >> 32) as u32);
+                prop_assert_eq!(out[5], ((u64::from(x) * u64::from(y)) >> 32) as u32);
                 prop_assert_eq!(out[15], x / 7 + y % 10);
             }
             let floats =

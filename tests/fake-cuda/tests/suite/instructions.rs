@@ -163,10 +163,10 @@ fn sixteen_bits() {
     check("sub.s16 d, a, b;", HALVES, |a: u16, b: u16, _: u16| a.wrapping_sub(b));
     check("mul.lo.u16 d, a, b;", HALVES, |a: u16, b: u16, _: u16| a.wrapping_mul(b));
     check("mul.hi.s16 d, a, b;", HALVES, |a: u16, b: u16, _: u16| {
-        (i32::from(s16(a)) * i32::from(s16(b)) >> 16) as u16
+        ((i32::from(s16(a)) * i32::from(s16(b))) >> 16) as u16
     });
     check("mul.hi.u16 d, a, b;", HALVES, |a: u16, b: u16, _: u16| {
-        (u32::from(a) * u32::from(b) >> 16) as u16
+        ((u32::from(a) * u32::from(b)) >> 16) as u16
     });
     check("mad.lo.s16 d, a, b, c;", HALVES, |a: u16, b: u16, c: u16| {
         a.wrapping_mul(b).wrapping_add(c)
@@ -201,13 +201,13 @@ fn words() {
         s32(a).saturating_sub(s32(b)).cast_unsigned()
     });
     check("mul.hi.s32 d, a, b;", WORDS, |a: u32, b: u32, _: u32| {
-        (i64::from(s32(a)) * i64::from(s32(b)) >> 32) as u32
+        ((i64::from(s32(a)) * i64::from(s32(b))) >> 32) as u32
     });
     check("mad.hi.u32 d, a, b, c;", WORDS, |a: u32, b: u32, c: u32| {
-        ((u64::from(a) * u64::from(b) >> 32) as u32).wrapping_add(c)
+        (((u64::from(a) * u64::from(b)) >> 32) as u32).wrapping_add(c)
     });
     check("mad.hi.sat.s32 d, a, b, c;", WORDS, |a: u32, b: u32, c: u32| {
-        ((i64::from(s32(a)) * i64::from(s32(b)) >> 32) as i32)
+        (((i64::from(s32(a)) * i64::from(s32(b))) >> 32) as i32)
             .saturating_add(s32(c))
             .cast_unsigned()
     });
@@ -246,7 +246,7 @@ fn words() {
         ((u64::from(b) << 32 | u64::from(a)) >> c.min(32)) as u32
     });
     check("mul24.hi.u32 d, a, b;", WORDS, |a: u32, b: u32, _: u32| {
-        (u64::from(a & 0xff_ffff) * u64::from(b & 0xff_ffff) >> 16) as u32
+        ((u64::from(a & 0xff_ffff) * u64::from(b & 0xff_ffff)) >> 16) as u32
     });
     check("dp4a.u32.u32 d, a, b, c;", WORDS, |a: u32, b: u32, c: u32| {
         let products = a.to_le_bytes().into_iter().zip(b.to_le_bytes());
@@ -269,10 +269,10 @@ fn longs() {
     let _gpu = gpu();
     check("mul.lo.u64 d, a, b;", LONGS, |a: u64, b: u64, _: u64| a.wrapping_mul(b));
     check("mul.hi.u64 d, a, b;", LONGS, |a: u64, b: u64, _: u64| {
-        (u128::from(a) * u128::from(b) >> 64) as u64
+        ((u128::from(a) * u128::from(b)) >> 64) as u64
     });
     check("mul.hi.s64 d, a, b;", LONGS, |a: u64, b: u64, _: u64| {
-        (i128::from(s64(a)) * i128::from(s64(b)) >> 64) as u64
+        ((i128::from(s64(a)) * i128::from(s64(b))) >> 64) as u64
     });
     check("mad.lo.s64 d, a, b, c;", LONGS, |a: u64, b: u64, c: u64| {
         a.wrapping_mul(b).wrapping_add(c)
@@ -408,9 +408,7 @@ fn singles() {
     single("min.NaN.f32 d, a, b;", |a, b, _| {
         if a.is_nan() || b.is_nan() {
             f32::NAN
-        } else if a == b && a.is_sign_negative() {
-            a
-        } else if a < b {
+        } else if a < b || a == b && a.is_sign_negative() {
             a
         } else {
             b
@@ -441,7 +439,7 @@ fn comparisons_with_every_combination() {
     let _gpu = gpu();
     let all: [(&str, fn(f32, f32) -> bool); 14] = [
         ("eq", |a, b| a == b),
-        ("ne", |a, b| a < b || a > b),
+        ("ne", |a, b| (a < b) | (a > b)),
         ("lt", |a, b| a < b),
         ("le", |a, b| a <= b),
         ("gt", |a, b| a > b),
@@ -525,7 +523,7 @@ fn predicates_and_scopes() {
     let expected: Vec<u32> = (0..32u32)
         .map(|i| {
             let (p, r) = (i < 10, (5..10).contains(&i));
-            let q = (i == 7) != !r;
+            let q = (i == 7) == r;
             u32::from(p)
                 | u32::from(!p) << 1
                 | u32::from(r) << 2

@@ -36,10 +36,8 @@ fn the_library_has_the_drivers_names_and_no_others() {
     for name in fake_cuda::ENTRY_POINTS {
         let symbol = CString::new(*name).unwrap();
         // SAFETY: only the address is looked at.
-        assert!(
-            unsafe { library.get::<*mut c_void>(symbol.as_bytes_with_nul()) }.is_ok(),
-            "{name}"
-        );
+        let found = unsafe { library.get::<*mut c_void>(symbol.as_bytes_with_nul()) };
+        assert!(found.is_ok(), "{name}");
     }
     // SAFETY: as above.
     assert!(unsafe { library.get::<*mut c_void>(b"cuTexObjectCreate\0") }.is_err());

@@ -22,7 +22,8 @@ fn refusal(ptx: &str) -> (u32, String) {
     let mut module = ptr::null_mut();
     let mut options =
         [CU_JIT_OPTIMIZATION_LEVEL, CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
-    let mut values = [3 as *mut c_void, log.as_mut_ptr().cast(), 512 as *mut c_void];
+    let mut values =
+        [ptr::without_provenance_mut(3), log.as_mut_ptr().cast(), ptr::without_provenance_mut(512)];
     // SAFETY: as many options as values; the log is as long as it says.
     let code = code(unsafe {
         let text = text.as_ptr().cast();
@@ -234,9 +235,9 @@ fn arguments_may_come_in_one_buffer() {
     let launch_with = |bytes: usize| {
         let mut size = bytes;
         let mut extra = [
-            1 as *mut c_void,
+            ptr::without_provenance_mut(1),
             packed.as_ptr().cast_mut().cast(),
-            2 as *mut c_void,
+            ptr::without_provenance_mut(2),
             ptr::from_mut(&mut size).cast(),
             ptr::null_mut(),
         ];

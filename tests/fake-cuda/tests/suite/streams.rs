@@ -187,7 +187,7 @@ fn pageable_memory_is_read_in_the_call_and_pinned_memory_later() {
 fn a_host_function_runs_in_order_and_may_not_call_the_driver() {
     let gpu = gpu();
     let stream = gpu.stream();
-    let (tell, told) = mpsc::channel();
+    let (tell, told) = mpsc::sync_channel(1);
     let gate = Arc::new(Barrier::new(2));
     let inside = Arc::clone(&gate);
     let context = gpu.context.clone();
