@@ -28,8 +28,10 @@ pub(super) struct Block<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     Ended,
-    /// There is more to do.
-    Over,
+    /// There is more to do; what it does may be waiting for another block.
+    Over {
+        may_wait: bool,
+    },
 }
 
 impl<'a> Block<'a> {
@@ -61,6 +63,7 @@ impl<'a> Block<'a> {
     /// Gives each warp in turn a slice, for about so many instructions in all.
     pub(super) fn run(&mut self, instructions: u64) -> Result<Turn, (usize, Stop)> {
         let (end, mut idle) = (self.around.clock + instructions, 0);
+        let looks = self.around.global.looks;
         while self.around.clock < end {
             let number = self.next;
             self.next = (number + 1) % self.warps.len();
@@ -76,7 +79,7 @@ impl<'a> Block<'a> {
                 return self.at_rest();
             }
         }
-        Ok(Turn::Over)
+        Ok(Turn::Over { may_wait: self.around.global.looks != looks })
     }
 
     /// No warp can run: the block has ended, or it is stuck.

@@ -52,11 +52,13 @@ pub(crate) struct Global<'a> {
     segments: Vec<Segment>,
     latest: usize,
     generation: u64,
+    /// How often a lane has looked at what others may write.
+    pub(super) looks: u64,
 }
 
 impl<'a> Global<'a> {
     pub(crate) fn new(space: &'a dyn AddressSpace) -> Self {
-        Self { space, segments: Vec::new(), latest: 0, generation: space.generation() }
+        Self { space, segments: Vec::new(), latest: 0, generation: space.generation(), looks: 0 }
     }
 
     /// The segment that `address` is in.
@@ -151,6 +153,7 @@ impl<'a> Global<'a> {
         values: &mut [T; LANES],
         concurrent: bool,
     ) -> Laned<()> {
+        self.looks += u64::from(concurrent);
         for lane in lanes(mask) {
             let at = self.locate(addresses[lane], T::BYTES).map_err(|fault| (lane, fault))?;
             // SAFETY: `locate` has checked that the access is aligned, and inside live memory.

@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::support::*;
 
 /// How many operands an instruction is tried on.
-const N: usize = 256;
+const N: usize = 128;
 
 /// A kernel that computes `body` from `a`, `b`, `c` to `d`, which are registers of the types `to` and
 /// `from`.
