@@ -199,7 +199,7 @@ impl Context {
         let after = self.barriers(&legacy);
         legacy.wait();
         for (stream, work) in after {
-            self.progress.wait_until(|| stream.has_done(work));
+            stream.wait_for(work);
         }
         self.status()
     }

@@ -68,9 +68,9 @@ pub(crate) fn run(
 
 /// The blocks of a launch.
 ///
-/// They run one after another. A block whose turn is over goes on with the next one, unless it has
-/// looked at memory that others may write (by a volatile or an atomic access): it may be waiting for
-/// another block. Then every block under way has its turn, and one more joins them each time, as far
+/// They run one after another. A block whose turn is over has another one, unless it has looked at
+/// memory that others may write (by a volatile or an atomic access) or has run very long: it may be
+/// waiting for another block. Then every block under way has its turn, and one more joins them each time, as far
 /// as a device could hold them.
 struct Grid<'a> {
     launch: &'a Launch,

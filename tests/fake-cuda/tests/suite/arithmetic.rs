@@ -772,7 +772,11 @@ fn fast_functions() {
 #[test]
 fn random_operands() {
     let _gpu = gpu();
-    let mut runner = TestRunner::new(ProptestConfig { cases: 4, ..ProptestConfig::default() });
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: 4,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
     let column = || prop::collection::vec(any::<u64>(), 512);
     runner
         .run(&(column(), column(), column()), |(a, b, c)| {

@@ -59,7 +59,7 @@ fn the_library_has_the_drivers_names_and_no_others() {
 /// library for its driver.
 fn child(test: &str, variables: &[(&str, &str)]) -> Output {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("library::{test}"), "--nocapture", "--test-threads=1"])
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env("CUDA_DRIVER_LIBRARY", library())
         .env("FAKE_CUDA_TEST_CHILD", "1")
         .envs(variables.iter().copied())
@@ -108,7 +108,7 @@ fn a_program_runs_on_the_library_and_its_books_are_written() {
         serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap()
     };
     let variables = [("FAKE_CUDA_LEDGER", file.to_str().unwrap()), ("FAKE_CUDA_DEVICES", "2")];
-    let output = child("in_child_saxpy", &variables);
+    let output = child("library::in_child_saxpy", &variables);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("libfake_cuda.so, result 0"), "{text}");
@@ -118,7 +118,7 @@ fn a_program_runs_on_the_library_and_its_books_are_written() {
     assert_eq!((ledgers[0].peak_device_bytes, ledgers[0].launches["saxpy"]), (870, 1));
     // the same program with a leak
     let leaking = [&variables[..], &[("FAKE_CUDA_TEST_LEAK", "1")]].concat();
-    assert!(child("in_child_saxpy", &leaking).status.success());
+    assert!(child("library::in_child_saxpy", &leaking).status.success());
     let leaked = &books()[0];
     assert!(!leaked.is_settled());
     assert_eq!((leaked.allocation_bytes, leaked.contexts_retained), (400, 1));
@@ -134,12 +134,12 @@ fn the_environment_injects_faults() {
         ("FAKE_CUDA_FAULTS", "cuMemAlloc_v2@99=2; launch saxpy@1=700"),
         ("FAKE_CUDA_VERBOSE", "1"),
     ];
-    let output = child("in_child_saxpy", &faulty);
+    let output = child("library::in_child_saxpy", &faulty);
     assert!(String::from_utf8_lossy(&output.stdout).contains("result 700"));
     assert!(String::from_utf8_lossy(&output.stderr).contains("saxpy: injected fault 700"));
     // what cannot be understood must not pass for "no faults"
     for malformed in ["launch saxpy", "cuMemAllok=2", "launch saxpy@x=700"] {
-        let output = child("in_child_saxpy", &[("FAKE_CUDA_FAULTS", malformed)]);
+        let output = child("library::in_child_saxpy", &[("FAKE_CUDA_FAULTS", malformed)]);
         assert!(String::from_utf8_lossy(&output.stdout).contains("init failed"), "{malformed}");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains("FAKE_CUDA_FAULTS") && said.contains(malformed), "{said}");
@@ -169,7 +169,7 @@ fn a_process_exits_with_work_in_its_queues() {
     if is_child() {
         return;
     }
-    let output = child("in_child_queued", &[]);
+    let output = child("library::in_child_queued", &[]);
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stdout).contains("leaving"));
 }
@@ -195,6 +195,16 @@ fn a_launch_that_never_ends_can_be_limited() {
     if is_child() {
         return;
     }
-    let output = child("in_child_limited", &[("FAKE_CUDA_INSTRUCTIONS", "1000000")]);
+    let output = child("library::in_child_limited", &[("FAKE_CUDA_INSTRUCTIONS", "1000000")]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("result 702"), "{output:?}");
+}
+
+#[test]
+fn a_kernel_prints() {
+    if is_child() {
+        return;
+    }
+    let output = child("odds::in_child_say", &[]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("fake-cuda says -7, 2.500,    42|z%"), "{text}");
 }

@@ -15,5 +15,6 @@ mod kernels;
 mod library;
 mod memory;
 mod modules;
+mod odds;
 mod streams;
 mod support;
