@@ -79,10 +79,7 @@ impl<T> Out<T> {
 
     /// Writes only if the caller wants to know.
     pub(crate) fn put_if_wanted(&self, value: T) {
-        if !self.0.is_null() {
-            // (it is not null, so this cannot fail)
-            let _ = self.put(value);
-        }
+        let _not_wanted = self.put(value);
     }
 
     /// What is there: for arguments that go both ways.

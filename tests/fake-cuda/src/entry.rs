@@ -1,5 +1,5 @@
 //! The entry points themselves: one function each, under its driver's name, that counts the call,
-//! lets injected faults strike, and has the body of [`api`](crate::api) answer.
+//! lets injected faults strike, and has the body in `api` answer.
 //!
 //! They are ordinary functions here: the names `cu…` belong to whoever looks them up. The crate
 //! `fake-cuda-so` exports them as symbols.

@@ -20,7 +20,7 @@
 //!
 //! | part | role |
 //! |---|---|
-//! | `table`, `entry`, `abi` | the driver's C interface: 153 entry points, their types |
+//! | `table`, `entry`, `abi` | the driver's C interface: 145 entry points, their types |
 //! | `api` | what each entry point does |
 //! | `device`, `memory`, `stream`, `module` | the model behind it |
 //! | `ptx`, `jit`, `sim` | PTX to a tree, to code, to results |

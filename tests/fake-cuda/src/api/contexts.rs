@@ -2,7 +2,9 @@
 
 use std::ffi::{c_int, c_uint};
 
-use cust_raw::{CUcontext, CUctx_st, CUdevice, CUfunc_cache, CUlimit, CUsharedconfig, CUstreamCaptureMode};
+use cust_raw::{
+    CUcontext, CUctx_st, CUdevice, CUfunc_cache, CUlimit, CUsharedconfig, CUstreamCaptureMode,
+};
 
 use crate::abi::{Handle, Out, OutRaw, Raw};
 use crate::code::{Answer, Code};

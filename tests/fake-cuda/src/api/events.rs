@@ -45,11 +45,7 @@ pub(crate) fn record(handle: OfEvent, on: Handle<CUstream_st>) -> Answer {
 }
 
 /// (The flag says that a capture is to make a node of it; here a capture never does.)
-pub(crate) fn record_with_flags(
-    handle: OfEvent,
-    on: Handle<CUstream_st>,
-    flags: c_uint,
-) -> Answer {
+pub(crate) fn record_with_flags(handle: OfEvent, on: Handle<CUstream_st>, flags: c_uint) -> Answer {
     if flags != 0 {
         return Err(Code::NOT_SUPPORTED);
     }

@@ -4,8 +4,8 @@ use std::ffi::{c_char, c_uint, c_ulonglong};
 use std::sync::Arc;
 
 use cust_raw::{
-    CUDA_KERNEL_NODE_PARAMS, CUfunc_st, CUgraph, CUgraphExec, CUgraphExec_st, CUgraphNode,
-    CUgraphNodeType, CUgraphNode_st, CUgraph_st, CUstream_st,
+    CUDA_KERNEL_NODE_PARAMS, CUfunc_st, CUgraph, CUgraph_st, CUgraphExec, CUgraphExec_st,
+    CUgraphNode, CUgraphNode_st, CUgraphNodeType, CUstream_st,
 };
 use parking_lot::Mutex;
 
@@ -182,8 +182,7 @@ pub(crate) fn launch(handle: OfExec, on: Handle<CUstream_st>) -> Answer {
 
 pub(crate) fn destroy_exec(handle: OfExec) -> Answer {
     let handle = handle.value();
-    let removed = current::find_handle(Kind::GraphExec, handle, |context| {
-        context.graph_execs.remove(handle)
-    });
+    let removed =
+        current::find_handle(Kind::GraphExec, handle, |context| context.graph_execs.remove(handle));
     removed.map(drop)
 }

@@ -9,9 +9,9 @@ use super::{refuse_unsafe, stream};
 use crate::abi::{Handle, Host, Ordinal, Out, Raw};
 use crate::code::{Answer, Code};
 use crate::device::current;
+use crate::memory::Storage;
 use crate::memory::budget::Use;
 use crate::memory::host::{self, Kind, Range};
-use crate::memory::Storage;
 
 /// The flags of `cuMemHostAlloc`: portable, mapped, write-combined.
 const ALLOCATION_FLAGS: u32 = 7;

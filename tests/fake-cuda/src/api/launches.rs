@@ -136,11 +136,7 @@ fn packed(entry: &Entry, extra: &Arguments) -> Answer<Vec<u8>> {
     ConstHost(buffer).read(needed)
 }
 
-pub(crate) fn host_function(
-    on: Handle<CUstream_st>,
-    function: CUhostFn,
-    data: Host,
-) -> Answer {
+pub(crate) fn host_function(on: Handle<CUstream_st>, function: CUhostFn, data: Host) -> Answer {
     let stream = stream(on.value())?;
     let function = function.ok_or(Code::INVALID_VALUE)?;
     let data = HostAddress(data.0.cast());

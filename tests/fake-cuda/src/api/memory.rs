@@ -92,7 +92,9 @@ pub(crate) fn address_range(
     let context = current::in_order()?;
     let (start, length) = match context.space().find(address) {
         Some((start, live)) => (start, live.bytes),
-        None => host::find(address).map(|range| (range.start, range.bytes)).ok_or(Code::NOT_FOUND)?,
+        None => {
+            host::find(address).map(|range| (range.start, range.bytes)).ok_or(Code::NOT_FOUND)?
+        }
     };
     base.put_if_wanted(start);
     bytes.put_if_wanted(length as usize);

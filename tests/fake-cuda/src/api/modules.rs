@@ -214,6 +214,7 @@ pub(crate) fn active_blocks_with_flags(
 }
 
 /// The block size that keeps the most threads on a multiprocessor, the greatest of the best.
+#[allow(clippy::too_many_arguments, reason = "the driver's signature")]
 pub(crate) fn potential_block_size(
     grid: Out<c_int>,
     block: Out<c_int>,

@@ -41,7 +41,15 @@ fn facts(address: u64) -> Answer<Facts> {
         let (start, bytes) = reserved.unwrap_or((start, live.bytes));
         let pooled = matches!(live.origin, Origin::Pooled { .. });
         let (is_host, is_managed) = (false, false);
-        return Ok(Facts { start, bytes, device: ordinal, is_host, is_managed, pooled, mapped: true });
+        return Ok(Facts {
+            start,
+            bytes,
+            device: ordinal,
+            is_host,
+            is_managed,
+            pooled,
+            mapped: true,
+        });
     }
     let (start, bytes) = space.reservation(address).ok_or(Code::INVALID_VALUE)?;
     let (is_host, is_managed, pooled) = (false, false, false);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cust_raw::{
-    CUdeviceptr, CUmemPoolHandle_st, CUmemPoolProps, CUmemPool_attribute, CUmemoryPool, CUstream_st,
+    CUdeviceptr, CUmemPool_attribute, CUmemPoolHandle_st, CUmemPoolProps, CUmemoryPool, CUstream_st,
 };
 
 use super::devices::device;
@@ -33,11 +33,7 @@ fn pool(handle: PoolHandle) -> Answer<(&'static Device, Arc<Pool>)> {
     Ok((device, pool))
 }
 
-pub(crate) fn allocate(
-    to: Out<CUdeviceptr>,
-    bytes: usize,
-    on: Handle<CUstream_st>,
-) -> Answer {
+pub(crate) fn allocate(to: Out<CUdeviceptr>, bytes: usize, on: Handle<CUstream_st>) -> Answer {
     let stream = stream(on.value())?;
     let device = stream.context.device;
     let current = device.pools.current.load(Ordering::Acquire);
@@ -56,12 +52,7 @@ pub(crate) fn allocate_from_pool(
 }
 
 /// The memory has its address, and is accounted for, when the call returns.
-fn allocate_from(
-    to: &Out<CUdeviceptr>,
-    bytes: usize,
-    pool: &Arc<Pool>,
-    stream: &Stream,
-) -> Answer {
+fn allocate_from(to: &Out<CUdeviceptr>, bytes: usize, pool: &Arc<Pool>, stream: &Stream) -> Answer {
     refuse_capture(stream)?;
     if bytes == 0 || to.is_null() {
         return Err(Code::INVALID_VALUE);
@@ -124,7 +115,8 @@ pub(crate) fn destroy(handle: PoolHandle) -> Answer {
         return Err(Code::INVALID_VALUE);
     }
     let order = Ordering::AcqRel;
-    let _ = pools.current.compare_exchange(handle.value(), pools.default, order, Ordering::Acquire);
+    let next = |current| (current == handle.value()).then_some(pools.default);
+    let _was_current = pools.current.fetch_update(order, Ordering::Acquire, next);
     pools.table.remove(handle.value()).map(drop).map_err(|_| Code::INVALID_VALUE)
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use cust_raw::{
-    CUcontext, CUctx_st, CUdeviceptr, CUgraph, CUgraph_st, CUstream, CUstreamCaptureMode,
-    CUstreamCaptureStatus, CUstream_st,
+    CUcontext, CUctx_st, CUdeviceptr, CUgraph, CUgraph_st, CUstream, CUstream_st,
+    CUstreamCaptureMode, CUstreamCaptureStatus,
 };
 
 use super::{graphs, stream};
@@ -25,11 +25,7 @@ pub(crate) fn create(to: Out<CUstream>, flags: c_uint) -> Answer {
     create_with_priority(to, flags, 0)
 }
 
-pub(crate) fn create_with_priority(
-    to: Out<CUstream>,
-    flags: c_uint,
-    priority: c_int,
-) -> Answer {
+pub(crate) fn create_with_priority(to: Out<CUstream>, flags: c_uint, priority: c_int) -> Answer {
     let context = current::in_order()?;
     if flags > 1 || to.is_null() {
         return Err(Code::INVALID_VALUE);
@@ -47,7 +43,7 @@ pub(crate) fn destroy(handle: OnStream) -> Answer {
     let remove = |context: &Arc<crate::device::context::Context>| context.streams.remove(value);
     let stream = current::find_handle(Kind::Stream, value, remove)?;
     if let Some(capturing) = &*stream.capturing.lock() {
-        let _ = capturing.capture.refuse::<()>(Code::STREAM_CAPTURE_INVALIDATED);
+        capturing.capture.break_off();
     }
     stream.close();
     Ok(())
@@ -120,16 +116,12 @@ pub(crate) fn add_callback(
 
 /// The place of a value in device memory, or in host memory that the driver knows.
 fn place(address: u64, bytes: u64) -> Answer<*mut u8> {
-    let segment = transfer::segment(address).filter(|_| address % bytes == 0);
+    let segment = transfer::segment(address).filter(|_| address.is_multiple_of(bytes));
     segment.and_then(|segment| segment.at(address, bytes)).ok_or(Code::INVALID_VALUE)
 }
 
 /// Looks a place up again when the device comes to it, and works on it.
-fn at_place<T>(
-    address: u64,
-    bytes: u64,
-    work: impl FnOnce(*mut u8) -> T,
-) -> Answer<T> {
+fn at_place<T>(address: u64, bytes: u64, work: impl FnOnce(*mut u8) -> T) -> Answer<T> {
     let segment = transfer::segment(address);
     let place = segment.as_ref().and_then(|segment| segment.at(address, bytes));
     // (the segment keeps the memory until the work is done)
@@ -155,7 +147,12 @@ pub(crate) fn write_value32(
     })
 }
 
-pub(crate) fn write_value64(on: OnStream, address: CUdeviceptr, value: u64, flags: c_uint) -> Answer {
+pub(crate) fn write_value64(
+    on: OnStream,
+    address: CUdeviceptr,
+    value: u64,
+    flags: c_uint,
+) -> Answer {
     write(on, (address, 8), flags, move |place| {
         // SAFETY: the place is live and aligned.
         unsafe { AtomicU64::from_ptr(place.cast()) }.store(value, Ordering::SeqCst);
@@ -196,7 +193,12 @@ pub(crate) fn wait_value32(
     })
 }
 
-pub(crate) fn wait_value64(on: OnStream, address: CUdeviceptr, value: u64, flags: c_uint) -> Answer {
+pub(crate) fn wait_value64(
+    on: OnStream,
+    address: CUdeviceptr,
+    value: u64,
+    flags: c_uint,
+) -> Answer {
     wait(on, (address, 8), flags, move |place, how| {
         // SAFETY: the place is live and aligned.
         let now = unsafe { AtomicU64::from_ptr(place.cast()) }.load(Ordering::SeqCst);

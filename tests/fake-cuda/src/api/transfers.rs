@@ -7,7 +7,7 @@
 use std::ffi::{c_uchar, c_uint, c_ushort, c_void};
 use std::sync::Arc;
 
-use cust_raw::{CUctx_st, CUdeviceptr, CUstream_st, CUDA_MEMCPY2D};
+use cust_raw::{CUDA_MEMCPY2D, CUctx_st, CUdeviceptr, CUstream_st};
 
 use super::{stream, submit, synchronous};
 use crate::abi::{ConstHost, Copy2d, Handle, Host, InAs, Side};
@@ -83,11 +83,12 @@ pub(crate) fn unified(to: CUdeviceptr, from: CUdeviceptr, bytes: usize) -> Answe
     now(&Place::unified(to), &Place::unified(from), bytes)
 }
 
+/// (The addresses tell their devices.)
 pub(crate) fn peer(
     to: CUdeviceptr,
-    _to: Handle<CUctx_st>,
+    _context: Handle<CUctx_st>,
     from: CUdeviceptr,
-    _from: Handle<CUctx_st>,
+    _other: Handle<CUctx_st>,
     bytes: usize,
 ) -> Answer {
     now(&Place::Known(to), &Place::Known(from), bytes)
@@ -129,11 +130,12 @@ pub(crate) fn unified_async(
     later(Place::unified(to), Place::unified(from), bytes, on)
 }
 
+#[allow(clippy::too_many_arguments, reason = "the driver's signature")]
 pub(crate) fn peer_async(
     to: CUdeviceptr,
-    _to: Handle<CUctx_st>,
+    _context: Handle<CUctx_st>,
     from: CUdeviceptr,
-    _from: Handle<CUctx_st>,
+    _other: Handle<CUctx_st>,
     bytes: usize,
     on: OnStream,
 ) -> Answer {
@@ -190,7 +192,7 @@ pub(crate) fn rows_async(copy: InAs<CUDA_MEMCPY2D, Copy2d>, on: OnStream) -> Ans
 }
 
 fn check_fill(to: CUdeviceptr, size: usize, count: usize) -> Answer<Place> {
-    if to % size as u64 != 0 {
+    if !to.is_multiple_of(size as u64) {
         return Err(Code::INVALID_VALUE);
     }
     let place = Place::Known(to);

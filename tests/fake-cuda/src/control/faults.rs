@@ -187,9 +187,8 @@ mod tests {
     #[test]
     fn uses_are_counted_on_the_device_that_is_meant() {
         let mut fault = Fault::launch("k", 700).nth(2).on_device(3);
-        let strikes: Vec<bool> = [Some(3), Some(1), None, Some(3), Some(3)]
-            .map(|device| fault.strikes(device))
-            .into();
+        let strikes: Vec<bool> =
+            [Some(3), Some(1), None, Some(3), Some(3)].map(|device| fault.strikes(device)).into();
         assert_eq!(strikes, [false, false, false, true, false]);
         let mut later = Fault::call("cuMemAlloc_v2", 2).nth(2).from_then_on();
         assert_eq!([(); 4].map(|()| later.strikes(None)), [false, true, true, true]);
@@ -200,7 +199,10 @@ mod tests {
         let all = [
             ("launch saxpy=700", Fault::launch("saxpy", 700)),
             ("cuMemAlloc_v2@3=2", Fault::call("cuMemAlloc_v2", 2).nth(3)),
-            ("1:cuMemAlloc_v2@3+=2", Fault::call("cuMemAlloc_v2", 2).nth(3).on_device(1).from_then_on()),
+            (
+                "1:cuMemAlloc_v2@3+=2",
+                Fault::call("cuMemAlloc_v2", 2).nth(3).on_device(1).from_then_on(),
+            ),
             ("*@10=719!", Fault::at(Point::AnyCall, 719).nth(10).sticky()),
         ];
         for (text, fault) in all {

@@ -12,7 +12,10 @@ use crate::sim::Segment;
 /// A kernel's body: `Err` is the code with which the launch fails.
 pub(crate) type Body = Arc<dyn Fn(&Launch) -> Result<(), u32> + Send + Sync>;
 
-static BODIES: Mutex<Option<HashMap<(String, Option<usize>), Body>>> = Mutex::new(None);
+/// Bodies by kernel and device; no device is for all of them.
+type Bodies = HashMap<(String, Option<usize>), Body>;
+
+static BODIES: Mutex<Option<Bodies>> = Mutex::new(None);
 
 /// Gives the kernel `name` a body in Rust, on all devices: launches call it in the place of the PTX.
 /// It is called once for each launch, on the thread of the launch's stream, and may not call the
@@ -25,10 +28,7 @@ static BODIES: Mutex<Option<HashMap<(String, Option<usize>), Body>>> = Mutex::ne
 ///     Ok(())
 /// });
 /// ```
-pub fn register(
-    name: &str,
-    body: impl Fn(&Launch) -> Result<(), u32> + Send + Sync + 'static,
-) {
+pub fn register(name: &str, body: impl Fn(&Launch) -> Result<(), u32> + Send + Sync + 'static) {
     insert(name, None, Arc::new(body));
 }
 
@@ -125,7 +125,7 @@ impl Launch {
         if len == 0 {
             return Ok(&mut []);
         }
-        if address % align_of::<T>() as u64 != 0 {
+        if !address.is_multiple_of(align_of::<T>() as u64) {
             return Err(Code::MISALIGNED_ADDRESS);
         }
         let bytes = len.checked_mul(size_of::<T>()).ok_or(Code::ILLEGAL_ADDRESS)? as u64;

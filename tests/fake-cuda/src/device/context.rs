@@ -103,7 +103,7 @@ impl Context {
             return;
         }
         let order = Ordering::SeqCst;
-        let _ = self.broken.compare_exchange(0, code.0, order, order);
+        let _first = self.broken.compare_exchange(0, code.0, order, order);
         self.progress.ring();
     }
 
@@ -199,7 +199,7 @@ impl Context {
         let after = self.barriers(&legacy);
         legacy.wait();
         for (stream, work) in after {
-            self.progress.wait_until(|| stream.has_done(work));
+            stream.wait_for(work);
         }
         self.status()
     }

@@ -98,7 +98,10 @@ impl<'a> Assembler<'a, '_> {
                 own = register;
             }
         }
-        if own == Type::Pred || own.bytes() < ty.bytes() || ty.is_float() && own.bytes() != ty.bytes() {
+        if own == Type::Pred
+            || own.bytes() < ty.bytes()
+            || ty.is_float() && own.bytes() != ty.bytes()
+        {
             return self.error(format!("a {own:?} register does not hold a {ty:?}"));
         }
         let mut rows = [Row::default(); 4];
@@ -157,7 +160,9 @@ impl<'a> Assembler<'a, '_> {
         if !modifiers.flag("async") {
             return modifiers.error("the instruction is not supported");
         }
-        if modifiers.flag("commit_group") || modifiers.flag("wait_all") || modifiers.flag("wait_group")
+        if modifiers.flag("commit_group")
+            || modifiers.flag("wait_all")
+            || modifiers.flag("wait_group")
         {
             modifiers.done()?;
             self.emit(Op::Nothing);
@@ -186,7 +191,9 @@ impl<'a> Assembler<'a, '_> {
 fn fits(operation: AtomicOperation, ty: Type) -> bool {
     use AtomicOperation as Is;
     match operation {
-        Is::Add => matches!(ty, Type::U32 | Type::S32 | Type::U64 | Type::S64 | Type::F32 | Type::F64),
+        Is::Add => {
+            matches!(ty, Type::U32 | Type::S32 | Type::U64 | Type::S64 | Type::F32 | Type::F64)
+        }
         Is::Min | Is::Max => matches!(ty, Type::U32 | Type::S32 | Type::U64 | Type::S64),
         Is::Increment | Is::Decrement => ty == Type::U32,
         Is::And | Is::Or | Is::Xor | Is::Exchange | Is::CompareAndSwap => {

@@ -29,6 +29,8 @@ pub(super) struct Assembler<'a, 'b> {
     /// Results of the function that are registers, and their slots.
     pub(super) register_returns: Vec<(&'a str, Slot)>,
     pub(super) scopes: Scopes<'a>,
+    /// Whether shared variables that are not the function's own are used.
+    pub(super) uses_module_shared: bool,
     /// The line of the instruction at hand.
     pub(super) line: u32,
     /// Its guard.
@@ -48,6 +50,7 @@ impl<'a, 'b> Assembler<'a, 'b> {
             tables: HashMap::new(),
             register_returns: Vec::new(),
             scopes: Scopes::default(),
+            uses_module_shared: false,
             line: 0,
             guard: (TRUE, false),
             constants: HashMap::new(),

@@ -15,11 +15,16 @@ pub(super) struct Around<'a, 'b> {
     pub(super) shared: Shared,
 }
 
-/// The code of `function`, and the shared memory with its own variables placed.
-pub(super) fn compile<'a>(
-    function: &Function<'a>,
-    around: Around<'a, '_>,
-) -> Parsed<(program::Function, Shared)> {
+/// A function's code, and what it has to do with shared memory.
+pub(super) struct Compiled {
+    pub(super) code: program::Function,
+    /// With the function's own variables placed.
+    pub(super) shared: Shared,
+    pub(super) uses_module_shared: bool,
+}
+
+/// The code of `function`.
+pub(super) fn compile<'a>(function: &Function<'a>, around: Around<'a, '_>) -> Parsed<Compiled> {
     let mut assembler = Assembler::new(function.name, function.is_entry, around.functions);
     assembler.line = function.line;
     assembler.scopes.open();
@@ -42,7 +47,8 @@ pub(super) fn compile<'a>(
     assembler.emit(Op::Return);
     assembler.close_scope()?;
     assembler.close_scope()?;
-    Ok((assembler.function, shared))
+    let Assembler { function: code, uses_module_shared, .. } = assembler;
+    Ok(Compiled { code, shared, uses_module_shared })
 }
 
 impl<'a> Assembler<'a, '_> {
@@ -122,12 +128,11 @@ impl<'a> Assembler<'a, '_> {
                 self.frame_slot(variable)?;
             }
             Some(Space::Shared) => {
-                let symbol = shared.place(variable);
+                let symbol = shared.place(variable, false);
                 self.scopes.define(variable.name, symbol);
             }
             _ => return self.error("a variable of this space must be declared outside functions"),
         }
         Ok(())
     }
-
 }

@@ -295,11 +295,7 @@ impl<'a> Assembler<'a, '_> {
         self.three_words(operation, decoding)
     }
 
-    fn three_words(
-        &mut self,
-        operation: WordOperation,
-        decoding: &Decoding<'a, '_>,
-    ) -> Parsed<()> {
+    fn three_words(&mut self, operation: WordOperation, decoding: &Decoding<'a, '_>) -> Parsed<()> {
         let [d, a, b, c] = decoding.take()?;
         let [a, b, c] = self.sources([a, b, c], Type::B32)?;
         let d = self.destination(d, Type::B32)?;

@@ -7,9 +7,7 @@ use crate::ptx::{Initial, Number, Parsed, PtxError, Space, Type, Variable};
 use crate::sim::program::Slot;
 
 /// The parameters of a kernel, each with its place in the launch's parameter block.
-pub(super) fn parameters<'v, 'a>(
-    variables: &'v [Variable<'a>],
-) -> Vec<(&'v Variable<'a>, Slot)> {
+pub(super) fn parameters<'v, 'a>(variables: &'v [Variable<'a>]) -> Vec<(&'v Variable<'a>, Slot)> {
     let mut next = 0usize;
     let place = |variable: &'v Variable<'a>| {
         let offset = next.next_multiple_of(variable.align);
@@ -20,20 +18,20 @@ pub(super) fn parameters<'v, 'a>(
 }
 
 /// Shared memory of a fixed size, as it is given out.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Shared {
     next: u64,
 }
 
 impl Shared {
     /// The place of a shared variable. One without a size is sized by the launch.
-    pub(super) fn place(&mut self, variable: &Variable<'_>) -> Symbol {
+    pub(super) fn place(&mut self, variable: &Variable<'_>, of_module: bool) -> Symbol {
         if variable.bytes() == 0 {
             return Symbol::DynamicShared;
         }
         let start = self.next.next_multiple_of(variable.align as u64);
         self.next = start + variable.bytes() as u64;
-        Symbol::Shared(start)
+        Symbol::Shared { start, of_module }
     }
 
     pub(super) fn used(&self) -> u32 {
@@ -49,10 +47,7 @@ pub(crate) struct Global {
 }
 
 /// The first contents of `variable`: its initialiser, and zeros for the rest.
-pub(super) fn image(
-    variable: &Variable<'_>,
-    addresses: &HashMap<&str, u64>,
-) -> Parsed<Vec<u8>> {
+pub(super) fn image(variable: &Variable<'_>, addresses: &HashMap<&str, u64>) -> Parsed<Vec<u8>> {
     let size = variable.ty.bytes();
     let mut bytes = Vec::with_capacity(variable.bytes());
     for initial in &variable.initial {

@@ -21,12 +21,12 @@ mod operands;
 mod scope;
 mod special;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::code::Code;
 use crate::ptx::{self, Bounds, PtxError};
 use crate::sim::function_address;
-use crate::sim::program::{self, Program, Slot};
+use crate::sim::program::{self, Callee, Program, Slot};
 use assembler::{Functions, Known};
 use function::Around;
 pub(crate) use layout::Global;
@@ -134,7 +134,7 @@ impl<'a> Unit<'a> {
             addresses.iter().map(|(name, address)| (*name, Symbol::Address(*address))).collect();
         for variable in &self.module.variables {
             if variable.space == Some(ptx::Space::Shared) {
-                symbols.push((variable.name, shared.place(variable)));
+                symbols.push((variable.name, shared.place(variable, true)));
             }
         }
         let around = Around { functions: &functions, symbols: &symbols, shared };
@@ -162,23 +162,27 @@ impl<'a> Unit<'a> {
         globals.chain(functions).collect()
     }
 
-    /// Device functions come first: their shared variables lie below those of every kernel, which may
-    /// call them.
+    /// Device functions come first: their shared variables, and the module's, lie below those of
+    /// the kernels that use them.
     fn code(
         &self,
         mut around: Around<'a, '_>,
         excused: impl Fn(&str) -> bool,
     ) -> Result<Compiled, Refusal> {
         let bodies = self.module.functions.iter().filter(|function| function.body.is_some());
-        let (mut codes, mut entries) = (vec![], vec![]);
+        let (mut codes, mut entries, mut sharing) = (vec![], vec![], HashSet::new());
         codes.resize_with(bodies.clone().count(), program::Function::default);
         for (number, function) in bodies.clone().enumerate().filter(|(_, f)| !f.is_entry) {
-            (codes[number], around.shared) = function::compile(function, around)?;
+            let compiled = function::compile(function, around)?;
+            if compiled.uses_module_shared || compiled.shared != around.shared {
+                sharing.insert(number);
+            }
+            (codes[number], around.shared) = (compiled.code, compiled.shared);
         }
         for (number, function) in bodies.enumerate().filter(|(_, f)| f.is_entry) {
-            let compiled = function::compile(function, around);
+            let compiled = kernel(function, around, (&codes, &sharing));
             let (code, shared, refusal) = match compiled {
-                Ok((code, shared)) => (code, shared.used(), None),
+                Ok(compiled) => (compiled.code, compiled.shared.used(), None),
                 Err(error) if excused(function.name) => {
                     (program::Function::default(), 0, Some(error.to_string()))
                 }
@@ -189,6 +193,36 @@ impl<'a> Unit<'a> {
         }
         Ok(Compiled { program: Program { functions: codes }, entries })
     }
+}
+
+/// A kernel's code. One that uses no shared memory but its own has it from the start.
+fn kernel<'a>(
+    function: &ptx::Function<'a>,
+    around: Around<'a, '_>,
+    (codes, sharing): (&[program::Function], &HashSet<usize>),
+) -> ptx::Parsed<function::Compiled> {
+    let alone = function::compile(function, Around { shared: Shared::default(), ..around })?;
+    if alone.uses_module_shared || reaches(&alone.code, codes, sharing) {
+        return function::compile(function, around);
+    }
+    Ok(alone)
+}
+
+/// Whether calls from `code` can lead to one of the functions in `wanted`.
+fn reaches(code: &program::Function, codes: &[program::Function], wanted: &HashSet<usize>) -> bool {
+    let (mut seen, mut left) = (HashSet::new(), vec![code]);
+    while let Some(code) = left.pop() {
+        for call in &code.calls {
+            match call.callee {
+                Callee::Function(number) if wanted.contains(&number) => return true,
+                Callee::Function(number) if seen.insert(number) => left.push(&codes[number]),
+                // (by address it could be any)
+                Callee::Address(_) if !wanted.is_empty() => return true,
+                _ => {}
+            }
+        }
+    }
+    false
 }
 
 fn entry(

@@ -72,19 +72,13 @@ impl<'a> Assembler<'a, '_> {
     fn unpack(&mut self, parts: &[Operand<'a>], a: Row, ty: Type) -> Parsed<()> {
         match (parts, ty.bytes()) {
             ([low, high], 8) => {
-                let rows = [
-                    a,
-                    self.destination(low, Type::B32)?,
-                    self.destination(high, Type::B32)?,
-                ];
+                let rows =
+                    [a, self.destination(low, Type::B32)?, self.destination(high, Type::B32)?];
                 self.emit(Op::Pack(Pack::LongToWords, rows));
             }
             ([low, high], 4) => {
-                let rows = [
-                    a,
-                    self.destination(low, Type::B16)?,
-                    self.destination(high, Type::B16)?,
-                ];
+                let rows =
+                    [a, self.destination(low, Type::B16)?, self.destination(high, Type::B16)?];
                 self.emit(Op::Pack(Pack::WordToHalves, rows));
             }
             ([_, _, _, _], 8) => {
@@ -147,12 +141,7 @@ impl<'a> Assembler<'a, '_> {
     }
 
     /// The result of a conversion: of a float as it is, of an integer any register that holds it.
-    fn converted(
-        &mut self,
-        d: &Operand<'a>,
-        ty: Type,
-        to: Scalar,
-    ) -> Parsed<(Size, Row)> {
+    fn converted(&mut self, d: &Operand<'a>, ty: Type, to: Scalar) -> Parsed<(Size, Row)> {
         if to.is_float() {
             return Ok((size(ty), self.destination(d, ty)?));
         }

@@ -4,9 +4,9 @@ use super::assembler::Assembler;
 use super::scope::Symbol;
 use super::special::special;
 use crate::ptx::{Operand, Parsed, Space, Type};
+use crate::sim::Row;
 use crate::sim::compare::Size;
 use crate::sim::program::{self, LongSpecial, Op};
-use crate::sim::Row;
 
 /// The size of the registers that hold a `ty`.
 pub(super) fn size(ty: Type) -> Size {
@@ -114,11 +114,17 @@ impl<'a> Assembler<'a, '_> {
         Ok(rows)
     }
 
+    /// Remembers that the module's shared variables are used.
+    fn note(&mut self, symbol: Symbol) {
+        self.uses_module_shared |= matches!(symbol, Symbol::Shared { of_module: true, .. });
+    }
+
     /// The address of a variable, in its own space.
     fn address_of(&mut self, symbol: Symbol, offset: i64, ty: Type) -> Parsed<Row> {
         let (size, offset) = (size(ty), offset.cast_unsigned());
+        self.note(symbol);
         match symbol {
-            Symbol::Address(start) | Symbol::Shared(start) => {
+            Symbol::Address(start) | Symbol::Shared { start, .. } => {
                 self.constant(size, start.wrapping_add(offset))
             }
             Symbol::Parameter(start) => self.constant(size, offset.wrapping_add(start.into())),
@@ -188,8 +194,11 @@ impl<'a> Assembler<'a, '_> {
         offset: i64,
     ) -> Parsed<(program::Space, Row, i64)> {
         let zero = self.constant(Size::Long, 0)?;
+        self.note(symbol);
         Ok(match symbol {
-            Symbol::Shared(start) => (program::Space::Shared, zero, start.cast_signed() + offset),
+            Symbol::Shared { start, .. } => {
+                (program::Space::Shared, zero, start.cast_signed() + offset)
+            }
             Symbol::DynamicShared => {
                 (program::Space::Shared, self.long_special(LongSpecial::DynamicShared)?, offset)
             }
@@ -197,7 +206,9 @@ impl<'a> Assembler<'a, '_> {
             Symbol::Parameter(start) => {
                 (program::Space::Parameter, zero, i64::from(start) + offset)
             }
-            Symbol::Address(start) if matches!(space, Space::Global | Space::Const | Space::Generic) => {
+            Symbol::Address(start)
+                if matches!(space, Space::Global | Space::Const | Space::Generic) =>
+            {
                 (program::Space::Global, self.constant(Size::Long, start)?, offset)
             }
             Symbol::Address(_) | Symbol::Register { .. } => {

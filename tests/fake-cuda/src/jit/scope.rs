@@ -9,11 +9,17 @@ use crate::sim::program::Slot;
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Symbol {
-    Register { ty: Type, row: Row },
+    Register {
+        ty: Type,
+        row: Row,
+    },
     /// An absolute address: of a global or constant variable, or of a function.
     Address(u64),
     /// An offset in the block's shared memory.
-    Shared(u64),
+    Shared {
+        start: u64,
+        of_module: bool,
+    },
     /// Where the shared memory begins whose size the launch gives.
     DynamicShared,
     /// Bytes of the function's frame. Parameters of calls and local variables are alike here.

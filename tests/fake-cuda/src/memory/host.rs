@@ -99,7 +99,8 @@ pub(crate) fn segment(address: u64) -> Option<Segment> {
     let ranges = RANGES.read();
     let page = address & !(HOST_PAGE - 1);
     let (start, range) = ranges.range(..page + HOST_PAGE).next_back()?;
-    let (first, last) = (start & !(HOST_PAGE - 1), (start + range.bytes).next_multiple_of(HOST_PAGE));
+    let (first, last) =
+        (start & !(HOST_PAGE - 1), (start + range.bytes).next_multiple_of(HOST_PAGE));
     let owner: Option<Arc<dyn std::any::Any + Send + Sync>> = match &range.kind {
         Kind::Pinned(storage) | Kind::Managed(storage, _) => Some(Arc::clone(storage) as _),
         Kind::Registered => None,

@@ -15,7 +15,7 @@ pub(crate) struct Physical {
 
 impl Physical {
     pub(crate) fn new(budget: &Arc<Budget>, bytes: u64) -> Answer<Self> {
-        if bytes == 0 || bytes % PAGE != 0 {
+        if bytes == 0 || !bytes.is_multiple_of(PAGE) {
             return Err(Code::INVALID_VALUE);
         }
         let share = budget.take(Use::Physical, bytes)?;

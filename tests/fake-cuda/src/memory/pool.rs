@@ -90,8 +90,7 @@ impl Pool {
         let mut state = self.state.lock();
         let keep = keep.max(state.used);
         if state.reserved.bytes() > keep {
-            // (giving back cannot fail)
-            let _ = state.reserved.resize(keep);
+            let _less = state.reserved.resize(keep);
         }
     }
 

@@ -132,7 +132,8 @@ impl Space {
     /// Maps the start of `physical` to a reserved range that is free.
     pub(crate) fn map(&mut self, address: u64, bytes: u64, physical: Arc<Physical>) -> Answer {
         let end = address.checked_add(bytes).ok_or(Code::INVALID_VALUE)?;
-        let aligned = bytes > 0 && (address | bytes) % PAGE == 0 && bytes <= physical.bytes();
+        let aligned =
+            bytes > 0 && (address | bytes).is_multiple_of(PAGE) && bytes <= physical.bytes();
         let reserved = self.reserved.range(..=address).next_back();
         let inside = reserved.is_some_and(|(start, length)| end <= start + length);
         if !aligned || !inside || self.live.range(address..end).next().is_some() {
@@ -212,7 +213,7 @@ mod tests {
         let first = addresses.take(100, 512).unwrap();
         let second = addresses.take(100, PAGE).unwrap();
         assert_eq!(super::super::device_of(first), Some(3));
-        assert!(second >= first + 100 + GAP && second % PAGE == 0);
+        assert!(second >= first + 100 + GAP && second.is_multiple_of(PAGE));
         assert!(addresses.take(DEVICE_SPAN, 512).is_err());
         assert!(addresses.take(u64::MAX, 512).is_err());
     }

@@ -30,7 +30,8 @@ impl Function {
     /// The threads that a block of it may have.
     pub(crate) fn most_threads(&self) -> u32 {
         let bounds = self.entry.bounds;
-        let product = |sizes: [u32; 3]| sizes.iter().fold(1u32, |all, size| all.saturating_mul(*size));
+        let product =
+            |sizes: [u32; 3]| sizes.iter().fold(1u32, |all, size| all.saturating_mul(*size));
         [bounds.max_threads, bounds.required_threads]
             .map(product)
             .into_iter()

@@ -40,7 +40,8 @@ impl Geometry {
         let required = function.entry.bounds.required_threads;
         let exact = required == [0; 3] || required == self.block;
         let shared = u64::from(function.entry.static_shared) + u64::from(self.shared);
-        if threads > function.most_threads().into() || !exact || shared > SHARED_BYTES_ASKED.into() {
+        if threads > function.most_threads().into() || !exact || shared > SHARED_BYTES_ASKED.into()
+        {
             return Err(Code::LAUNCH_OUT_OF_RESOURCES);
         }
         Ok(())

@@ -22,10 +22,8 @@ pub(crate) fn load(context: &Arc<Context>, text: &[u8]) -> Result<u64, Refusal> 
 }
 
 fn compiled(context: &Arc<Context>, text: &[u8]) -> Result<u64, Refusal> {
-    let text = std::str::from_utf8(text).map_err(|_| Refusal {
-        code: Code::INVALID_PTX,
-        log: "the text is not UTF-8".into(),
-    })?;
+    let text = std::str::from_utf8(text)
+        .map_err(|_| Refusal { code: Code::INVALID_PTX, log: "the text is not UTF-8".into() })?;
     let unit = Unit::parse(text)?;
     let globals = unit.globals();
     let mut places = Vec::new();
@@ -50,7 +48,7 @@ fn compiled(context: &Arc<Context>, text: &[u8]) -> Result<u64, Refusal> {
     for (place, image) in places.iter().zip(images) {
         let bytes = image.len() as u64;
         // (the variable is live: it was made above)
-        let _ = transfer::copy(&Place::Known(*place), &Place::Staged(image.into()), bytes);
+        let _done = transfer::copy(&Place::Known(*place), &Place::Staged(image.into()), bytes);
     }
     let named = globals.iter().zip(&places);
     let globals = named.map(|(global, place)| (global.name.clone(), (*place, global.bytes as u64)));

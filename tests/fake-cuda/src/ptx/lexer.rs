@@ -74,8 +74,7 @@ impl<'a> Lexer<'a> {
                 self.take(self.rest.find('\n').unwrap_or(self.rest.len()));
             } else if self.rest.starts_with("/*") {
                 let end = self.rest.find("*/");
-                let end =
-                    end.ok_or_else(|| PtxError::new(self.line, "a comment has no end"))?;
+                let end = end.ok_or_else(|| PtxError::new(self.line, "a comment has no end"))?;
                 self.take(end + 2);
             } else {
                 return Ok(());

@@ -1,9 +1,7 @@
 //! Tokens to a tree: the module and its declarations. (`statement` has the bodies of functions.)
 
 use super::lexer::{Kind, Token, tokens};
-use super::{
-    Bounds, Function, Initial, Module, Number, Parsed, PtxError, Space, Type, Variable,
-};
+use super::{Bounds, Function, Initial, Module, Number, Parsed, PtxError, Space, Type, Variable};
 
 /// The tree of `text`.
 pub(crate) fn parse(text: &str) -> Parsed<Module<'_>> {
@@ -345,12 +343,7 @@ impl<'a> Parser<'a> {
         ty.ok_or_else(|| PtxError::new(self.line(), format!("the type .{name} is not supported")))
     }
 
-    fn declarator(
-        &mut self,
-        space: Option<Space>,
-        ty: Type,
-        align: usize,
-    ) -> Parsed<Variable<'a>> {
+    fn declarator(&mut self, space: Option<Space>, ty: Type, align: usize) -> Parsed<Variable<'a>> {
         let line = self.line();
         let name = self.word()?;
         let mut length = Some(1);

@@ -207,10 +207,7 @@ $L: @!%p1 bra $L;
         let opcodes: Vec<_> = instructions.iter().map(|instruction| instruction.opcode).collect();
         assert_eq!(opcodes, ["bra", "mov.b64", "call", "ld.global.u32", "ret"]);
         assert!(instructions[0].guard.unwrap().negated);
-        let list = Operand::List(vec![
-            Operand::Name("p0"),
-            Operand::Number(Number::Integer(4)),
-        ]);
+        let list = Operand::List(vec![Operand::Name("p0"), Operand::Number(Number::Integer(4))]);
         assert_eq!(instructions[2].operands[2], list);
         assert_eq!(instructions[3].operands[1], Operand::Address(Some("%rd1"), -4));
         assert!(matches!(&body[1], Statement::Registers { ty: Type::Pred, .. }));

@@ -53,6 +53,7 @@ fn one<T: Word>(
     let old = match space {
         Space::Global => {
             let at = around.global.locate(address, T::BYTES)?;
+            around.global.looks += 1;
             // SAFETY: `locate` has checked that the place is aligned and live.
             unsafe { T::update(at, change) }
         }

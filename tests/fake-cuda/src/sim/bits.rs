@@ -141,7 +141,7 @@ fn multiply24(a: u32, b: u32, (signed, high): (bool, bool)) -> u32 {
     let factor = |x: u32| {
         if signed { i64::from((x << 8).cast_signed() >> 8) } else { i64::from(x & 0xff_ffff) }
     };
-    (factor(a) * factor(b) >> if high { 16 } else { 0 }) as u32
+    ((factor(a) * factor(b)) >> if high { 16 } else { 0 }) as u32
 }
 
 fn dot4(a: u32, b: u32, c: u32, signed: [bool; 2]) -> u32 {
@@ -268,12 +268,7 @@ pub(crate) fn multiply_wide(registers: &mut Registers, mask: Mask, wide: Wide, r
 
 /// `mad.wide`.
 #[multiversion(targets("x86_64+avx2+bmi1+bmi2+fma+lzcnt+popcnt"))]
-pub(crate) fn multiply_add_wide(
-    registers: &mut Registers,
-    mask: Mask,
-    wide: Wide,
-    rows: [Row; 4],
-) {
+pub(crate) fn multiply_add_wide(registers: &mut Registers, mask: Mask, wide: Wide, rows: [Row; 4]) {
     match wide {
         Wide::U16 => map3(registers, mask, rows, |a: u16, b: u16, c: u32| {
             (u32::from(a) * u32::from(b)).wrapping_add(c)
@@ -311,13 +306,15 @@ pub(crate) fn pack(registers: &mut Registers, mask: Mask, pack: Pack, [one, low,
         Pack::LongToWords => {
             // (as one step: `low` or `high` may be what `one` was)
             let value = registers.values::<u64>(one);
-            let parts: [[u32; LANES]; 2] = [each(&value, |x| x as u32), each(&value, |x| (x >> 32) as u32)];
+            let parts: [[u32; LANES]; 2] =
+                [each(&value, |x| x as u32), each(&value, |x| (x >> 32) as u32)];
             registers.set(mask, low, &parts[0]);
             registers.set(mask, high, &parts[1]);
         }
         Pack::WordToHalves => {
             let value = registers.values::<u32>(one);
-            let parts: [[u16; LANES]; 2] = [each(&value, |x| x as u16), each(&value, |x| (x >> 16) as u16)];
+            let parts: [[u16; LANES]; 2] =
+                [each(&value, |x| x as u16), each(&value, |x| (x >> 16) as u16)];
             registers.set(mask, low, &parts[0]);
             registers.set(mask, high, &parts[1]);
         }

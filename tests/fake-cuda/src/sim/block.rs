@@ -22,14 +22,21 @@ pub(super) struct Block<'a> {
     pub(super) around: Surroundings<'a>,
     warps: Vec<Warp>,
     next: usize,
+    /// The turns that it has had since its start.
+    turns: u32,
 }
+
+/// A block that has had so many turns may be waiting, however it does it.
+const LONG: u32 = 128;
 
 /// What a block did with its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     Ended,
-    /// There is more to do.
-    Over,
+    /// There is more to do; what it does may be waiting for another block.
+    Over {
+        may_wait: bool,
+    },
 }
 
 impl<'a> Block<'a> {
@@ -39,7 +46,7 @@ impl<'a> Block<'a> {
         let around = Surroundings { launch, global, shared, barriers, block: [0; 3], clock: 0 };
         let threads: u32 = launch.block.iter().product();
         let warps = (0..threads.div_ceil(LANES as u32)).map(|number| warp(launch, number));
-        Self { around, warps: warps.collect(), next: 0 }
+        Self { around, warps: warps.collect(), next: 0, turns: 0 }
     }
 
     /// Puts all threads at the start of the kernel, as block `number`.
@@ -48,6 +55,7 @@ impl<'a> Block<'a> {
         self.around.block = number;
         self.around.shared.renew(launch.shared_bytes());
         self.around.barriers = Barriers::default();
+        self.turns = 0;
         let mut threads: u32 = launch.block.iter().product();
         for warp in &mut self.warps {
             let live = if threads < 32 { (1 << threads) - 1 } else { ALL };
@@ -61,6 +69,7 @@ impl<'a> Block<'a> {
     /// Gives each warp in turn a slice, for about so many instructions in all.
     pub(super) fn run(&mut self, instructions: u64) -> Result<Turn, (usize, Stop)> {
         let (end, mut idle) = (self.around.clock + instructions, 0);
+        let looks = self.around.global.looks;
         while self.around.clock < end {
             let number = self.next;
             self.next = (number + 1) % self.warps.len();
@@ -76,7 +85,9 @@ impl<'a> Block<'a> {
                 return self.at_rest();
             }
         }
-        Ok(Turn::Over)
+        self.turns += 1;
+        let may_wait = self.around.global.looks != looks || self.turns.is_multiple_of(LONG);
+        Ok(Turn::Over { may_wait })
     }
 
     /// No warp can run: the block has ended, or it is stuck.

@@ -24,12 +24,13 @@ pub(super) fn run(
             Builtin::AssertFail => {
                 let message = reader.assertion(threads.map(|row| row[lane]));
                 // what a device would print too, before the launch fails
-                let _ = writeln!(std::io::stderr().lock(), "{message}");
+                crate::control::log::always(message);
                 return Err((lane, Fault::AssertionFailed));
             }
             Builtin::Printf => {
                 let (text, count) = reader.formatted();
-                let _ = std::io::stdout().lock().write_all(text.as_bytes());
+                // (a closed standard output is no matter of the kernel's)
+                let _printed = std::io::stdout().lock().write_all(text.as_bytes());
                 if let Some(result) = site.returns.first() {
                     let at = base + u64::from(result.offset);
                     let count = [count; LANES];

@@ -67,9 +67,7 @@ fn integers<T: Lane + Ord>(registers: &Registers, comparison: Comparison, rows: 
         Is::Less | Is::LessUnordered => test2(registers, rows, |a: T, b: T| a < b),
         Is::LessEqual | Is::LessEqualUnordered => test2(registers, rows, |a: T, b: T| a <= b),
         Is::Greater | Is::GreaterUnordered => test2(registers, rows, |a: T, b: T| a > b),
-        Is::GreaterEqual | Is::GreaterEqualUnordered => {
-            test2(registers, rows, |a: T, b: T| a >= b)
-        }
+        Is::GreaterEqual | Is::GreaterEqualUnordered => test2(registers, rows, |a: T, b: T| a >= b),
         Is::BothNumbers => Mask::MAX,
         Is::EitherNan => 0,
     }
@@ -83,14 +81,16 @@ fn floats<T: Lane, F: Float>(
     value: impl Fn(T) -> F,
 ) -> Mask {
     use Comparison as Is;
+    // (not `!=`, which holds for a NaN)
+    let apart = |a: F, b: F| (a < b) | (a > b);
     match comparison {
         Is::Equal => test(registers, rows, &value, |a, b| a == b),
-        Is::NotEqual => test(registers, rows, &value, |a, b| a < b || a > b),
+        Is::NotEqual => test(registers, rows, &value, apart),
         Is::Less => test(registers, rows, &value, |a, b| a < b),
         Is::LessEqual => test(registers, rows, &value, |a, b| a <= b),
         Is::Greater => test(registers, rows, &value, |a, b| a > b),
         Is::GreaterEqual => test(registers, rows, &value, |a, b| a >= b),
-        Is::EqualUnordered => !test(registers, rows, &value, |a, b| a < b || a > b),
+        Is::EqualUnordered => !test(registers, rows, &value, apart),
         Is::NotEqualUnordered => !test(registers, rows, &value, |a, b| a == b),
         Is::LessUnordered => !test(registers, rows, &value, |a, b| a >= b),
         Is::LessEqualUnordered => !test(registers, rows, &value, |a, b| a > b),
@@ -153,19 +153,19 @@ pub(crate) fn select(
 }
 
 #[inline(always)]
-fn choose<T: Lane + Default>(registers: &mut Registers, mask: Mask, chosen: Mask, [d, a, b]: [Row; 3]) {
+fn choose<T: Lane + Default>(
+    registers: &mut Registers,
+    mask: Mask,
+    chosen: Mask,
+    [d, a, b]: [Row; 3],
+) {
     let (a, b) = (T::row(registers, a), T::row(registers, b));
     let out = each_lane(|i| T::of(if chosen >> i & 1 != 0 { a[i] } else { b[i] }));
     registers.set::<T>(mask, d, &out);
 }
 
 /// `set`: one row `d` of all ones, or 1.0, in the lanes of `holds`, and zero elsewhere.
-pub(crate) fn set(
-    registers: &mut Registers,
-    mask: Mask,
-    (holds, float): (Mask, bool),
-    d: Row,
-) {
+pub(crate) fn set(registers: &mut Registers, mask: Mask, (holds, float): (Mask, bool), d: Row) {
     let one = if float { 1f32.to_bits() } else { u32::MAX };
     let out: [u32; LANES] = each_lane(|i| if holds >> i & 1 != 0 { one } else { 0 });
     registers.set(mask, d, &out);

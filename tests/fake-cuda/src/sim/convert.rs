@@ -102,10 +102,15 @@ fn widened(registers: &Registers, (size, row): Sized) -> [u64; LANES] {
 
 /// The low bits of `values`, to a row of any size.
 #[inline(always)]
-pub(super) fn write(registers: &mut Registers, mask: Mask, (size, row): Sized, values: &[u64; LANES]) {
+pub(super) fn write(
+    registers: &mut Registers,
+    mask: Mask,
+    (size, row): Sized,
+    values: &[u64; LANES],
+) {
     match size {
-        Size::Half => registers.set(mask, row, &each(&values, |x| x as u16)),
-        Size::Word => registers.set(mask, row, &each(&values, |x| x as u32)),
+        Size::Half => registers.set(mask, row, &each(values, |x| x as u16)),
+        Size::Word => registers.set(mask, row, &each(values, |x| x as u32)),
         Size::Long => registers.set(mask, row, values),
     }
 }

@@ -123,19 +123,21 @@ fn special(
         Special::Thread(axis) => threads[usize::from(axis)],
         Special::Lane => by_lane(&|lane| lane),
         Special::LaneMask(which) => by_lane(&|lane| lane_mask(which, lane)),
-        uniform => [match uniform {
-            Special::BlockSize(axis) => launch.block[usize::from(axis)],
-            Special::Block(axis) => around.block[usize::from(axis)],
-            Special::GridSize(axis) => launch.grid[usize::from(axis)],
-            Special::Warp => warp,
-            Special::WarpCount => warps,
-            Special::DynamicSharedBytes => launch.dynamic_shared,
-            Special::TotalSharedBytes => launch.shared_bytes() as u32,
-            Special::Clock => around.clock as u32,
-            Special::ClockHigh => (around.clock >> 32) as u32,
-            Special::GridNumber => launch.number,
-            _ => 0,
-        }; LANES],
+        uniform => {
+            [match uniform {
+                Special::BlockSize(axis) => launch.block[usize::from(axis)],
+                Special::Block(axis) => around.block[usize::from(axis)],
+                Special::GridSize(axis) => launch.grid[usize::from(axis)],
+                Special::Warp => warp,
+                Special::WarpCount => warps,
+                Special::DynamicSharedBytes => launch.dynamic_shared,
+                Special::TotalSharedBytes => launch.shared_bytes() as u32,
+                Special::Clock => around.clock as u32,
+                Special::ClockHigh => (around.clock >> 32) as u32,
+                Special::GridNumber => launch.number,
+                _ => 0,
+            }; LANES]
+        }
     };
     registers.set(active, d, &values);
 }

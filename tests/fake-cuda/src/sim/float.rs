@@ -220,20 +220,12 @@ pub(super) trait Float: Lane + PartialOrd + Default {
     /// `f`, but NaN if either is.
     #[inline(always)]
     fn nan_or(self, other: Self, f: impl Fn(Self, Self) -> Self) -> Self {
-        if self.is_nan() || other.is_nan() {
-            self.add(other).canonical()
-        } else {
-            f(self, other)
-        }
+        if self.is_nan() || other.is_nan() { self.add(other).canonical() } else { f(self, other) }
     }
 
     #[inline(always)]
     fn saturated(self) -> Self {
-        if self > Self::ZERO {
-            if self < Self::ONE { self } else { Self::ONE }
-        } else {
-            Self::ZERO
-        }
+        if self > Self::ZERO { if self < Self::ONE { self } else { Self::ONE } } else { Self::ZERO }
     }
 }
 

@@ -52,11 +52,13 @@ pub(crate) struct Global<'a> {
     segments: Vec<Segment>,
     latest: usize,
     generation: u64,
+    /// How often a lane has looked at what others may write.
+    pub(super) looks: u64,
 }
 
 impl<'a> Global<'a> {
     pub(crate) fn new(space: &'a dyn AddressSpace) -> Self {
-        Self { space, segments: Vec::new(), latest: 0, generation: space.generation() }
+        Self { space, segments: Vec::new(), latest: 0, generation: space.generation(), looks: 0 }
     }
 
     /// The segment that `address` is in.
@@ -95,9 +97,7 @@ impl<'a> Global<'a> {
             return Err(Fault::Misaligned(address));
         }
         let segment = self.segment(address);
-        segment
-            .and_then(|segment| segment.at(address, bytes))
-            .ok_or(Fault::IllegalAddress(address))
+        segment.and_then(|segment| segment.at(address, bytes)).ok_or(Fault::IllegalAddress(address))
     }
 
     /// How all lanes of `mask` can be reached at once, if they can.
@@ -113,7 +113,8 @@ impl<'a> Global<'a> {
             return None;
         }
         let step = each_lane(|lane| lane as u64 * bytes);
-        let apart = (0..LANES).fold(0, |apart, lane| apart | offsets[lane].wrapping_sub(step[lane]) ^ offsets[0]);
+        let apart = (0..LANES)
+            .fold(0, |apart, lane| apart | offsets[lane].wrapping_sub(step[lane]) ^ offsets[0]);
         let row = mask == ALL && apart == 0;
         Some(Reach { host, start, row: row.then(|| host.wrapping_add((first - start) as usize)) })
     }
@@ -152,6 +153,7 @@ impl<'a> Global<'a> {
         values: &mut [T; LANES],
         concurrent: bool,
     ) -> Laned<()> {
+        self.looks += u64::from(concurrent);
         for lane in lanes(mask) {
             let at = self.locate(addresses[lane], T::BYTES).map_err(|fault| (lane, fault))?;
             // SAFETY: `locate` has checked that the access is aligned, and inside live memory.

@@ -43,12 +43,13 @@ pub(crate) struct Limits<'a> {
     pub(crate) instructions: Option<u64>,
 }
 
-/// The instructions after which a block that has not ended leaves the turn to another one, which it
-/// may be waiting for.
-const TURN: u64 = 1 << 18;
+/// About so many instructions a block has in its turn.
+const TURN: u64 = 1 << 15;
 
-/// The blocks that may be under way at once: what a device of 108 multiprocessors holds of small ones.
+/// The blocks that may be under way at once, however small: 16 on each of 108 multiprocessors.
 pub(crate) const RESIDENT: usize = 1728;
+/// The threads that may be under way at once: 2048 on each of 108 multiprocessors.
+const RESIDENT_THREADS: u32 = 108 * 2048;
 
 /// Runs the launch to its end, or to its first fault; says how many instructions warps ran.
 pub(crate) fn run(
@@ -56,44 +57,82 @@ pub(crate) fn run(
     space: &dyn AddressSpace,
     limits: &Limits<'_>,
 ) -> Result<u64, Box<Crash>> {
-    let mut blocks = numbers(launch.grid);
-    let mut under_way: Vec<Block<'_>> = Vec::new();
-    let mut spare: Vec<Block<'_>> = Vec::new();
-    let (mut turn, mut instructions, mut all_started) = (0, 0, false);
-    loop {
-        // every block under way has had its turn: one more joins them, while there are more
-        if !all_started && turn == under_way.len() && under_way.len() < RESIDENT {
-            match blocks.next() {
-                Some(number) => {
-                    let block = spare.pop();
-                    let mut block =
-                        block.unwrap_or_else(|| Block::new(launch, Global::new(space)));
-                    let started = block.start(number);
-                    started.map_err(|stop| crash(launch, &block, 0, stop))?;
-                    under_way.push(block);
-                }
-                None => all_started = true,
-            }
-        }
-        if under_way.is_empty() {
-            return Ok(instructions);
-        }
-        turn %= under_way.len();
-        let block = &mut under_way[turn];
-        let before = block.around.clock;
-        let result = block.run(TURN);
-        instructions += block.around.clock - before;
-        match result {
-            Ok(Turn::Ended) => spare.push(under_way.remove(turn)),
-            Ok(Turn::Over) => turn += 1,
-            Err((warp, stop)) => return Err(crash(launch, block, warp, stop)),
-        }
+    let mut grid = Grid::new(launch, space);
+    let mut instructions = 0;
+    while grid.has_block()? {
+        instructions += grid.turn()?;
         check(launch, limits, instructions)?;
+    }
+    Ok(instructions)
+}
+
+/// The blocks of a launch.
+///
+/// They run one after another. A block whose turn is over has another one, unless it has looked at
+/// memory that others may write (by a volatile or an atomic access) or has run very long: it may be
+/// waiting for another block. Then every block under way has its turn, and one more joins them each time, as far
+/// as a device could hold them.
+struct Grid<'a> {
+    launch: &'a Launch,
+    space: &'a dyn AddressSpace,
+    to_come: Box<dyn Iterator<Item = [u32; 3]>>,
+    under_way: Vec<Block<'a>>,
+    spare: Vec<Block<'a>>,
+    /// Whose turn it is. Past the end, a new block begins.
+    next: usize,
+    most: usize,
+}
+
+impl<'a> Grid<'a> {
+    fn new(launch: &'a Launch, space: &'a dyn AddressSpace) -> Self {
+        let threads = launch.block.iter().product::<u32>().next_multiple_of(32);
+        Self {
+            launch,
+            space,
+            to_come: Box::new(numbers(launch.grid)),
+            under_way: Vec::new(),
+            spare: Vec::new(),
+            next: 0,
+            most: RESIDENT.min((RESIDENT_THREADS / threads) as usize),
+        }
+    }
+
+    /// Makes sure that there is a block to run, and that all that run have had their turn before a
+    /// new one begins.
+    fn has_block(&mut self) -> Result<bool, Box<Crash>> {
+        if self.next < self.under_way.len() {
+            return Ok(true);
+        }
+        if self.under_way.len() < self.most
+            && let Some(number) = self.to_come.next()
+        {
+            let new = || Block::new(self.launch, Global::new(self.space));
+            let mut block = self.spare.pop().unwrap_or_else(new);
+            block.start(number).map_err(|stop| crash(self.launch, &block, 0, stop))?;
+            self.under_way.push(block);
+        } else {
+            self.next = 0;
+        }
+        Ok(!self.under_way.is_empty())
+    }
+
+    /// Gives the next block its turn; says how many instructions it ran.
+    fn turn(&mut self) -> Result<u64, Box<Crash>> {
+        let block = &mut self.under_way[self.next];
+        let before = block.around.clock;
+        let turn = block.run(TURN);
+        let ran = block.around.clock - before;
+        match turn {
+            Ok(Turn::Ended) => self.spare.push(self.under_way.remove(self.next)),
+            Ok(Turn::Over { may_wait }) => self.next += usize::from(may_wait),
+            Err((warp, stop)) => return Err(crash(self.launch, block, warp, stop)),
+        }
+        Ok(ran)
     }
 }
 
 /// The coordinates of all blocks, in the order of their numbers.
-fn numbers([width, height, depth]: [u32; 3]) -> impl Iterator<Item = [u32; 3]> {
+fn numbers([width, height, depth]: [u32; 3]) -> impl Iterator<Item = [u32; 3]> + 'static {
     (0..depth).flat_map(move |z| (0..height).flat_map(move |y| (0..width).map(move |x| [x, y, z])))
 }
 
@@ -122,4 +161,3 @@ fn crash(launch: &Launch, block: &Block<'_>, warp: usize, stop: Stop) -> Box<Cra
         thread: block.thread(warp, stop.lane),
     })
 }
-

@@ -104,9 +104,7 @@ fn run<T: Integer>(
         Op::ShiftLeft => map2(registers, mask, two, T::shift_left),
         Op::ShiftRight => map2(registers, mask, two, T::shift_right),
         Op::AbsoluteDifference => {
-            map3(registers, mask, three, |a: T, b: T, c: T| {
-                a.max(b).subtract(a.min(b)).add(c)
-            });
+            map3(registers, mask, three, |a: T, b: T, c: T| a.max(b).subtract(a.min(b)).add(c));
         }
         Op::ExtractField => map3(registers, mask, three, T::extract_field),
         Op::ReverseBits => map1(registers, mask, one, T::reverse_bits),

@@ -134,11 +134,7 @@ pub(super) fn resolve(
 
 impl Access<'_, '_> {
     #[inline(always)]
-    fn load<T: Cell>(
-        &mut self,
-        addresses: &[u64; LANES],
-        values: &mut [T; LANES],
-    ) -> Laned<()> {
+    fn load<T: Cell>(&mut self, addresses: &[u64; LANES], values: &mut [T; LANES]) -> Laned<()> {
         let active = self.active;
         match self.space {
             Space::Global => self.around.global.load(active, addresses, values, self.concurrent),
@@ -175,11 +171,7 @@ impl Access<'_, '_> {
     }
 
     /// Values of less than their register, extended to 64 bits.
-    fn load_narrow(
-        &mut self,
-        addresses: &[u64; LANES],
-        scalar: Scalar,
-    ) -> Laned<[u64; LANES]> {
+    fn load_narrow(&mut self, addresses: &[u64; LANES], scalar: Scalar) -> Laned<[u64; LANES]> {
         let widened = match scalar.bits() {
             8 => {
                 let mut values = [0u8; LANES];

@@ -209,9 +209,16 @@ pub(crate) enum Barrier {
     /// Without waiting.
     Arrive,
     /// Waits; the result, a word, is for how many threads the predicate held.
-    Count { result: Row, of: Row },
+    Count {
+        result: Row,
+        of: Row,
+    },
     /// Waits; the result, a predicate, is whether it held for all, or for any.
-    Reduce { result: Row, of: Row, any: bool },
+    Reduce {
+        result: Row,
+        of: Row,
+        any: bool,
+    },
 }
 
 /// All that an instruction can be. Rows are named as PTX names them: `d` is written, `a`, `b` and
@@ -224,7 +231,10 @@ pub(crate) enum Op {
     Count((Count, Counted), [Row; 2]),
     MultiplyWide(Wide, [Row; 3]),
     MultiplyAddWide(Wide, [Row; 4]),
-    InsertField { long: bool, rows: [Row; 5] },
+    InsertField {
+        long: bool,
+        rows: [Row; 5],
+    },
     Carry((Carry, bool), [Row; 3]),
     Pack(Pack, [Row; 3]),
     Convert(Conversion, [Sized; 2]),
@@ -233,39 +243,123 @@ pub(crate) enum Op {
     LongSpecial(LongSpecial, Row),
 
     /// `d = combine(a compared with b, c)`, and into `other` the same of the comparison's opposite.
-    Compare { what: (Comparison, compare::Kind), combine: Combine, rows: [Row; 5] },
+    Compare {
+        what: (Comparison, compare::Kind),
+        combine: Combine,
+        rows: [Row; 5],
+    },
     /// A predicate as a word: all ones, or 1.0.
-    Set { float: bool, d: Row, a: Row },
-    Select { size: Size, d: Row, a: Row, b: Row, predicate: Row },
-    SelectBySign { size: Size, float: bool, d: Row, a: Row, b: Row, c: Row },
-    Classify { what: (Class, bool), d: Row, a: Row },
+    Set {
+        float: bool,
+        d: Row,
+        a: Row,
+    },
+    Select {
+        size: Size,
+        d: Row,
+        a: Row,
+        b: Row,
+        predicate: Row,
+    },
+    SelectBySign {
+        size: Size,
+        float: bool,
+        d: Row,
+        a: Row,
+        b: Row,
+        c: Row,
+    },
+    Classify {
+        what: (Class, bool),
+        d: Row,
+        a: Row,
+    },
     /// On predicates; a move is `a` and `a`.
     Logic(Combine, [Row; 3]),
-    Not { d: Row, a: Row },
+    Not {
+        d: Row,
+        a: Row,
+    },
 
     Load(Transfer, Address),
     Store(Transfer, Address),
     Atomic(Atomic, Address),
     /// `cvta.to` a space, or from one (`to` false): the difference of its window.
-    Window { space: Space, to: bool, d: Row, a: Row },
+    Window {
+        space: Space,
+        to: bool,
+        d: Row,
+        a: Row,
+    },
     /// `isspacep`.
-    InSpace { space: Space, d: Row, a: Row },
+    InSpace {
+        space: Space,
+        d: Row,
+        a: Row,
+    },
     Fence,
     /// Copies bytes from the second address to the first (`cp.async`).
-    CopyBytes { bytes: u8, to: Row, from: Row, offsets: [i32; 2] },
+    CopyBytes {
+        bytes: u8,
+        to: Row,
+        from: Row,
+        offsets: [i32; 2],
+    },
 
-    Shuffle { mode: Shuffle, d: Row, valid: Option<Row>, rows: [Row; 3], members: Option<Row> },
-    Vote { vote: Vote, d: Row, a: Row, members: Option<Row> },
-    Ballot { d: Row, a: Row, members: Option<Row> },
-    MatchAny { size: Size, d: Row, a: Row, members: Row },
-    MatchAll { size: Size, d: Row, all: Option<Row>, a: Row, members: Row },
-    ReduceLanes { what: (AtomicOperation, integer::Kind), d: Row, a: Row, members: Row },
-    ActiveMask { d: Row },
-    WarpBarrier { members: Row },
-    Barrier { barrier: Barrier, number: Row, threads: Option<Row> },
+    Shuffle {
+        mode: Shuffle,
+        d: Row,
+        valid: Option<Row>,
+        rows: [Row; 3],
+        members: Option<Row>,
+    },
+    Vote {
+        vote: Vote,
+        d: Row,
+        a: Row,
+        members: Option<Row>,
+    },
+    Ballot {
+        d: Row,
+        a: Row,
+        members: Option<Row>,
+    },
+    MatchAny {
+        size: Size,
+        d: Row,
+        a: Row,
+        members: Row,
+    },
+    MatchAll {
+        size: Size,
+        d: Row,
+        all: Option<Row>,
+        a: Row,
+        members: Row,
+    },
+    ReduceLanes {
+        what: (AtomicOperation, integer::Kind),
+        d: Row,
+        a: Row,
+        members: Row,
+    },
+    ActiveMask {
+        d: Row,
+    },
+    WarpBarrier {
+        members: Row,
+    },
+    Barrier {
+        barrier: Barrier,
+        number: Row,
+        threads: Option<Row>,
+    },
 
     Branch(u32),
-    BranchTable { table: u32, index: Row },
+    BranchTable {
+        table: u32,
+        index: Row,
+    },
     Call(u32),
     Return,
     Exit,

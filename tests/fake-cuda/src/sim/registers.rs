@@ -107,8 +107,8 @@ pub(crate) fn each<T: Copy, U: Copy + Default>(
 #[inline(always)]
 pub(crate) fn each_lane<U: Copy + Default>(f: impl Fn(usize) -> U) -> [U; LANES] {
     let mut out = [U::default(); LANES];
-    for lane in 0..LANES {
-        out[lane] = f(lane);
+    for (lane, value) in out.iter_mut().enumerate() {
+        *value = f(lane);
     }
     out
 }

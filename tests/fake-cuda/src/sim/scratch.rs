@@ -182,7 +182,10 @@ mod tests {
         assert_eq!(load::<u32>(&mut shared, !0, spread(4)).unwrap()[31], 31);
         let outside = load::<u64>(&mut shared, !0, spread(8)).unwrap_err();
         assert_eq!(outside, (16, Fault::IllegalAddress(128)));
-        assert_eq!(load::<u64>(&mut shared, 0b11, spread(4)).unwrap_err(), (1, Fault::Misaligned(4)));
+        assert_eq!(
+            load::<u64>(&mut shared, 0b11, spread(4)).unwrap_err(),
+            (1, Fault::Misaligned(4))
+        );
     }
 
     #[test]

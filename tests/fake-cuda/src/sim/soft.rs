@@ -91,7 +91,8 @@ pub(super) fn halves(
         }
         _ => {
             for lane in lanes(mask) {
-                let wide = |row| widen(registers.get::<Half>(row, lane).adjusted(mode.flush, false));
+                let wide =
+                    |row| widen(registers.get::<Half>(row, lane).adjusted(mode.flush, false));
                 let (a, b) = (wide(a), wide(b));
                 let value = match operation {
                     Op::Min => a.least(b),
@@ -193,7 +194,9 @@ mod tests {
         for x in [2.0, 3.5, 1e-40, 1e38, 0.1f32] {
             let [low, high] =
                 [Rounding::Down, Rounding::Up].map(|to| f32::hard(square_root(x.soft(), to)));
-            assert!(f64::from(low).powi(2) < f64::from(x) && f64::from(high).powi(2) > f64::from(x));
+            assert!(
+                f64::from(low).powi(2) < f64::from(x) && f64::from(high).powi(2) > f64::from(x)
+            );
             assert_eq!(low.next_up(), high);
         }
         assert_eq!(f64::hard(square_root(9f64.soft(), Rounding::Up)), 3.0);

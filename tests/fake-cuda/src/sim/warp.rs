@@ -86,7 +86,12 @@ impl Warp {
     }
 
     /// Puts the lanes of `live` at the start of a kernel.
-    pub(super) fn start(&mut self, program: &Program, entry: usize, live: Mask) -> Result<(), Fault> {
+    pub(super) fn start(
+        &mut self,
+        program: &Program,
+        entry: usize,
+        live: Mask,
+    ) -> Result<(), Fault> {
         self.frames.clear();
         let function = &program.functions[entry];
         let frame = self.frames.enter((entry, function), 0, None)?;
@@ -160,7 +165,8 @@ impl Warp {
                 let targets =
                     &around.launch.program.functions[frame.function].branch_tables[table as usize];
                 let index = *frame.registers.word(index);
-                Ok(self.branch_by(*group, active, |lane| targets.get(index[lane] as usize).copied()))
+                Ok(self
+                    .branch_by(*group, active, |lane| targets.get(index[lane] as usize).copied()))
             }
             Op::Call(call) => self.call(*group, active, call, around),
             Op::Return => Ok(self.give_back(*group, active, around)),

@@ -92,7 +92,8 @@ pub(crate) struct Capturing {
 }
 
 impl Capture {
-    fn break_off(&self) {
+    /// The capture is lost; its end will tell.
+    pub(crate) fn break_off(&self) {
         self.broken.store(true, Ordering::Release);
     }
 
@@ -112,8 +113,7 @@ impl Capture {
             Mode::Relaxed => false,
             Mode::Global => {
                 self.mode == Mode::Global
-                    || self.mode == Mode::ThreadLocal
-                        && self.thread == std::thread::current().id()
+                    || self.mode == Mode::ThreadLocal && self.thread == std::thread::current().id()
             }
             Mode::ThreadLocal => {
                 self.mode != Mode::Relaxed && self.thread == std::thread::current().id()

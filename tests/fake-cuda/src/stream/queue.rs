@@ -129,10 +129,16 @@ impl Stream {
         }
     }
 
-    /// Waits until the work that it has now is done.
+    /// Waits until the work that it has now is done, or will never be.
     pub(crate) fn wait(&self) {
-        let tail = self.tail();
-        self.context.progress.wait_until(|| self.has_done(tail));
+        self.wait_for(self.tail());
+    }
+
+    /// Waits until so much work is done. In a context that is destroyed no more device work begins:
+    /// when none is under way either, there is nothing to wait for, whatever hangs in the stream.
+    pub(crate) fn wait_for(&self, work: u64) {
+        let over = || self.context.is_destroyed() && !self.is_in_device_work();
+        self.context.progress.wait_until(|| self.has_done(work) || over());
     }
 
     /// Adds work, to be done after what `after` names.
@@ -189,9 +195,7 @@ impl Stream {
     fn run(self: Arc<Self>) {
         while let Some(item) = self.next() {
             for (stream, work) in item.after {
-                let context = &self.context;
-                // (the other stream may be another context's only where events are, which are latches)
-                context.progress.wait_until(|| stream.has_done(work) || context.is_destroyed());
+                stream.wait_for(work);
             }
             self.carry_out(item.work);
             self.done.fetch_add(1, Ordering::AcqRel);

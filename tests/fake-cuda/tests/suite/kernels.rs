@@ -30,7 +30,8 @@ fn block_sum_with_dynamic_shared_memory_and_shuffles() {
         let (px, pp) = (dx.as_device_ptr(), partial.as_device_ptr());
         let size = ([blocks, 1, 1], [threads, 1, 1], threads * 4);
         launch(&module, "block_sum", size, args![px, pp, n]);
-        let expected: Vec<f32> = x.chunks(threads as usize).map(|chunk| chunk.iter().sum()).collect();
+        let expected: Vec<f32> =
+            x.chunks(threads as usize).map(|chunk| chunk.iter().sum()).collect();
         assert_eq!(read(&partial), expected, "{threads} threads");
     }
 }
@@ -49,7 +50,8 @@ fn gemm_with_tiles_and_edges() {
     let at = |row: u32, column: u32| -> f32 {
         (0..k).map(|i| a[(row * k + i) as usize] * b[(i * n + column) as usize]).sum()
     };
-    let expected: Vec<f32> = (0..m).flat_map(|row| (0..n).map(move |column| at(row, column))).collect();
+    let expected: Vec<f32> =
+        (0..m).flat_map(|row| (0..n).map(move |column| at(row, column))).collect();
     assert_eq!(read(&dc), expected);
 }
 
@@ -116,7 +118,8 @@ fn votes_and_active_lanes() {
     for (lane, value) in values.iter().enumerate() {
         assert_eq!(out[lane], odd);
         assert_eq!(out[32 + lane], 2, "none above 100, all below 1000");
-        assert_eq!(out[64 + lane], if value & 2 != 0 { second } else { second }, "the branch's lanes");
+        // each side of the branch sees its own lanes; one of them inverts what it saw
+        assert_eq!(out[64 + lane], second, "{value}");
         assert_eq!(out[96 + lane], ballot(&|v| v & 4 != 0).count_ones());
     }
 }
@@ -300,8 +303,7 @@ fn read_only_loads_and_wide_indices() {
     let (pa, po, stride) = (da.as_device_ptr(), out.as_device_ptr(), 3i64);
     let size = ([2, 1, 1], [64, 1, 1], 0);
     launch(&module(MEMORY_KERNELS), "wide_index", size, args![pa, po, stride, n]);
-    let expected: Vec<i32> =
-        (0..n as i32).flat_map(|i| [n as i32 - 1 - i, -1, -1]).collect();
+    let expected: Vec<i32> = (0..n as i32).flat_map(|i| [n as i32 - 1 - i, -1, -1]).collect();
     assert_eq!(read(&out), expected);
 }
 

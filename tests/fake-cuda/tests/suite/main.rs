@@ -2,6 +2,8 @@
 //!
 //! One process with 64 devices. Every test claims one of its own, so they run beside each other.
 #![allow(unsafe_code, reason = "the driver's interface is C")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests, helpers too")]
+#![allow(clippy::type_complexity, reason = "tables of functions, used once")]
 
 mod arithmetic;
 mod capture;
@@ -13,5 +15,6 @@ mod kernels;
 mod library;
 mod memory;
 mod modules;
+mod odds;
 mod streams;
 mod support;
