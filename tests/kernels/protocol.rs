@@ -65,30 +65,27 @@ pub(crate) fn is_kept(_: DeviceId) {
     takes(&gaussian_blur::GaussianBlur { shape, sigma: 1.0, seed }, 1, &launches);
     let case = black_scholes::BlackScholes { n: 3, rate: 0.0, volatility: 0.2, paths: 9, seed };
     takes(&case, 4, &[("black_scholes_paths", 1), ("black_scholes_prices", 1)]);
-    for (iterations, batches, queued) in [(0, 0, 0), (8, 1, 8), (20, 3, 20)] {
-        pagerank_takes(iterations, batches, queued);
+    for (iterations, batches) in [(0, 0), (8, 1), (20, 3)] {
+        let case = pagerank::PageRank { iterations, ..graph(0.0) };
+        takes(&case, batches + 1, &pagerank_launches(iterations.into()));
     }
-    // Converges in the second batch; the iterations of that batch beyond change nothing.
-    pagerank_takes(100, 2, 16);
+    // Converges in the second batch: what was queued there beyond that changes nothing.
+    takes(&graph(1e-4), 2 + 1, &pagerank_launches(16));
 }
 
-/// The state is downloaded after each batch, the ranks at the end.
-fn pagerank_takes(iterations: u32, batches: u64, queued: u64) {
-    let case = pagerank::PageRank {
-        vertices: 100,
-        edges: 300,
-        star: false,
-        damping: 0.85,
-        tolerance: if iterations == 100 { 1e-2 } else { 0.0 },
-        iterations,
-        seed: 1,
-    };
-    let mut launches = vec![("pagerank_finish", 1)];
-    if queued > 0 {
-        launches.insert(0, ("pagerank_check", queued));
-        launches.extend([("pagerank_gather", queued), ("pagerank_spread", queued)]);
-    }
-    launches.push(("pagerank_start", 1));
-    launches.sort_unstable();
-    takes(&case, batches + 1, &launches);
+fn graph(tolerance: f32) -> pagerank::PageRank {
+    let (vertices, edges, star, damping) = (100, 300, false, 0.85);
+    pagerank::PageRank { vertices, edges, star, damping, tolerance, iterations: 100, seed: 1 }
+}
+
+/// The state is downloaded after each batch of 8 iterations, the ranks at the end.
+fn pagerank_launches(iterations: u64) -> Vec<(&'static str, u64)> {
+    let launches = [
+        ("pagerank_check", iterations),
+        ("pagerank_finish", 1),
+        ("pagerank_gather", iterations),
+        ("pagerank_spread", iterations),
+        ("pagerank_start", 1),
+    ];
+    launches.into_iter().filter(|(_, count)| *count > 0).collect()
 }

@@ -36,6 +36,20 @@
 //! | `kernel.cu` | the CUDA C source; opens with how its entries are launched |
 //! | `kernel.ptx` | what `tools/ptx.py` makes of it, for any device since Maxwell |
 //!
+//! Rules that all kernels keep:
+//!
+//! - They are made by their `spec()` alone, which publishes them: a request that reaches one has the
+//!   shapes that its signature says.
+//! - What an algorithm refuses is [`InvalidRequest`], in the same words on every device; so is what
+//!   is too large for one.
+//! - Empty inputs have results, empty or neutral.
+//! - What a request leases is declared: device memory on CUDA devices, scratch in staging memory on
+//!   the host.
+//! - On a CUDA device nothing waits but the downloads of results, and PageRank once in eight
+//!   iterations.
+//!
+//! [`InvalidRequest`]: rustkernel_core::kernel::KernelError::InvalidRequest
+//!
 //! Rules that all host functions keep:
 //!
 //! - Inputs are slices, row-major; a slice of the wrong length is a [`LengthError`], found before

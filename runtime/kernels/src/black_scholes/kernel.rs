@@ -127,7 +127,7 @@ impl Kernel for BlackScholes {
 
 /// Calls, puts, and the errors of both.
 fn on_host(request: &BlackScholesRequest, token: &CancelToken) -> KernelResult<[Vec<f32>; 4]> {
-    let mut prices = [0; 4].map(|_| vec![0.0; request.spot.len()]);
+    let mut prices = [(); 4].map(|()| vec![0.0; request.spot.len()]);
     let [call, put, call_error, put_error] = &mut prices;
     let into = Prices { call, put, call_error, put_error };
     let given_up = || token.is_cancelled();

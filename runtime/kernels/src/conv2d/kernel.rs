@@ -96,17 +96,17 @@ impl Kernel for Conv2d {
     ) -> KernelResult<Conv2dResponse> {
         let shape = request.shape();
         let (height, width) = shape.output().map_err(invalid)?;
-        let extents = [shape.batch, shape.c_out, height, width];
+        let output_shape = [shape.batch, shape.c_out, height, width];
         let output = match cx.device().kind() {
-            _ if elements(&extents) == 0 => Vec::new(),
+            _ if output_shape.contains(&0) => Vec::new(),
             DeviceKind::Host => {
-                check_output::<f32>(cx, elements(&extents))?;
+                check_output::<f32>(cx, elements(&output_shape))?;
                 let scratch = cx.stage(scratch_len(&shape)).await?;
                 cx.compute(move || on_host(&request, scratch)).await??
             }
             DeviceKind::Cuda => self.on_cuda(&request, cx).await?,
         };
-        Ok(Conv2dResponse { output: Tensor::new(extents, output)? })
+        Ok(Conv2dResponse { output: Tensor::new(output_shape, output)? })
     }
 }
 
