@@ -109,8 +109,8 @@ pub(crate) fn allocate_managed(to: Out<CUdeviceptr>, bytes: usize, flags: c_uint
 
 fn managed(address: u64, bytes: usize) -> Answer {
     let range = host::find(address).filter(|range| range.managed).ok_or(Code::INVALID_VALUE)?;
-    let inside = address - range.start + bytes as u64 <= range.bytes;
-    if inside && bytes > 0 { Ok(()) } else { Err(Code::INVALID_VALUE) }
+    let rest = range.bytes - (address - range.start);
+    if (1..=rest).contains(&(bytes as u64)) { Ok(()) } else { Err(Code::INVALID_VALUE) }
 }
 
 /// A hint, which has nothing to move here.

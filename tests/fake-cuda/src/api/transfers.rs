@@ -154,10 +154,10 @@ fn rows(copy: &Copy2d) -> Answer<Rows> {
 
 fn side(side: &Side, copy: &Copy2d) -> Answer<(Place, u64)> {
     let pitch = if side.pitch == 0 { copy.width_bytes } else { side.pitch };
-    if pitch < copy.width_bytes + side.x_bytes && copy.height > 1 {
+    if pitch < copy.width_bytes.saturating_add(side.x_bytes) && copy.height > 1 {
         return Err(Code::INVALID_VALUE);
     }
-    let offset = (side.y * pitch + side.x_bytes) as u64;
+    let offset = side.y.wrapping_mul(pitch).wrapping_add(side.x_bytes) as u64;
     let place = match side.memory_type {
         1 => Place::unified((side.host.expose_provenance() as u64).wrapping_add(offset)),
         2 => Place::Known(side.device.wrapping_add(offset)),

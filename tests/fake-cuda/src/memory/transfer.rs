@@ -139,7 +139,9 @@ pub(crate) struct Rows {
 
 impl Rows {
     pub(crate) fn check(&self) -> Answer {
-        let spans = |pitch: u64| pitch * self.height.saturating_sub(1) + self.width;
+        let spans = |pitch: u64| {
+            pitch.saturating_mul(self.height.saturating_sub(1)).saturating_add(self.width)
+        };
         self.to.0.check(spans(self.to.1))?;
         self.from.0.check(spans(self.from.1))
     }

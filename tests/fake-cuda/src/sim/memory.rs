@@ -303,9 +303,10 @@ pub(super) fn copy_bytes(
         };
         let (to, from) = (place(to, offsets[0]), place(from, offsets[1]));
         for word in 0..u64::from(bytes) / 4 {
+            let [to, from] = [to, from].map(|at: u64| at.wrapping_add(4 * word));
             let mut values = [0u32; LANES];
-            around.global.load(1 << lane, &[from + 4 * word; LANES], &mut values, false)?;
-            let cell = around.shared.cell(to + 4 * word, 4).map_err(|fault| (lane, fault))?;
+            around.global.load(1 << lane, &[from; LANES], &mut values, false)?;
+            let cell = around.shared.cell(to, 4).map_err(|fault| (lane, fault))?;
             values[lane].to_bytes(cell);
         }
     }

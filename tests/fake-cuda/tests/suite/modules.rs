@@ -375,3 +375,38 @@ fn every_entry_point_is_one_of_the_drivers() {
     ok(unsafe { sys::cuDriverGetVersion(&mut version) });
     assert_eq!(version, 12_040);
 }
+
+/// Whatever is wrong with a text, it is refused, or what is left of it is taken: 999 would be a panic.
+#[test]
+fn damaged_texts_are_refused_and_nothing_else() {
+    use proptest::prelude::*;
+    use proptest::test_runner::TestRunner;
+    let gpu = gpu();
+    // (one text is enough; its head comes first)
+    let lines: Vec<&str> = CONTROL.lines().collect();
+    let cases = std::env::var("FAKE_CUDA_TEST_CASES").map_or(60, |cases| cases.parse().unwrap());
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let place = || 0usize..lines.len();
+    // one byte replaced, one line gone, one line from elsewhere, the end cut off
+    let damage = (0..4, place(), place(), any::<u8>(), 0usize..80);
+    TestRunner::new(config)
+        .run(&damage, |(kind, at, from, byte, column)| {
+            let mut text: Vec<String> = lines.iter().map(|line| (*line).to_string()).collect();
+            match kind {
+                0 if column < text[at].len() => {
+                    let damaged = char::from(byte & 0x7f | 1).to_string();
+                    text[at].replace_range(column..=column, &damaged);
+                }
+                1 => {
+                    text.remove(at);
+                }
+                2 => text[at] = lines[from].to_string(),
+                _ => text.truncate(at),
+            }
+            let (code, log) = refusal(&text.join("\n"));
+            prop_assert!(matches!(code, 0 | 2 | 218 | 222), "{} {}", code, log);
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((gpu.ledger().modules, gpu.ledger().device_bytes), (0, 0));
+}
