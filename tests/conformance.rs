@@ -431,3 +431,5 @@ macro_rules! conformance {
 }
 
 conformance!(host, rustkernel_tests::rig::Rig::host());
+conformance!(fake, rustkernel_tests::fake::rig());
+conformance!(cuda, rustkernel_tests::rig::Rig::new(rustkernel_gpu::cuda::open(0).unwrap()), #[ignore = "needs a GPU"]);

@@ -144,7 +144,7 @@ mod run {
             call_error: &mut call_error,
             put_error: &mut put_error,
         };
-        black_scholes::black_scholes(options, &model, prices).expect("valid options");
+        black_scholes::black_scholes(options, &model, prices, || false).expect("valid options");
         reference::black_scholes::Output { call, put, call_error, put_error }
     }
 
@@ -156,9 +156,10 @@ mod run {
             iterations: inputs.iterations,
         };
         let mut ranks = vec![f32::NAN; graph.vertices()];
-        let mut scratch = vec![f64::NAN; pagerank::scratch_bytes(&graph) / 8];
-        let iterations =
-            pagerank::pagerank(&graph, &settings, &mut ranks, &mut scratch).expect("lengths match");
+        let mut scratch =
+            vec![f64::NAN; pagerank::scratch_bytes(graph.vertices(), graph.edges()) / 8];
+        let iterations = pagerank::pagerank(&graph, &settings, &mut ranks, &mut scratch, || false)
+            .expect("lengths match");
         reference::pagerank::Output { ranks, iterations }
     }
 }
@@ -376,7 +377,7 @@ fn graphs_and_settings_are_checked() {
     let graph = Graph::new(&[0, 1], &[0]).expect("valid graph");
     let valid = pagerank::Settings { damping: 0.85, tolerance: 0.0, iterations: 3 };
     let rank = |settings: &pagerank::Settings| {
-        pagerank::pagerank(&graph, settings, &mut [0.0], &mut [0.0; 4])
+        pagerank::pagerank(&graph, settings, &mut [0.0], &mut [0.0; 4], || false)
     };
     // The only vertex keeps its rank, so the first step already changes nothing.
     assert_eq!(rank(&valid), Ok(1));

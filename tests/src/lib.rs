@@ -1,8 +1,11 @@
 //! What the end-to-end tests share.
 #![allow(clippy::panic, reason = "a wrong result fails the test that asked for it")]
 
+pub mod builtin;
+pub mod fake;
 pub mod reference;
 pub mod rig;
+pub mod running;
 
 use std::future::Future;
 use std::time::Duration;

@@ -36,6 +36,20 @@
 //! | `kernel.cu` | the CUDA C source; opens with how its entries are launched |
 //! | `kernel.ptx` | what `tools/ptx.py` makes of it, for any device since Maxwell |
 //!
+//! Rules that all kernels keep:
+//!
+//! - They are made by their `spec()` alone, which publishes them: a request that reaches one has the
+//!   shapes that its signature says.
+//! - What an algorithm refuses is [`InvalidRequest`], in the same words on every device; so is what
+//!   is too large for one.
+//! - Empty inputs have results, empty or neutral.
+//! - What a request leases is declared: device memory on CUDA devices, scratch in staging memory on
+//!   the host.
+//! - On a CUDA device nothing waits but the downloads of results, and PageRank once in eight
+//!   iterations.
+//!
+//! [`InvalidRequest`]: rustkernel_core::kernel::KernelError::InvalidRequest
+//!
 //! Rules that all host functions keep:
 //!
 //! - Inputs are slices, row-major; a slice of the wrong length is a [`LengthError`], found before
@@ -59,6 +73,7 @@ mod image;
 pub mod pagerank;
 mod parallel;
 pub mod reduce;
+mod request;
 pub mod saxpy;
 pub mod scan;
 pub mod sobel;
@@ -72,7 +87,21 @@ use rustkernel_core::kernel::AnySpec;
 
 /// Every built-in kernel, by name.
 pub fn all() -> Vec<Box<dyn AnySpec>> {
-    vec![Box::new(saxpy::spec())]
+    vec![
+        Box::new(black_scholes::spec()),
+        Box::new(conv2d::spec()),
+        Box::new(dot::spec()),
+        Box::new(gaussian_blur::spec()),
+        Box::new(gemm::spec()),
+        Box::new(histogram::spec()),
+        Box::new(pagerank::spec()),
+        Box::new(reduce::spec()),
+        Box::new(saxpy::spec()),
+        Box::new(scan::spec()),
+        Box::new(sobel::spec()),
+        Box::new(softmax::spec()),
+        Box::new(vector_add::spec()),
+    ]
 }
 
 /// The built-in kernel of that name.

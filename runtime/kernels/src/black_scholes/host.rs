@@ -9,7 +9,7 @@ use crate::error::LengthError;
 use crate::parallel;
 
 /// Paths that are added up before the sums go to the next level: the device's slices too.
-const SLICE: usize = 1 << 14;
+pub(super) const SLICE: usize = 1 << 14;
 
 /// Paths of all options from which threads share the work.
 const PARALLEL_FROM: usize = 1 << 14;
@@ -111,7 +111,8 @@ impl Options<'_> {
     }
 }
 
-/// Prices calls and puts, with standard errors.
+/// Prices calls and puts, with standard errors. Once `given_up` is true the simulation ends, with
+/// prices that mean nothing.
 ///
 /// # Errors
 /// If there are no paths, if a number of the model or of an option is not what its documentation
@@ -120,6 +121,7 @@ pub fn black_scholes(
     options: Options<'_>,
     model: &Model,
     prices: Prices<'_>,
+    given_up: impl Fn() -> bool + Sync,
 ) -> Result<(), BlackScholesError> {
     options.check(model)?;
     let count = options.spot.len();
@@ -130,7 +132,7 @@ pub fn black_scholes(
     let paths = model.paths as usize;
     let parallel = count.saturating_mul(paths) >= PARALLEL_FROM;
     let estimates = parallel::map(count, parallel, |i| {
-        Payoff::of(&options, i, model).estimate(model, parallel)
+        Payoff::of(&options, i, model).estimate(model, parallel, &given_up)
     });
     for (i, estimate) in estimates.into_iter().enumerate() {
         (prices.call[i], prices.call_error[i]) = estimate.call;
@@ -186,9 +188,15 @@ impl Payoff {
         [(terminal - self.strike).max(0.0), (self.strike - terminal).max(0.0)]
     }
 
-    fn estimate(&self, model: &Model, parallel: bool) -> Estimate {
+    fn estimate(
+        &self,
+        model: &Model,
+        parallel: bool,
+        given_up: &(impl Fn() -> bool + Sync),
+    ) -> Estimate {
         let middle = self.at(0.0);
         let slices = parallel::map_ranges(model.paths as usize, SLICE, parallel, |paths| {
+            let paths = if given_up() { 0..0 } else { paths };
             self.sums(paths, middle, model.seed)
         });
         let sums = slices.into_iter().fold(Sums::default(), Sums::plus);

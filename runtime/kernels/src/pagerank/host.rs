@@ -53,19 +53,21 @@ impl Settings {
     }
 }
 
-/// The scratch memory of [`pagerank`], in bytes: ranks, contributions and the transposed graph.
+/// The scratch memory of [`pagerank`] for a graph of that size, in bytes: ranks, contributions and
+/// the transposed graph.
 #[must_use]
-pub fn scratch_bytes(graph: &Graph<'_>) -> usize {
-    elements(&[scratch_len(graph), size_of::<f64>()])
+pub fn scratch_bytes(vertices: usize, edges: usize) -> usize {
+    elements(&[scratch_len(vertices, edges), size_of::<f64>()])
 }
 
-fn scratch_len(graph: &Graph<'_>) -> usize {
-    2 * graph.vertices() + (graph.vertices() + 1 + graph.edges()).div_ceil(2)
+fn scratch_len(vertices: usize, edges: usize) -> usize {
+    2 * vertices + (vertices + 1 + edges).div_ceil(2)
 }
 
 /// Writes the rank of every vertex to `ranks` and returns the number of iterations it took.
 ///
-/// `scratch` is any memory of [`scratch_bytes`].
+/// `scratch` is any memory of [`scratch_bytes`]. Once `given_up` is true the iteration ends, with
+/// ranks that mean nothing.
 ///
 /// # Errors
 /// If a setting has no meaning, or a slice's length does not match the graph.
@@ -74,11 +76,12 @@ pub fn pagerank(
     settings: &Settings,
     ranks: &mut [f32],
     scratch: &mut [f64],
+    given_up: impl Fn() -> bool + Sync,
 ) -> Result<u32, PageRankError> {
     settings.check()?;
     let vertices = graph.vertices();
     LengthError::unless_exact("ranks", ranks.len(), vertices)?;
-    LengthError::unless_enough("scratch", scratch.len(), scratch_len(graph))?;
+    LengthError::unless_enough("scratch", scratch.len(), scratch_len(vertices, graph.edges()))?;
     if vertices == 0 {
         return Ok(0);
     }
@@ -98,7 +101,7 @@ pub fn pagerank(
         contributions,
     };
     let parallel = vertices + graph.edges() >= PARALLEL_FROM;
-    let done = parallel::entered(parallel, || iteration.run(settings, parallel));
+    let done = parallel::entered(parallel, || iteration.run(settings, parallel, &given_up));
     for (rank, precise) in ranks.iter_mut().zip(&*iteration.ranks) {
         *rank = *precise as f32;
     }
@@ -117,10 +120,10 @@ struct Iteration<'a> {
 
 impl Iteration<'_> {
     /// Steps until the ranks have converged, or as often as allowed; returns how often.
-    fn run(&mut self, settings: &Settings, parallel: bool) -> u32 {
+    fn run(&mut self, settings: &Settings, parallel: bool, given_up: impl Fn() -> bool) -> u32 {
         self.ranks.fill(1.0 / self.graph.vertices() as f64);
         for done in 1..=settings.iterations {
-            if self.step(parallel) <= f64::from(settings.tolerance) {
+            if self.step(parallel) <= f64::from(settings.tolerance) || given_up() {
                 return done;
             }
         }

@@ -1,0 +1,298 @@
+//! A CUDA device that fails, over the fake driver: what is told to whom, and what goes on.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use fake_cuda::{Fault, Point, inject};
+use futures_executor::block_on;
+use rustkernel_core::prelude::*;
+use rustkernel_gpu::memory::MemoryKind;
+use rustkernel_gpu::{Buffer, Device, DeviceError, DeviceResult, Function, LaunchConfig, Stream, arguments};
+use rustkernel_tests::rig::{Rig, conformance_module};
+use rustkernel_tests::{builder, eventually, fake, within_a_minute};
+use tokio::time::Instant;
+
+/// Codes after which a context is broken for good.
+const STICKY: [u32; 4] = [700, 710, 714, 719];
+
+fn open() -> (u32, Rig) {
+    let ordinal = fake::claim();
+    (ordinal, Rig::new(rustkernel_gpu::cuda::open(ordinal).unwrap()))
+}
+
+fn on(ordinal: u32, fault: Fault) {
+    inject(fault.on_device(ordinal as usize));
+}
+
+fn saxpy(device: &Device) -> DeviceResult<Function> {
+    device.load_module(&conformance_module())?.function("saxpy")
+}
+
+fn launch(saxpy: &Function, stream: &mut Stream, x: &Buffer<f32>, y: &mut Buffer<f32>) -> DeviceResult {
+    stream.launch(saxpy, LaunchConfig::new(1, 32), arguments![1.0f32, x, y, 8u32])
+}
+
+/// Uploads, launches, downloads.
+fn scenario(rig: &Rig) -> DeviceResult<Vec<f32>> {
+    let mut stream = rig.stream()?;
+    let saxpy = saxpy(&rig.device)?;
+    let x = rig.upload(&[1.0f32; 8], &mut stream)?;
+    let mut y = rig.upload(&[2.0f32; 8], &mut stream)?;
+    let event = rig.device.create_event()?;
+    launch(&saxpy, &mut stream, &x, &mut y)?;
+    stream.record(&event)?;
+    stream.wait(&event)?;
+    rig.download(&y, &mut stream)
+}
+
+#[test]
+fn a_fault_of_a_kernel_loses_the_device_with_all_that_is_on_it() {
+    for code in STICKY {
+        let ((ordinal, rig), (_, healthy)) = (open(), open());
+        let (mut stream, mut bystander) = (rig.stream().unwrap(), rig.stream().unwrap());
+        let function = saxpy(&rig.device).unwrap();
+        let x = rig.upload(&[1.0f32; 8], &mut stream).unwrap();
+        let mut y = rig.upload(&[1.0f32; 8], &mut stream).unwrap();
+        let kept = rig.upload(&[1.0f32; 8], &mut bystander).unwrap();
+        block_on(bystander.completion().unwrap()).unwrap();
+        let epoch = rig.device.epoch();
+        on(ordinal, Fault::launch("saxpy", code));
+        launch(&function, &mut stream, &x, &mut y).unwrap();
+        let lost = |error: DeviceError| {
+            assert!(matches!(error, DeviceError::Lost { code: told, .. } if told == code), "{code}: {error}");
+        };
+        match stream.completion() {
+            Ok(completion) => lost(block_on(completion).unwrap_err()),
+            Err(error) => lost(error),
+        }
+        // Everything of the device is told so, without a further call of the driver.
+        assert!(rig.device.epoch() > epoch);
+        let calls = fake::ledger(ordinal).calls;
+        lost(rig.device.health().unwrap_err());
+        lost(launch(&function, &mut stream, &x, &mut y).unwrap_err());
+        lost(bystander.completion().map(drop).and_then(|()| rig.download(&kept, &mut bystander).map(drop)).unwrap_err());
+        lost(rig.stream().unwrap_err());
+        lost(rig.device.create_event().unwrap_err());
+        lost(saxpy(&rig.device).unwrap_err());
+        drop((x, y, kept, stream, bystander, function));
+        assert_eq!(fake::ledger(ordinal).calls, calls, "stale handles are forgotten, not passed on");
+        assert_eq!(rig.device.drop_errors(), 0);
+        rig.memory.pool(MemoryKind::Device).forget_lost();
+        rig.memory.pool(MemoryKind::Staging).forget_lost();
+        for kind in [MemoryKind::Device, MemoryKind::Staging] {
+            let stats = rig.memory.stats(kind);
+            assert_eq!((stats.live, stats.committed, stats.mapped), (0, 0, 0));
+        }
+        assert_eq!(scenario(&healthy), Ok(vec![3.0; 8]), "another device goes on");
+    }
+}
+
+#[test]
+fn an_error_that_breaks_nothing_concerns_one_call() {
+    for (entry, code) in [("cuMemcpyHtoDAsync_v2", 1), ("cuEventRecord", 400), ("cuMemcpyDtoHAsync_v2", 914)] {
+        let (ordinal, rig) = open();
+        on(ordinal, Fault::call(entry, code));
+        let error = scenario(&rig).unwrap_err();
+        assert!(matches!(error, DeviceError::Driver { code: told, .. } if told == code), "{entry}: {error}");
+        assert!(rig.device.health().is_ok());
+        assert_eq!(scenario(&rig), Ok(vec![3.0; 8]));
+    }
+}
+
+#[test]
+fn memory_that_the_driver_refuses_is_out_of_memory_and_comes_back() {
+    for entry in ["cuMemAlloc_v2", "cuMemHostAlloc"] {
+        let (ordinal, rig) = open();
+        on(ordinal, Fault::call(entry, 2));
+        let error = scenario(&rig).unwrap_err();
+        assert!(matches!(error, DeviceError::OutOfMemory { .. }), "{entry}: {error}");
+        assert_eq!(scenario(&rig), Ok(vec![3.0; 8]));
+        rig.memory.trim();
+        let ledger = fake::ledger(ordinal);
+        assert_eq!((ledger.allocation_bytes, ledger.pinned_bytes), (0, 0), "{ledger:?}");
+    }
+}
+
+#[test]
+fn errors_while_dropping_are_counted() {
+    let (ordinal, rig) = open();
+    on(ordinal, Fault::call("cuStreamDestroy_v2", 1));
+    on(ordinal, Fault::call("cuModuleUnload", 1));
+    assert_eq!(scenario(&rig), Ok(vec![3.0; 8]));
+    assert_eq!(rig.device.drop_errors(), 2);
+    assert!(rig.device.health().is_ok());
+}
+
+#[test]
+fn a_device_lost_at_any_call_is_told_and_nothing_hangs() {
+    let calls: u64 = {
+        let (ordinal, rig) = open();
+        scenario(&rig).unwrap();
+        fake::ledger(ordinal).calls.values().sum()
+    };
+    let mut told = BTreeSet::new();
+    for k in 1..=calls {
+        let (ordinal, rig) = open();
+        let code = STICKY[k as usize % STICKY.len()];
+        inject(Fault::at(Point::AnyCall, code).nth(k).on_device(ordinal as usize).sticky());
+        let result = scenario(&rig);
+        fake_cuda::clear_faults_on(ordinal as usize);
+        match result {
+            Ok(result) => assert_eq!(result, [3.0; 8]),
+            Err(DeviceError::Lost { code: told_code, .. }) => {
+                assert_eq!(told_code, code);
+                told.insert(k);
+            }
+            Err(other) => panic!("call {k}: {other}"),
+        }
+    }
+    assert!(told.len() as u64 > calls / 2, "{} of {calls}", told.len());
+}
+
+#[test]
+fn our_books_and_the_drivers_agree() {
+    let (ordinal, rig) = open();
+    let mut stream = rig.stream().unwrap();
+    let mut held = Vec::new();
+    for round in 0..40usize {
+        held.push(rig.buffer::<u8>(1000 * (round + 1) * (round % 3 + 1), &stream).unwrap());
+        if round % 4 == 3 {
+            held.remove(round % held.len());
+        }
+        if round % 10 == 9 {
+            block_on(stream.completion().unwrap()).unwrap();
+            rig.memory.trim();
+        }
+        let (ours, theirs) = (rig.memory.stats(MemoryKind::Device), fake::ledger(ordinal));
+        assert_eq!(ours.mapped, theirs.allocation_bytes);
+        let live: u64 = held.iter().map(|buffer| rustkernel_gpu::memory::class_bytes(buffer.bytes()).unwrap() as u64).sum();
+        assert_eq!(ours.live, live);
+    }
+    drop(held);
+    rig.memory.trim();
+    assert_eq!(fake::ledger(ordinal).allocation_bytes, 0);
+}
+
+/// Adds a number to each element, on the device; panics on request.
+#[derive(Default)]
+struct Add {
+    saxpy: Option<Function>,
+}
+
+struct AddRequest {
+    numbers: Vec<f32>,
+    panic: bool,
+}
+
+impl Kernel for Add {
+    type Request = AddRequest;
+    type Response = Vec<f32>;
+
+    const DEVICES: Devices = Devices::Any;
+
+    async fn open(&mut self, cx: &mut KernelContext) -> KernelResult {
+        self.saxpy = Some(cx.load(&conformance_module())?.function("saxpy")?);
+        Ok(())
+    }
+
+    async fn execute(&mut self, request: AddRequest, cx: &mut KernelContext) -> KernelResult<Vec<f32>> {
+        let x = cx.upload(&request.numbers).await?;
+        let mut y = cx.upload(&request.numbers).await?;
+        assert!(!request.panic, "as asked, with memory held and work in flight");
+        let n = request.numbers.len() as u32;
+        let config = LaunchConfig::linear(x.len(), 128, 64);
+        let saxpy = self.saxpy.as_ref().expect("it is open");
+        cx.stream().launch(saxpy, config, arguments![1.0f32, &x, &mut y, n])?;
+        cx.download(&y).await
+    }
+}
+
+fn add(device: DeviceChoice) -> KernelSpec<Add> {
+    KernelSpec::new(format!("add {device:?}"), Add::default)
+        .device(device)
+        .memory(|request: &AddRequest| 2 * size_of_val(request.numbers.as_slice()) as u64)
+}
+
+/// A runtime on one fake device and the host, with an `Add` on each.
+async fn runtime() -> (u32, Runtime, KernelRef<Add>, KernelRef<Add>) {
+    let ordinal = fake::claim();
+    let device = DeviceId::Cuda(ordinal);
+    let (cuda, host) = (add(DeviceChoice::Auto), add(DeviceChoice::On(DeviceId::Host)));
+    let names = [cuda.name().to_owned(), host.name().to_owned()];
+    let runtime = builder()
+        .with_gpu_enabled(true)
+        .with_devices([device, DeviceId::Host])
+        .with_health_check_interval(Duration::from_millis(20))
+        .with_kernel(cuda.instances(2))
+        .with_kernel(host)
+        .build()
+        .unwrap();
+    runtime.start().await.unwrap();
+    let [cuda, host] = names.map(|name| runtime.kernel::<Add>(&name).unwrap());
+    assert_eq!(cuda.stats().devices, [device; 2]);
+    (ordinal, runtime, cuda, host)
+}
+
+fn numbers(len: usize) -> AddRequest {
+    AddRequest { numbers: (0..len).map(|n| n as f32).collect(), panic: false }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_many_calls_and_panics_nothing_is_left_on_the_device() {
+    let (ordinal, runtime, cuda, _) = runtime().await;
+    let tasks = (0..8usize).map(|task| {
+        let cuda = cuda.clone();
+        tokio::spawn(async move {
+            let mut panicked = 0;
+            for n in 0..250usize {
+                let panic = n % 100 == 50;
+                match cuda.call(AddRequest { panic, ..numbers(1 + (n * 37 + task) % 5000) }).await {
+                    Ok(sums) => assert!(sums.iter().enumerate().all(|(n, sum)| *sum == 2.0 * n as f32)),
+                    Err(CallError::Failed(KernelError::Panicked(_))) => panicked += 1,
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            panicked
+        })
+    });
+    let panicked: u64 = futures_util::future::join_all(tasks).await.into_iter().map(Result::unwrap).sum();
+    let report = within_a_minute(runtime.shutdown()).await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!((report.ledger.submitted, report.ledger.failed), (2000, panicked));
+    let ledger = fake::ledger(ordinal);
+    assert_eq!((ledger.device_bytes, ledger.pinned_bytes, ledger.streams, ledger.modules), (0, 0, 0, 0), "{ledger:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_device_fails_its_requests_at_once_and_leaves_the_others_alone() {
+    let (ordinal, runtime, cuda, host) = runtime().await;
+    let mut events = runtime.events();
+    cuda.call(numbers(10)).await.unwrap();
+    // Requests in flight and waiting when it happens.
+    let gate = fake_cuda::hold("saxpy", Some(ordinal as usize));
+    let calls: Vec<_> = (0..10).map(|_| cuda.clone()).collect();
+    let calls: Vec<_> = calls.into_iter().map(|cuda| tokio::spawn(async move { cuda.call(numbers(10)).await })).collect();
+    eventually("both instances are at work", || gate.arrived() == 2).await;
+    on(ordinal, Fault::call("cuEventQuery", 719).sticky());
+    let start = Instant::now();
+    for call in calls {
+        let error = within_a_minute(call).await.unwrap().unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+        let lost = matches!(&error, CallError::Failed(KernelError::Device(DeviceError::Lost { code: 719, .. })));
+        assert!(lost, "{error}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    let error = within_a_minute(cuda.call(numbers(10))).await.unwrap_err();
+    assert!(matches!(error, CallError::Failed(KernelError::Device(DeviceError::Lost { .. }))), "{error}");
+    assert_eq!(host.call(numbers(4)).await.unwrap(), [0.0, 2.0, 4.0, 6.0], "the host goes on");
+    eventually("it is told", || {
+        std::iter::from_fn(|| events.try_next())
+            .any(|heard| matches!(heard, Heard::Event(RuntimeEvent::DeviceLost { device, .. }) if device == DeviceId::Cuda(ordinal)))
+    })
+    .await;
+    assert!(runtime.stats().devices[0].lost.is_some() && runtime.stats().devices[1].lost.is_none());
+    gate.open();
+    let report = within_a_minute(runtime.shutdown()).await.unwrap();
+    assert!(report.ledger.is_balanced() && report.abandoned_threads == 0, "{report:?}");
+    assert_eq!(report.leaked_bytes, 0);
+}
