@@ -1,4 +1,5 @@
 //! Calls: from any executor, answered once, refused with a reason.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::time::Duration;
 

@@ -156,7 +156,8 @@ mod run {
             iterations: inputs.iterations,
         };
         let mut ranks = vec![f32::NAN; graph.vertices()];
-        let mut scratch = vec![f64::NAN; pagerank::scratch_bytes(&graph) / 8];
+        let mut scratch =
+            vec![f64::NAN; pagerank::scratch_bytes(graph.vertices(), graph.edges()) / 8];
         let iterations =
             pagerank::pagerank(&graph, &settings, &mut ranks, &mut scratch).expect("lengths match");
         reference::pagerank::Output { ranks, iterations }

@@ -1,7 +1,9 @@
 //! What the end-to-end tests share.
 #![allow(clippy::panic, reason = "a wrong result fails the test that asked for it")]
 
+pub mod builtin;
 pub mod reference;
+pub mod running;
 
 use std::future::Future;
 use std::time::Duration;

@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use rustkernel_core::gpu::Function;
+use rustkernel_core::gpu::{Argument, Function};
 use rustkernel_core::prelude::*;
 
 /// Threads of a block: what every entry of this crate is written for.
 pub(crate) const BLOCK: u32 = 256;
 
+/// Threads of a warp.
+const WARP: usize = 32;
+
 /// Most blocks of a grid whose threads stride over the elements: enough to fill any device several
-/// times over, few enough that partial results stay small.
+/// times over.
 const MOST_BLOCKS: u32 = 4096;
+
+/// Most blocks that each leave a partial result, few enough for one block to combine them.
+const MOST_PARTIALS: u32 = 1024;
 
 /// The entries of a kernel's module; empty on the host.
 #[derive(Debug, Default)]
@@ -33,22 +39,43 @@ impl Entries {
         Ok(Self { functions: functions.collect::<KernelResult<_>>()? })
     }
 
-    /// The entry of that name.
-    pub(crate) fn get(&self, name: &str) -> &Function {
-        self.functions
-            .get(name)
-            .expect("invariant: `open` has looked up every entry that is launched")
+    /// Queues a launch on the instance's stream.
+    pub(crate) fn launch<const N: usize>(
+        &self,
+        cx: &mut KernelContext,
+        name: &str,
+        config: LaunchConfig,
+        arguments: [Argument<'_>; N],
+    ) -> KernelResult {
+        let function = self.functions.get(name);
+        let function = function.expect("invariant: `open` has looked up every entry launched");
+        Ok(cx.stream().launch(function, config, arguments)?)
     }
 }
 
-/// How many elements, as the entries count them.
-pub(crate) fn count(elements: usize) -> KernelResult<u32> {
-    u32::try_from(elements).map_err(|_| {
-        KernelError::InvalidRequest(format!("{elements} elements are more than 4294967295"))
-    })
+/// A block for each of `count` pieces of work.
+pub(crate) fn blocks(count: usize) -> LaunchConfig {
+    LaunchConfig::new(u32::try_from(count).unwrap_or(u32::MAX).min(i32::MAX as u32), BLOCK)
 }
 
-/// Blocks for one thread an element, up to a bound.
-pub(crate) fn grid(elements: u32) -> u32 {
-    elements.div_ceil(BLOCK).min(MOST_BLOCKS)
+/// A thread for each of `count` elements, or several elements for each thread.
+pub(crate) fn threads(count: usize) -> LaunchConfig {
+    LaunchConfig::linear(count, BLOCK, MOST_BLOCKS)
+}
+
+/// A warp for each of `count` rows, or several rows for each warp.
+pub(crate) fn warps(count: usize) -> LaunchConfig {
+    threads(count.saturating_mul(WARP))
+}
+
+/// As [`threads`], for blocks that each leave a partial result: `grid.x` of them.
+pub(crate) fn partials(count: usize) -> LaunchConfig {
+    LaunchConfig::linear(count, BLOCK, MOST_PARTIALS)
+}
+
+/// As [`threads`], for blocks that each begin and end with work of their own: only as many as a
+/// device runs at once.
+pub(crate) fn resident(cx: &KernelContext, count: usize) -> LaunchConfig {
+    const BLOCKS_PER_PROCESSOR: u32 = 2048 / BLOCK;
+    LaunchConfig::linear(count, BLOCK, BLOCKS_PER_PROCESSOR * cx.device().info().processors.max(1))
 }

@@ -1,8 +1,10 @@
 //! The shape of an image of bytes.
 
+use rustkernel_core::prelude::*;
 use thiserror::Error;
 
 use crate::error::{LengthError, elements};
+use crate::request::{at_most, extents};
 
 /// Height, width and channels of an image `u8[height, width, channels]`: grey (1), RGB (3) or
 /// RGBA (4).
@@ -28,6 +30,27 @@ impl ImageShape {
             1 | 3 | 4 => Ok(Self { height, width, channels }),
             _ => Err(ChannelsError(channels)),
         }
+    }
+
+    /// The shape of a picture.
+    pub(crate) fn of(picture: &Tensor<u8>) -> Result<Self, ChannelsError> {
+        let [height, width, channels] = extents(picture);
+        Self::new(height, width, channels)
+    }
+
+    /// Height, width and channels.
+    pub(crate) const fn extents(&self) -> [usize; 3] {
+        [self.height, self.width, self.channels]
+    }
+
+    /// The same as the entries take them. Those compute places in a row and in a column with 32
+    /// bits, one of them for what lies left of or above the image.
+    pub(crate) fn sizes(&self) -> KernelResult<[u32; 3]> {
+        const MOST: u32 = i32::MAX as u32;
+        let height = at_most(MOST, "height", self.height)?;
+        at_most(MOST, "number of values in a row", self.row_length())?;
+        let width = at_most(MOST, "width", self.width)?;
+        Ok([height, width, self.channels as u32])
     }
 
     /// Rows.

@@ -59,6 +59,7 @@ mod image;
 pub mod pagerank;
 mod parallel;
 pub mod reduce;
+mod request;
 pub mod saxpy;
 pub mod scan;
 pub mod sobel;
@@ -72,7 +73,21 @@ use rustkernel_core::kernel::AnySpec;
 
 /// Every built-in kernel, by name.
 pub fn all() -> Vec<Box<dyn AnySpec>> {
-    vec![Box::new(saxpy::spec())]
+    vec![
+        Box::new(black_scholes::spec()),
+        Box::new(conv2d::spec()),
+        Box::new(dot::spec()),
+        Box::new(gaussian_blur::spec()),
+        Box::new(gemm::spec()),
+        Box::new(histogram::spec()),
+        Box::new(pagerank::spec()),
+        Box::new(reduce::spec()),
+        Box::new(saxpy::spec()),
+        Box::new(scan::spec()),
+        Box::new(sobel::spec()),
+        Box::new(softmax::spec()),
+        Box::new(vector_add::spec()),
+    ]
 }
 
 /// The built-in kernel of that name.

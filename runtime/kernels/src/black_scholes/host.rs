@@ -9,7 +9,7 @@ use crate::error::LengthError;
 use crate::parallel;
 
 /// Paths that are added up before the sums go to the next level: the device's slices too.
-const SLICE: usize = 1 << 14;
+pub(super) const SLICE: usize = 1 << 14;
 
 /// Paths of all options from which threads share the work.
 const PARALLEL_FROM: usize = 1 << 14;

@@ -15,7 +15,10 @@
 //! in any order, on any number of threads.
 
 pub mod host;
+mod kernel;
 mod random;
+
+pub use kernel::{BlackScholes, BlackScholesRequest, BlackScholesResponse, spec};
 
 /// The entries `black_scholes_paths` and `black_scholes_prices`; `kernel.cu` says how they are
 /// launched.

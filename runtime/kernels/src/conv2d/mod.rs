@@ -8,8 +8,11 @@
 //! the way into shared memory and stores none.
 
 pub mod host;
+mod kernel;
 mod patches;
 mod shape;
+
+pub use kernel::{Conv2d, Conv2dRequest, Conv2dResponse, spec};
 
 /// The entry `conv2d`; `kernel.cu` says how it is launched.
 pub const PTX: &str = include_str!("kernel.ptx");

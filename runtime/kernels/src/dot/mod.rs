@@ -4,6 +4,9 @@
 //! that shows is the rounding of the result. An empty product is 0.
 
 pub mod host;
+mod kernel;
+
+pub use kernel::{Dot, DotRequest, DotResponse, spec};
 
 /// The entries `dot_partial` and `dot_final`; `kernel.cu` says how they are launched.
 pub const PTX: &str = include_str!("kernel.ptx");

@@ -10,6 +10,9 @@
 //! blur is better made on a smaller image.
 
 pub mod host;
+mod kernel;
+
+pub use kernel::{GaussianBlur, GaussianBlurRequest, GaussianBlurResponse, spec};
 
 /// The entries `gaussian_blur_rows` and `gaussian_blur_columns`; `kernel.cu` says how they are
 /// launched.

@@ -4,6 +4,9 @@
 //! NEON as the processor has them. On the device by 64 × 64 tiles in shared memory.
 
 pub mod host;
+mod kernel;
+
+pub use kernel::{Gemm, GemmRequest, GemmResponse, spec};
 
 /// The entry `gemm`; `kernel.cu` says how it is launched.
 pub const PTX: &str = include_str!("kernel.ptx");

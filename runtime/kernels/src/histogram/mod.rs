@@ -8,6 +8,9 @@
 //! computed on the host, so both put every value into the same bin.
 
 pub mod host;
+mod kernel;
+
+pub use kernel::{Histogram, HistogramRequest, HistogramResponse, spec};
 
 /// The entries `histogram_shared` and `histogram_global`; `kernel.cu` says how they are launched.
 pub const PTX: &str = include_str!("kernel.ptx");

@@ -84,6 +84,11 @@ impl<'a> Graph<'a> {
         self.targets.len()
     }
 
+    /// Where the out-links of each vertex begin, and at the end where all do.
+    pub(super) const fn offsets(&self) -> &'a [i32] {
+        self.offsets
+    }
+
     /// The number of out-links of a vertex.
     pub(super) fn out_links(&self, vertex: usize) -> i32 {
         self.offsets[vertex + 1] - self.offsets[vertex]

@@ -53,14 +53,15 @@ impl Settings {
     }
 }
 
-/// The scratch memory of [`pagerank`], in bytes: ranks, contributions and the transposed graph.
+/// The scratch memory of [`pagerank`] for a graph of that size, in bytes: ranks, contributions and
+/// the transposed graph.
 #[must_use]
-pub fn scratch_bytes(graph: &Graph<'_>) -> usize {
-    elements(&[scratch_len(graph), size_of::<f64>()])
+pub fn scratch_bytes(vertices: usize, edges: usize) -> usize {
+    elements(&[scratch_len(vertices, edges), size_of::<f64>()])
 }
 
-fn scratch_len(graph: &Graph<'_>) -> usize {
-    2 * graph.vertices() + (graph.vertices() + 1 + graph.edges()).div_ceil(2)
+fn scratch_len(vertices: usize, edges: usize) -> usize {
+    2 * vertices + (vertices + 1 + edges).div_ceil(2)
 }
 
 /// Writes the rank of every vertex to `ranks` and returns the number of iterations it took.
@@ -78,7 +79,7 @@ pub fn pagerank(
     settings.check()?;
     let vertices = graph.vertices();
     LengthError::unless_exact("ranks", ranks.len(), vertices)?;
-    LengthError::unless_enough("scratch", scratch.len(), scratch_len(graph))?;
+    LengthError::unless_enough("scratch", scratch.len(), scratch_len(vertices, graph.edges()))?;
     if vertices == 0 {
         return Ok(0);
     }

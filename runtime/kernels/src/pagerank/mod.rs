@@ -13,8 +13,12 @@
 //! Both pull rank along in-links, so that every sum has a fixed order and needs no atomics; the
 //! transpose of the graph is made once, on the host.
 
+mod device;
 mod graph;
 pub mod host;
+mod kernel;
+
+pub use kernel::{PageRank, PageRankRequest, PageRankResponse, spec};
 
 /// The entries `pagerank_start`, `pagerank_spread`, `pagerank_gather`, `pagerank_check` and
 /// `pagerank_finish`; `kernel.cu` says how they are launched.

@@ -1,5 +1,7 @@
 //! Reductions on the host.
 
+use std::str::FromStr;
+
 use thiserror::Error;
 
 use crate::parallel;
@@ -21,6 +23,25 @@ pub enum Op {
     Max,
     /// The arithmetic mean.
     Mean,
+}
+
+/// A text that is not `sum`, `min`, `max` or `mean`.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("there is no reduction `{0}`, only sum, min, max and mean")]
+pub struct UnknownOpError(pub String);
+
+impl FromStr for Op {
+    type Err = UnknownOpError;
+
+    fn from_str(name: &str) -> Result<Self, UnknownOpError> {
+        match name {
+            "sum" => Ok(Self::Sum),
+            "min" => Ok(Self::Min),
+            "max" => Ok(Self::Max),
+            "mean" => Ok(Self::Mean),
+            other => Err(UnknownOpError(other.into())),
+        }
+    }
 }
 
 /// A minimum, maximum or mean of nothing.

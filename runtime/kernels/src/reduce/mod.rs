@@ -4,6 +4,9 @@
 //! nothing is 0, and the others are not defined for nothing.
 
 pub mod host;
+mod kernel;
+
+pub use kernel::{Reduce, ReduceRequest, ReduceResponse, spec};
 
 /// The entries `reduce_sum_partial`, `reduce_sum_final`, `reduce_min` and `reduce_max`;
 /// `kernel.cu` says how they are launched.

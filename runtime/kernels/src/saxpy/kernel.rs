@@ -4,10 +4,11 @@ use rustkernel_core::kernel::Need;
 use rustkernel_core::prelude::*;
 
 use super::{PTX, host};
-use crate::entries::{BLOCK, Entries, count, grid};
+use crate::entries::{Entries, threads};
+use crate::request::{count, invalid, leases};
 
 /// `output = a x + y`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Saxpy {
     entries: Entries,
 }
@@ -35,11 +36,11 @@ pub struct SaxpyResponse {
 
 /// How to run it.
 pub fn spec() -> KernelSpec<Saxpy> {
-    KernelSpec::new("saxpy", Saxpy::default)
+    KernelSpec::new("saxpy", || Saxpy { entries: Entries::default() })
         .describe("a x + y, element by element.")
-        .memory_on(|request, device| match device {
+        .memory_on(|SaxpyRequest { x, y, .. }, device| match device {
             DeviceKind::Host => Need::NOTHING,
-            DeviceKind::Cuda => Need::device(3 * request.x.bytes()),
+            DeviceKind::Cuda => leases([x.bytes(), y.bytes(), x.bytes()]),
         })
         .publish()
 }
@@ -61,38 +62,34 @@ impl Kernel for Saxpy {
         cx: &mut KernelContext,
     ) -> KernelResult<SaxpyResponse> {
         let output = match cx.device().kind() {
-            DeviceKind::Host => cx.compute(move || on_host(request)).await??,
-            DeviceKind::Cuda => self.on_cuda(request, cx).await?,
+            DeviceKind::Host => cx.compute(move || on_host(&request)).await??,
+            DeviceKind::Cuda => self.on_cuda(&request, cx).await?,
         };
         Ok(SaxpyResponse { output: output.into() })
     }
 }
 
-fn on_host(SaxpyRequest { a, x, y }: SaxpyRequest) -> KernelResult<Vec<f32>> {
+fn on_host(SaxpyRequest { a, x, y }: &SaxpyRequest) -> KernelResult<Vec<f32>> {
     let mut output = vec![0.0; x.len()];
-    host::saxpy(a, x.as_slice(), y.as_slice(), &mut output).map_err(KernelError::failed)?;
+    host::saxpy(*a, x.as_slice(), y.as_slice(), &mut output).map_err(invalid)?;
     Ok(output)
 }
 
 impl Saxpy {
     async fn on_cuda(
         &self,
-        request: SaxpyRequest,
+        SaxpyRequest { a, x, y }: &SaxpyRequest,
         cx: &mut KernelContext,
     ) -> KernelResult<Vec<f32>> {
-        let n = count(request.x.len())?;
+        let n = count(x.len())?;
         if n == 0 {
             return Ok(Vec::new());
         }
-        let x = cx.upload(request.x.as_slice()).await?;
-        let y = cx.upload(request.y.as_slice()).await?;
+        let x = cx.upload(x.as_slice()).await?;
+        let y = cx.upload(y.as_slice()).await?;
         let mut output = cx.alloc::<f32>(x.len()).await?;
-        let config = LaunchConfig::new(grid(n), BLOCK);
-        cx.stream().launch(
-            self.entries.get("saxpy"),
-            config,
-            arguments![request.a, &x, &y, &mut output, n],
-        )?;
+        let arguments = arguments![*a, &x, &y, &mut output, n];
+        self.entries.launch(cx, "saxpy", threads(x.len()), arguments)?;
         cx.download(&output).await
     }
 }

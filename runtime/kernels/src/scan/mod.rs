@@ -5,6 +5,9 @@
 //! error does not grow along the vector.
 
 pub mod host;
+mod kernel;
+
+pub use kernel::{Scan, ScanRequest, ScanResponse, spec};
 
 /// The entries `scan_tile_sums`, `scan_offsets` and `scan_tiles`; `kernel.cu` says how they are
 /// launched.

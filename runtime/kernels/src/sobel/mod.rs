@@ -7,6 +7,9 @@
 //! `sqrt(gx² + gy²)` is rounded to nearest and saturates at 255.
 
 pub mod host;
+mod kernel;
+
+pub use kernel::{Sobel, SobelRequest, SobelResponse, spec};
 
 /// The entry `sobel`; `kernel.cu` says how it is launched.
 pub const PTX: &str = include_str!("kernel.ptx");

@@ -6,6 +6,9 @@
 //! values becomes 0.
 
 pub mod host;
+mod kernel;
+
+pub use kernel::{Softmax, SoftmaxRequest, SoftmaxResponse, spec};
 
 /// The entries `softmax_warp` and `softmax_block`; `kernel.cu` says how they are launched.
 pub const PTX: &str = include_str!("kernel.ptx");
