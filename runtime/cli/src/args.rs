@@ -22,7 +22,7 @@ pub(crate) struct Cli {
 }
 
 /// How much is said on standard error.
-#[derive(Debug, Clone, Copy, Default, Args)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Args)]
 pub(crate) struct Talk {
     /// Log what happens; given twice, also why
     #[arg(short, long, global = true, action = ArgAction::Count, display_order = 100)]

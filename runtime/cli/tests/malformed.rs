@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{Folder, f32s, npy};
+use support::{Folder, example, f32s, npy};
 
 /// What `x` may be, beside a sound `y` of four numbers.
 #[track_caller]
@@ -110,6 +110,42 @@ fn a_claim_of_a_huge_shape_takes_no_memory() {
 #[test]
 fn a_picture_is_not_read_as_a_vector() {
     let folder = Folder::with_vectors();
-    std::fs::copy(support::example("chelsea.png"), folder.path("cat.png")).unwrap();
+    std::fs::copy(example("chelsea.png"), folder.path("cat.png")).unwrap();
     refused(&folder, "cat.png", 65, "is a PNG picture; it has to be a FP32 tensor [n]\n");
+}
+
+#[test]
+fn pictures_that_are_not_sound_are_65() {
+    let folder = Folder::new();
+    let cat = std::fs::read(example("chelsea.png")).unwrap();
+    // Its header, as the format has it, but of 16 bits a channel; and with a checksum to match.
+    let mut deep = cat[..33].to_vec();
+    deep[24] = 16;
+    let checksum = crc32(&deep[12..29]).to_be_bytes();
+    deep[29..].copy_from_slice(&checksum);
+    let deep = [&deep, &cat[33..]].concat();
+    for (name, bytes, reason) in [
+        (
+            "text.png",
+            b"not a picture".as_slice(),
+            "is neither a picture (PNG, JPEG, BMP, PNM) nor an .npy file",
+        ),
+        ("empty.png", b"", "is empty"),
+        ("cut.png", &cat[..1000], "is no sound PNG picture: "),
+        ("header.png", &cat[..20], "is no sound PNG picture: "),
+        ("deep.png", &deep, "has Rgb16 as its colours; 8 bits a channel are needed\nhint: "),
+        ("gif.png", b"GIF89a\x01\x00\x01\x00\x00\x00\x00", "is neither a picture"),
+    ] {
+        folder.write(name, bytes);
+        let ended = folder.run(&["call", "sobel", "-i", &format!("image={name}")]);
+        let expected = format!("error: input `image`: {name} {reason}");
+        assert_eq!(ended.code, 65, "{}", ended.stderr);
+        assert!(ended.stderr.starts_with(&expected), "{expected}\n{}", ended.stderr);
+    }
+}
+
+/// PNG's checksum, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
 }

@@ -9,6 +9,9 @@ use crate::catalogue::{self, KernelJson};
 use crate::exit::Failure;
 use crate::output::{self, BOLD, Table};
 
+/// A longer command line is broken into several.
+const EXAMPLE_WIDTH: usize = 100;
+
 /// `rustkernel kernel list`.
 pub(super) fn list(format: OutputFormat) -> Result<(), Failure> {
     let signatures = catalogue::signatures();
@@ -21,9 +24,9 @@ pub(super) fn list(format: OutputFormat) -> Result<(), Failure> {
         table.row([
             signature.name.clone(),
             signature.version.clone(),
-            in_short(signature.inputs()),
-            in_short(signature.parameters()),
-            in_short(&signature.response),
+            names(signature.inputs()),
+            names(signature.parameters()),
+            names(&signature.response),
             signature.description.clone(),
         ]);
     }
@@ -95,21 +98,10 @@ fn table<const N: usize>(
     Some(table)
 }
 
-/// Fields as in `x FP32[n], y FP32[n]`.
-fn in_short<'a>(fields: impl IntoIterator<Item = &'a FieldSpec>) -> String {
-    let short = |FieldSpec { name, kind, .. }: &FieldSpec| match kind {
-        FieldKind::Tensor { element, shape, .. } => {
-            let lengths: Vec<String> = shape.iter().map(ToString::to_string).collect();
-            let shape = if shape.is_empty() { "…".into() } else { lengths.join(", ") };
-            format!("{name} {element}[{shape}]")
-        }
-        FieldKind::Parameter { kind, default: Some(default) } => {
-            format!("{name} {kind} = {}", text(default, *kind))
-        }
-        FieldKind::Parameter { kind, default: None } => format!("{name} {kind}"),
-    };
-    let all: Vec<String> = fields.into_iter().map(short).collect();
-    if all.is_empty() { "-".into() } else { all.join(", ") }
+/// The fields' names.
+fn names<'a>(fields: impl IntoIterator<Item = &'a FieldSpec>) -> String {
+    let names: Vec<&str> = fields.into_iter().map(|field| field.name.as_str()).collect();
+    if names.is_empty() { "-".into() } else { names.join(", ") }
 }
 
 /// A value as it would be written on the command line.
@@ -121,25 +113,23 @@ fn text(value: &Parameter, kind: ParameterKind) -> String {
 }
 
 /// A command line that runs the kernel, given the files.
-pub(super) fn example(signature: &Signature) -> String {
-    let mut command = format!("rustkernel call {}", signature.name);
-    let mut add = |flag: &str, name: &str, value: &str| {
-        write!(command, " --{flag} {name}={value}")
-            .expect("invariant: a String takes whatever is written");
+fn example(signature: &Signature) -> String {
+    let value = |field: &FieldSpec| match &field.kind {
+        FieldKind::Parameter { kind, default: Some(value) } => text(value, *kind),
+        FieldKind::Parameter { kind, default: None } => any(*kind).into(),
+        FieldKind::Tensor { .. } => file(field),
     };
-    for field in signature.inputs() {
-        add("input", &field.name, &file(field));
-    }
-    for field in signature.parameters() {
-        if let FieldKind::Parameter { kind, default } = &field.kind {
-            let value = default.as_ref().map(|value| text(value, *kind));
-            add("param", &field.name, value.as_deref().unwrap_or(any(*kind)));
-        }
-    }
-    for field in signature.outputs() {
-        add("output", &field.name, &file(field));
-    }
-    command
+    let flag = |flag: &str, field: &FieldSpec| format!("--{flag} {}={}", field.name, value(field));
+    let groups = [
+        vec![format!("rustkernel call {}", signature.name)],
+        signature.inputs().map(|field| flag("input", field)).collect(),
+        signature.parameters().map(|field| flag("param", field)).collect(),
+        signature.outputs().map(|field| flag("output", field)).collect(),
+    ];
+    let groups = groups.into_iter().filter(|group| !group.is_empty());
+    let lines: Vec<String> = groups.map(|group| group.join(" ")).collect();
+    let length: usize = lines.iter().map(|line| line.len() + 1).sum();
+    lines.join(if length <= EXAMPLE_WIDTH { " " } else { " \\\n  " })
 }
 
 fn file(field: &FieldSpec) -> String {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use rustkernel_core::gpu::{DeviceId, DeviceInfo};
+use rustkernel_core::gpu::{DeviceError, DeviceId, DeviceInfo, DeviceKind};
 use rustkernel_core::kernel::{AnySpec, DeviceChoice, Instant};
 use rustkernel_core::memory::MemoryConfig;
 use rustkernel_core::message::{Fields, Signature};
 use rustkernel_core::observability::{LogConfig, LogFormat, LogLevel};
-use rustkernel_core::runtime::{BuildError, Runtime, RuntimeBuilder};
+use rustkernel_core::runtime::{BuildError, DeviceStats, Runtime, RuntimeBuilder, devices};
 
 use super::failure;
 use crate::args::{CallArgs, Talk};
@@ -17,8 +17,8 @@ use crate::output;
 /// How long a shutdown waits for a kernel that has not noticed that its time is over.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long the log gets for its last lines: a thread of its own writes them, and the runtime does
-/// not say when it is done.
+/// How long a log that was asked for gets for its last lines: a thread of its own writes them, and
+/// the runtime does not say when it is done.
 const LOG_FLUSH: Duration = Duration::from_millis(20);
 
 /// How a kernel is to be called.
@@ -78,6 +78,9 @@ impl Caller<'_> {
 
     async fn call(self, runtime: &Runtime, request: Fields) -> Result<Outcome, Failure> {
         let device = self.device(runtime)?;
+        if self.args.device == DeviceChoice::Auto && self.talk == Talk::default() {
+            warn_of_unused_gpu(runtime);
+        }
         let name = &self.signature.name;
         let call = runtime.call_by_name(name, request);
         let call = call.map_err(|error| Failure::new(Exit::Software, error.to_string()))?;
@@ -114,10 +117,24 @@ impl Caller<'_> {
     }
 }
 
+/// Says so if there is a GPU that the runtime could not use. A machine without one is as it should
+/// be; and whoever reads the log, or wants to hear nothing, is not told.
+fn warn_of_unused_gpu(runtime: &Runtime) {
+    let is_gpu = |device: &DeviceStats| device.info.id.kind() == DeviceKind::Cuda;
+    if runtime.stats().devices.iter().any(is_gpu) {
+        return;
+    }
+    match devices().cuda {
+        Err(DeviceError::NoDriver { .. }) => {}
+        Err(error) => output::warning(format!("the GPU cannot be used: {error}")),
+        Ok(_) => output::warning("the GPU cannot be used; `-v` shows why"),
+    }
+}
+
+/// What the runtime logs: nothing unasked, because what matters is told as a failure or a warning.
 fn log(talk: Talk) -> LogConfig {
     let level = match talk.verbose {
-        _ if talk.quiet => LogLevel::Off,
-        0 => LogLevel::Warning,
+        0 => LogLevel::Off,
         1 => LogLevel::Info,
         _ => LogLevel::Debug,
     };
