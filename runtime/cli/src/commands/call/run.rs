@@ -1,0 +1,142 @@
+//! The call itself: a runtime with one kernel, started, called, shut down.
+
+use std::time::Duration;
+
+use rustkernel_core::gpu::{DeviceError, DeviceId, DeviceInfo, DeviceKind};
+use rustkernel_core::kernel::{AnySpec, DeviceChoice, Instant};
+use rustkernel_core::memory::MemoryConfig;
+use rustkernel_core::message::{Fields, Signature};
+use rustkernel_core::observability::{LogConfig, LogFormat, LogLevel};
+use rustkernel_core::runtime::{BuildError, DeviceStats, Runtime, RuntimeBuilder, devices};
+
+use super::failure;
+use crate::args::{CallArgs, Talk};
+use crate::exit::{Exit, Failure};
+use crate::output;
+
+/// How long a shutdown waits for a kernel that has not noticed that its time is over.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a log that was asked for gets for its last lines: a thread of its own writes them, and
+/// the runtime does not say when it is done.
+const LOG_FLUSH: Duration = Duration::from_millis(20);
+
+/// How a kernel is to be called.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller<'a> {
+    pub(super) signature: &'a Signature,
+    pub(super) args: &'a CallArgs,
+    pub(super) talk: Talk,
+}
+
+/// What came out of a call.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) fields: Fields,
+    /// Where it ran.
+    pub(super) device: DeviceInfo,
+    /// How long the call took, without starting the runtime.
+    pub(super) took: Duration,
+}
+
+impl Caller<'_> {
+    /// Runs the kernel once.
+    ///
+    /// # Errors
+    /// If it cannot be started, refuses the request, or fails.
+    pub(super) fn run(self, spec: Box<dyn AnySpec>, request: Fields) -> Result<Outcome, Failure> {
+        let executor = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let executor = executor.map_err(|error| {
+            Failure::new(Exit::TryAgain, format!("no timer could be started: {error}"))
+        })?;
+        executor.block_on(async {
+            let runtime = self.build(spec).map_err(|error| failure::of_build(&error))?;
+            runtime.start().await.map_err(|error| failure::of_start(&error))?;
+            let outcome = self.call(&runtime, request).await;
+            if let Err(error) = runtime.shutdown().await {
+                output::warning(error);
+            }
+            if self.talk.verbose > 0 {
+                drop(runtime);
+                tokio::time::sleep(LOG_FLUSH).await;
+            }
+            outcome
+        })
+    }
+
+    fn build(self, spec: Box<dyn AnySpec>) -> Result<Runtime, BuildError> {
+        // What the device has is limit enough for a process that makes one call.
+        let memory = MemoryConfig { max_gpu_memory: u64::MAX, ..MemoryConfig::default() };
+        RuntimeBuilder::new()
+            .with_gpu_enabled(self.args.device != DeviceChoice::On(DeviceId::Host))
+            .with_memory(memory)
+            .with_shutdown_timeout(PATIENCE)
+            .with_log(log(self.talk))
+            .with_any_kernel(spec)
+            .build()
+    }
+
+    async fn call(self, runtime: &Runtime, request: Fields) -> Result<Outcome, Failure> {
+        let device = self.device(runtime)?;
+        if self.args.device == DeviceChoice::Auto && self.talk == Talk::default() {
+            warn_of_unused_gpu(runtime);
+        }
+        let name = &self.signature.name;
+        let call = runtime.call_by_name(name, request);
+        let call = call.map_err(|error| Failure::new(Exit::Software, error.to_string()))?;
+        let (start, deadline) = (Instant::now(), self.args.deadline);
+        let answer = tokio::time::timeout(deadline, call).await;
+        let took = start.elapsed();
+        match answer {
+            // (A timer is coarse: what is late is late also where it did not notice.)
+            Ok(Ok(fields)) if took <= deadline => Ok(Outcome { fields, device, took }),
+            Ok(Err(error)) => Err(failure::of_call(&error, self.signature)),
+            Ok(Ok(_)) | Err(_) => {
+                let message = format!("kernel `{name}` did not answer within {deadline:?}");
+                Err(Failure::new(Exit::TryAgain, message).hint("`--deadline` can allow more time"))
+            }
+        }
+    }
+
+    /// The device that the kernel was given, if it is the one that was asked for.
+    fn device(self, runtime: &Runtime) -> Result<DeviceInfo, Failure> {
+        let stats = runtime.stats();
+        let given = stats.kernels.iter().find_map(|kernel| kernel.devices.first().copied());
+        let mut infos = stats.devices.into_iter().map(|device| device.info);
+        let info = infos
+            .find(|info| Some(info.id) == given)
+            .expect("invariant: a kernel that has started has a device");
+        match self.args.device {
+            DeviceChoice::On(wanted) if wanted != info.id => {
+                let (name, given) = (&self.signature.name, info.id);
+                let message = format!("kernel `{name}` runs on {given} here, not on {wanted}");
+                Err(Failure::new(Exit::Unavailable, message))
+            }
+            DeviceChoice::On(_) | DeviceChoice::Auto => Ok(info),
+        }
+    }
+}
+
+/// Says so if there is a GPU that the runtime could not use. A machine without one is as it should
+/// be; and whoever reads the log, or wants to hear nothing, is not told.
+fn warn_of_unused_gpu(runtime: &Runtime) {
+    let is_gpu = |device: &DeviceStats| device.info.id.kind() == DeviceKind::Cuda;
+    if runtime.stats().devices.iter().any(is_gpu) {
+        return;
+    }
+    match devices().cuda {
+        Err(DeviceError::NoDriver { .. }) => {}
+        Err(error) => output::warning(format!("the GPU cannot be used: {error}")),
+        Ok(_) => output::warning("the GPU cannot be used; `-v` shows why"),
+    }
+}
+
+/// What the runtime logs: nothing unasked, because what matters is told as a failure or a warning.
+fn log(talk: Talk) -> LogConfig {
+    let level = match talk.verbose {
+        0 => LogLevel::Off,
+        1 => LogLevel::Info,
+        _ => LogLevel::Debug,
+    };
+    LogConfig { level, format: LogFormat::Text }
+}

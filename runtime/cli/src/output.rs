@@ -1,0 +1,133 @@
+//! What is printed: results on standard output, everything else on standard error.
+//!
+//! This is the one module that prints. Nothing here panics: a reader that has gone away, as
+//! `| head -1` does, is no failure; standard output that cannot be written otherwise is one; and
+//! where standard error cannot be written there is nobody left to tell.
+
+use std::fmt::{self, Display};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{ContentArrangement, Table as Grid, presets};
+use serde::Serialize;
+
+use crate::exit::{Exit, Failure};
+
+/// How names and headings stand out.
+pub(crate) const BOLD: Style = Style::new().bold();
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
+
+/// Writes to standard output. Styles are left out unless it is a terminal that wants them.
+///
+/// # Errors
+/// If it cannot be written, other than because nobody reads it any more.
+pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
+    let mut stdout = anstream::stdout().lock();
+    let written = write!(stdout, "{text}").and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(
+            Exit::CannotCreate,
+            format!("standard output cannot be written: {error}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a value as JSON to standard output, and ends the line.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .expect("invariant: what is printed has text keys and no failing serialisers");
+    print(format_args!("{text}\n"))
+}
+
+/// Tells somebody at the terminal.
+pub(crate) fn note(text: impl Display) {
+    to_stderr(format_args!("{text}\n"));
+}
+
+/// Warns somebody at the terminal.
+pub(crate) fn warning(text: impl Display) {
+    to_stderr(format_args!("{WARNING}warning:{WARNING:#} {text}\n"));
+}
+
+/// Tells why the command failed.
+pub(crate) fn failure(Failure { message, hint, .. }: &Failure) {
+    to_stderr(format_args!("{ERROR}error:{ERROR:#} {message}\n"));
+    if let Some(hint) = hint {
+        to_stderr(format_args!("{HINT}hint:{HINT:#} {hint}\n"));
+    }
+}
+
+/// Writes help that was asked for to standard output, and complaints about the usage to standard
+/// error.
+pub(crate) fn usage(error: &clap::Error) -> Exit {
+    let text = error.render();
+    if error.use_stderr() {
+        to_stderr(text.ansi());
+        return Exit::Usage;
+    }
+    match print(text.ansi()) {
+        Ok(()) => Exit::Success,
+        Err(cannot) => {
+            failure(&cannot);
+            cannot.exit
+        }
+    }
+}
+
+fn to_stderr(text: impl Display) {
+    let written = write!(anstream::stderr().lock(), "{text}");
+    // Where standard error cannot be written, the exit code has to say it all.
+    drop(written);
+}
+
+/// Whether somebody watches standard error and wants to be kept posted.
+pub(crate) fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// A table: columns under bold headings. On a terminal it is made to fit; elsewhere a row is a line.
+#[derive(Debug)]
+pub(crate) struct Table {
+    grid: Grid,
+}
+
+impl Table {
+    pub(crate) fn new(headings: &[&str]) -> Self {
+        let mut grid = Grid::new();
+        grid.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        if let Some(width) = terminal_width() {
+            grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
+        grid.set_header(headings.iter().map(|heading| heading.to_uppercase()));
+        grid.column_iter_mut().for_each(|column| {
+            column.set_padding((0, 2));
+        });
+        Self { grid }
+    }
+
+    pub(crate) fn row<T: Display>(&mut self, cells: impl IntoIterator<Item = T>) {
+        self.grid.add_row(cells.into_iter().map(|cell| cell.to_string()));
+    }
+}
+
+impl Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines = self.grid.lines();
+        if let Some(headings) = lines.next() {
+            writeln!(f, "{BOLD}{}{BOLD:#}", headings.trim_end())?;
+        }
+        // The padding of the last column is of no use to anybody.
+        lines.try_for_each(|line| writeln!(f, "{}", line.trim_end()))
+    }
+}
+
+fn terminal_width() -> Option<u16> {
+    let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(width.0)
+}

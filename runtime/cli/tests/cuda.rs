@@ -1,0 +1,129 @@
+//! `rustkernel` with CUDA devices: those of the fake driver, which fails where it is told to.
+
+mod support;
+
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::path::PathBuf;
+use std::process::Command;
+
+use support::{Ended, Folder, end};
+
+/// The fake driver's file, which cargo puts beside this test.
+fn driver() -> PathBuf {
+    let here = std::env::current_exe().unwrap();
+    let file = here.with_file_name(format!("{DLL_PREFIX}fake_cuda{DLL_SUFFIX}"));
+    assert!(file.exists(), "{} is a dependency of this test", file.display());
+    file
+}
+
+/// The program on a machine with as many devices, and with faults to come.
+fn with_devices(folder: &Folder, count: u32, faults: &str, arguments: &[&str]) -> Command {
+    let mut command = folder.rustkernel(arguments);
+    command
+        .env("CUDA_DRIVER_LIBRARY", driver())
+        .env("FAKE_CUDA_DEVICES", count.to_string())
+        .env("FAKE_CUDA_FAULTS", faults);
+    command
+}
+
+/// `2 x + y` there, with further arguments.
+fn saxpy(count: u32, faults: &str, arguments: &[&str]) -> Ended {
+    let folder = Folder::with_vectors();
+    let fixed = ["call", "saxpy", "-i", "x=x.npy", "-i", "y=y.npy", "-p", "a=2"];
+    end(&mut with_devices(&folder, count, faults, &[&fixed, arguments].concat()))
+}
+
+#[track_caller]
+fn fails(ended: &Ended, code: i32, message: &str) {
+    assert_eq!(ended.code, code, "{}", ended.stderr);
+    assert!(ended.stderr.starts_with(&format!("error: {message}")), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("error:").count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn devices_are_listed() {
+    let folder = Folder::new();
+    let list = |count, format: &str| {
+        let arguments = ["device", "list", "--output-format", format];
+        end(&mut with_devices(&folder, count, "", &arguments)).stdout
+    };
+    let table = list(2, "table");
+    assert!(table.contains("\ncuda:0  ") && table.contains("\ncuda:1  "), "{table}");
+    assert!(!table.contains("No CUDA devices"));
+    let json: serde_json::Value = serde_json::from_str(&list(2, "json")).unwrap();
+    assert_eq!(json["cuda"], serde_json::json!({ "available": true }));
+    let ids: Vec<&str> = json["devices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|device| device["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, ["host", "cuda:0", "cuda:1"]);
+    let none = list(0, "table");
+    assert!(none.contains("No CUDA devices: the CUDA driver"), "{none}");
+    assert!(none.contains("finds no device"), "{none}");
+}
+
+#[test]
+fn a_gpu_is_used_if_there_is_one_and_the_host_if_asked_for() {
+    for (device, place) in [
+        ("auto", "saxpy on cuda:0 ("),
+        ("cuda:0", "saxpy on cuda:0 ("),
+        ("host", "saxpy on host ("),
+    ] {
+        let ended = saxpy(1, "", &["--device", device]);
+        assert_eq!(
+            ended.stdout, "output, FP32 [4] = [10.0, 22.0, 34.0, 46.0]\n",
+            "{}",
+            ended.stderr
+        );
+        assert!(ended.stderr.starts_with(place), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_device_that_is_not_there_is_refused_with_those_that_are() {
+    let ended = saxpy(2, "", &["--device", "cuda:7"]);
+    fails(&ended, 69, "device cuda:7 is not available: there is cuda:0, cuda:1\nhint: ");
+    let ended = saxpy(0, "", &["--device", "cuda:0"]);
+    fails(&ended, 69, "device cuda:0 is not available: the CUDA driver ");
+}
+
+#[test]
+fn a_kernel_that_fails_on_its_device_is_70() {
+    let lost =
+        "kernel `saxpy`: cuda:0 was lost in epoch 0: CUDA_ERROR_ILLEGAL_ADDRESS (CUDA error 700)";
+    fails(&saxpy(1, "launch saxpy=700", &[]), 70, lost);
+    let refused = "kernel `saxpy`: cannot launch saxpy: CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES";
+    fails(&saxpy(1, "cuLaunchKernel=701", &[]), 70, refused);
+    fails(&saxpy(1, "cuModuleLoadDataEx=218", &[]), 70, "kernel `saxpy` did not start: ");
+}
+
+#[test]
+fn memory_that_is_short_is_75_and_memory_that_is_not_there_69() {
+    fails(
+        &saxpy(1, "cuMemAlloc_v2@1+=2", &[]),
+        75,
+        "kernel `saxpy`: cuda:0 is out of device memory",
+    );
+    let folder = Folder::new();
+    folder.write("x.npy", &support::f32s(&[1.0; 1 << 20]));
+    let arguments = ["call", "saxpy", "-i", "x=x.npy", "-i", "y=x.npy", "-p", "a=2"];
+    let mut command = with_devices(&folder, 1, "", &arguments);
+    let ended = end(command.env("FAKE_CUDA_MEMORY", (4 << 20).to_string()));
+    fails(&ended, 69, "kernel `saxpy`: the request needs ");
+    assert!(ended.stderr.contains("the limit of cuda:0 is 4194304\nhint: `--device host`"));
+}
+
+#[test]
+fn a_gpu_that_cannot_be_used_is_told_and_done_without() {
+    let ended = saxpy(1, "cuDevicePrimaryCtxRetain=2", &[]);
+    assert_eq!((ended.code, ended.stdout.lines().count()), (0, 1));
+    let mut lines = ended.stderr.lines();
+    assert_eq!(lines.next(), Some("warning: the GPU cannot be used; `-v` shows why"));
+    assert!(lines.next().unwrap().starts_with("saxpy on host ("), "{}", ended.stderr);
+    assert!(
+        saxpy(1, "cuDevicePrimaryCtxRetain=2", &["-v"]).stderr.contains("CUDA_ERROR_OUT_OF_MEMORY")
+    );
+    assert_eq!(saxpy(1, "cuDevicePrimaryCtxRetain=2", &["-q"]).stderr, "");
+}
