@@ -7,7 +7,9 @@ use fake_cuda::{Fault, Point, inject};
 use futures_executor::block_on;
 use rustkernel_core::prelude::*;
 use rustkernel_gpu::memory::MemoryKind;
-use rustkernel_gpu::{Buffer, Device, DeviceError, DeviceResult, Function, LaunchConfig, Stream, arguments};
+use rustkernel_gpu::{
+    Buffer, Device, DeviceError, DeviceResult, Function, LaunchConfig, Stream, arguments,
+};
 use rustkernel_tests::rig::{Rig, conformance_module};
 use rustkernel_tests::{builder, eventually, fake, within_a_minute};
 use tokio::time::Instant;
@@ -28,7 +30,12 @@ fn saxpy(device: &Device) -> DeviceResult<Function> {
     device.load_module(&conformance_module())?.function("saxpy")
 }
 
-fn launch(saxpy: &Function, stream: &mut Stream, x: &Buffer<f32>, y: &mut Buffer<f32>) -> DeviceResult {
+fn launch(
+    saxpy: &Function,
+    stream: &mut Stream,
+    x: &Buffer<f32>,
+    y: &mut Buffer<f32>,
+) -> DeviceResult {
     stream.launch(saxpy, LaunchConfig::new(1, 32), arguments![1.0f32, x, y, 8u32])
 }
 
@@ -59,7 +66,10 @@ fn a_fault_of_a_kernel_loses_the_device_with_all_that_is_on_it() {
         on(ordinal, Fault::launch("saxpy", code));
         launch(&function, &mut stream, &x, &mut y).unwrap();
         let lost = |error: DeviceError| {
-            assert!(matches!(error, DeviceError::Lost { code: told, .. } if told == code), "{code}: {error}");
+            assert!(
+                matches!(error, DeviceError::Lost { code: told, .. } if told == code),
+                "{code}: {error}"
+            );
         };
         match stream.completion() {
             Ok(completion) => lost(block_on(completion).unwrap_err()),
@@ -70,12 +80,22 @@ fn a_fault_of_a_kernel_loses_the_device_with_all_that_is_on_it() {
         let calls = fake::ledger(ordinal).calls;
         lost(rig.device.health().unwrap_err());
         lost(launch(&function, &mut stream, &x, &mut y).unwrap_err());
-        lost(bystander.completion().map(drop).and_then(|()| rig.download(&kept, &mut bystander).map(drop)).unwrap_err());
+        lost(
+            bystander
+                .completion()
+                .map(drop)
+                .and_then(|()| rig.download(&kept, &mut bystander).map(drop))
+                .unwrap_err(),
+        );
         lost(rig.stream().unwrap_err());
         lost(rig.device.create_event().unwrap_err());
         lost(saxpy(&rig.device).unwrap_err());
         drop((x, y, kept, stream, bystander, function));
-        assert_eq!(fake::ledger(ordinal).calls, calls, "stale handles are forgotten, not passed on");
+        assert_eq!(
+            fake::ledger(ordinal).calls,
+            calls,
+            "stale handles are forgotten, not passed on"
+        );
         assert_eq!(rig.device.drop_errors(), 0);
         rig.memory.pool(MemoryKind::Device).forget_lost();
         rig.memory.pool(MemoryKind::Staging).forget_lost();
@@ -89,11 +109,16 @@ fn a_fault_of_a_kernel_loses_the_device_with_all_that_is_on_it() {
 
 #[test]
 fn an_error_that_breaks_nothing_concerns_one_call() {
-    for (entry, code) in [("cuMemcpyHtoDAsync_v2", 1), ("cuEventRecord", 400), ("cuMemcpyDtoHAsync_v2", 914)] {
+    for (entry, code) in
+        [("cuMemcpyHtoDAsync_v2", 1), ("cuEventRecord", 400), ("cuMemcpyDtoHAsync_v2", 914)]
+    {
         let (ordinal, rig) = open();
         on(ordinal, Fault::call(entry, code));
         let error = scenario(&rig).unwrap_err();
-        assert!(matches!(error, DeviceError::Driver { code: told, .. } if told == code), "{entry}: {error}");
+        assert!(
+            matches!(error, DeviceError::Driver { code: told, .. } if told == code),
+            "{entry}: {error}"
+        );
         assert!(rig.device.health().is_ok());
         assert_eq!(scenario(&rig), Ok(vec![3.0; 8]));
     }
@@ -165,7 +190,10 @@ fn our_books_and_the_drivers_agree() {
         }
         let (ours, theirs) = (rig.memory.stats(MemoryKind::Device), fake::ledger(ordinal));
         assert_eq!(ours.mapped, theirs.allocation_bytes);
-        let live: u64 = held.iter().map(|buffer| rustkernel_gpu::memory::class_bytes(buffer.bytes()).unwrap() as u64).sum();
+        let live: u64 = held
+            .iter()
+            .map(|buffer| rustkernel_gpu::memory::class_bytes(buffer.bytes()).unwrap() as u64)
+            .sum();
         assert_eq!(ours.live, live);
     }
     drop(held);
@@ -195,7 +223,11 @@ impl Kernel for Add {
         Ok(())
     }
 
-    async fn execute(&mut self, request: AddRequest, cx: &mut KernelContext) -> KernelResult<Vec<f32>> {
+    async fn execute(
+        &mut self,
+        request: AddRequest,
+        cx: &mut KernelContext,
+    ) -> KernelResult<Vec<f32>> {
         let x = cx.upload(&request.numbers).await?;
         let mut y = cx.upload(&request.numbers).await?;
         assert!(!request.panic, "as asked, with memory held and work in flight");
@@ -247,7 +279,9 @@ async fn after_many_calls_and_panics_nothing_is_left_on_the_device() {
             for n in 0..250usize {
                 let panic = n % 100 == 50;
                 match cuda.call(AddRequest { panic, ..numbers(1 + (n * 37 + task) % 5000) }).await {
-                    Ok(sums) => assert!(sums.iter().enumerate().all(|(n, sum)| *sum == 2.0 * n as f32)),
+                    Ok(sums) => {
+                        assert!(sums.iter().enumerate().all(|(n, sum)| *sum == 2.0 * n as f32))
+                    }
                     Err(CallError::Failed(KernelError::Panicked(_))) => panicked += 1,
                     Err(other) => panic!("{other}"),
                 }
@@ -255,12 +289,17 @@ async fn after_many_calls_and_panics_nothing_is_left_on_the_device() {
             panicked
         })
     });
-    let panicked: u64 = futures_util::future::join_all(tasks).await.into_iter().map(Result::unwrap).sum();
+    let panicked: u64 =
+        futures_util::future::join_all(tasks).await.into_iter().map(Result::unwrap).sum();
     let report = within_a_minute(runtime.shutdown()).await.unwrap();
     assert!(report.is_clean(), "{report:?}");
     assert_eq!((report.ledger.submitted, report.ledger.failed), (2000, panicked));
     let ledger = fake::ledger(ordinal);
-    assert_eq!((ledger.device_bytes, ledger.pinned_bytes, ledger.streams, ledger.modules), (0, 0, 0, 0), "{ledger:?}");
+    assert_eq!(
+        (ledger.device_bytes, ledger.pinned_bytes, ledger.streams, ledger.modules),
+        (0, 0, 0, 0),
+        "{ledger:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -271,19 +310,28 @@ async fn a_lost_device_fails_its_requests_at_once_and_leaves_the_others_alone() 
     // Requests in flight and waiting when it happens.
     let gate = fake_cuda::hold("saxpy", Some(ordinal as usize));
     let calls: Vec<_> = (0..10).map(|_| cuda.clone()).collect();
-    let calls: Vec<_> = calls.into_iter().map(|cuda| tokio::spawn(async move { cuda.call(numbers(10)).await })).collect();
+    let calls: Vec<_> = calls
+        .into_iter()
+        .map(|cuda| tokio::spawn(async move { cuda.call(numbers(10)).await }))
+        .collect();
     eventually("both instances are at work", || gate.arrived() == 2).await;
     on(ordinal, Fault::call("cuEventQuery", 719).sticky());
     let start = Instant::now();
     for call in calls {
         let error = within_a_minute(call).await.unwrap().unwrap_err();
         assert!(error.is_retryable(), "{error}");
-        let lost = matches!(&error, CallError::Failed(KernelError::Device(DeviceError::Lost { code: 719, .. })));
+        let lost = matches!(
+            &error,
+            CallError::Failed(KernelError::Device(DeviceError::Lost { code: 719, .. }))
+        );
         assert!(lost, "{error}");
     }
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     let error = within_a_minute(cuda.call(numbers(10))).await.unwrap_err();
-    assert!(matches!(error, CallError::Failed(KernelError::Device(DeviceError::Lost { .. }))), "{error}");
+    assert!(
+        matches!(error, CallError::Failed(KernelError::Device(DeviceError::Lost { .. }))),
+        "{error}"
+    );
     assert_eq!(host.call(numbers(4)).await.unwrap(), [0.0, 2.0, 4.0, 6.0], "the host goes on");
     eventually("it is told", || {
         std::iter::from_fn(|| events.try_next())

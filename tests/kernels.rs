@@ -157,7 +157,11 @@ mod cuda {
     fn on_the_device(test: impl FnOnce(DeviceId)) {
         let _alone = alone();
         let driver = rustkernel_driver::location().expect("there is a CUDA driver");
-        assert_ne!(driver, rustkernel_tests::fake::NAME, "run these tests without those of the fake driver");
+        assert_ne!(
+            driver,
+            rustkernel_tests::fake::NAME,
+            "run these tests without those of the fake driver"
+        );
         test(DeviceId::Cuda(0));
     }
 

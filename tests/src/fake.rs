@@ -21,7 +21,10 @@ pub fn install() {
     ONCE.call_once(|| {
         let config = Config { devices: DEVICES, memory_bytes: 256 << 20, ..Config::default() };
         assert!(fake_cuda::configure(&config), "the fake driver has made its devices already");
-        assert!(rustkernel_driver::install(NAME, fake_cuda::lookup), "another driver was chosen before");
+        assert!(
+            rustkernel_driver::install(NAME, fake_cuda::lookup),
+            "another driver was chosen before"
+        );
     });
 }
 

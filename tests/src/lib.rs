@@ -44,3 +44,8 @@ pub async fn within_a_minute<T>(future: impl Future<Output = T>) -> T {
         .await
         .expect("a test ends within a minute")
 }
+
+/// The sample program of the README: it compiles, and does what it says.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

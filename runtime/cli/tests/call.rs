@@ -1,4 +1,5 @@
 //! `rustkernel call` from end to end: what comes out, where it goes, and every exit code.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! `rustkernel` with CUDA devices: those of the fake driver, which fails where it is told to.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 

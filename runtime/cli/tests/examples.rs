@@ -1,4 +1,5 @@
 //! Every kernel's example runs as it is printed, given the files; and pictures go in and come out.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Files that are not what they should be: each is refused with its place, the reason and a code,
 //! without a panic and without memory for what is not there.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
 
