@@ -271,14 +271,16 @@ fn numbers(len: usize) -> AddRequest {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_many_calls_and_panics_nothing_is_left_on_the_device() {
+    const CALLS: usize = 100_000;
+    const TASKS: usize = 8;
     let (ordinal, runtime, cuda, _) = runtime().await;
-    let tasks = (0..8usize).map(|task| {
+    let tasks = (0..TASKS).map(|task| {
         let cuda = cuda.clone();
         tokio::spawn(async move {
             let mut panicked = 0;
-            for n in 0..250usize {
+            for n in 0..CALLS / TASKS {
                 let panic = n % 100 == 50;
-                match cuda.call(AddRequest { panic, ..numbers(1 + (n * 37 + task) % 5000) }).await {
+                match cuda.call(AddRequest { panic, ..numbers(1 + (n * 37 + task) % 500) }).await {
                     Ok(sums) => {
                         assert!(sums.iter().enumerate().all(|(n, sum)| *sum == 2.0 * n as f32))
                     }
@@ -293,7 +295,9 @@ async fn after_many_calls_and_panics_nothing_is_left_on_the_device() {
         futures_util::future::join_all(tasks).await.into_iter().map(Result::unwrap).sum();
     let report = within_a_minute(runtime.shutdown()).await.unwrap();
     assert!(report.is_clean(), "{report:?}");
-    assert_eq!((report.ledger.submitted, report.ledger.failed), (2000, panicked));
+    let ledger = report.ledger;
+    assert_eq!((ledger.submitted, ledger.failed), (CALLS as u64, panicked));
+    assert_eq!((ledger.completed, panicked), (CALLS as u64 - panicked, CALLS as u64 / 100));
     let ledger = fake::ledger(ordinal);
     assert_eq!(
         (ledger.device_bytes, ledger.pinned_bytes, ledger.streams, ledger.modules),

@@ -20,14 +20,15 @@
 //!     }
 //! }
 //!
-//! # tokio_test::block_on(async {
-//! let runtime = RuntimeBuilder::new().with_kernel(KernelSpec::new("double", || Double)).build()?;
-//! runtime.start().await?;
-//! let double = runtime.kernel::<Double>("double")?;
-//! assert_eq!(double.call(vec![1.0, 2.0].into()).await?.as_slice(), [2.0, 4.0]);
-//! runtime.shutdown().await?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! # }).unwrap();
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let runtime = RuntimeBuilder::new().with_kernel(KernelSpec::new("double", || Double)).build()?;
+//!     runtime.start().await?;
+//!     let double = runtime.kernel::<Double>("double")?;
+//!     assert_eq!(double.call(vec![1.0, 2.0].into()).await?.as_slice(), [2.0, 4.0]);
+//!     runtime.shutdown().await?;
+//!     Ok(())
+//! }
 //! ```
 //!
 //! | module | what is in it |

@@ -18,6 +18,7 @@
 //! threads once each way. Neither side sleeps while the other is about to act: instances look for a
 //! bounded moment before they sleep, callers do where the last answers came quickly, and answers that
 //! are ready together wake their callers together ([`Answers`]).
+#![forbid(unsafe_code)]
 
 mod answers;
 mod books;
