@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use actix::prelude::*;
 use futures_util::future::BoxFuture;
@@ -27,11 +27,13 @@ use crate::supervisor::{
 
 /// A supervisor and its kernels.
 ///
-/// Dropping it while it runs shuts it down at once, in the background, and says so in the log.
+/// Dropping it while it runs shuts it down at once, in the background, and says so in the log. Dropping
+/// it when it has stopped waits until the log is written.
 pub struct Supervisor {
     board: Arc<Board>,
     address: Addr<SupervisorActor>,
     logger: Logger,
+    control: Option<JoinHandle<()>>,
 }
 
 /// Why a kernel was not found.
@@ -60,13 +62,17 @@ impl Supervisor {
     ///
     /// # Errors
     /// [`StartError`] for the first kernel that makes no sense, or is one too many.
-    pub fn new(config: SupervisorConfig, specs: Vec<Box<dyn AnySpec>>) -> Result<Self, StartError> {
+    pub fn new(
+        mut config: SupervisorConfig,
+        specs: Vec<Box<dyn AnySpec>>,
+    ) -> Result<Self, StartError> {
         check(&config, &specs)?;
         panic::install_hook();
         let (board, logger) = (Arc::new(Board::new()), config.logger.clone());
         let (ready, address) = std::sync::mpsc::sync_channel(1);
-        let own = Arc::clone(&board);
+        let (own, log_guard) = (Arc::clone(&board), config.log_guard.take());
         let control = move || {
+            let _log_guard = log_guard;
             let system = System::new();
             let address =
                 system.block_on(async { SupervisorActor::new(config, own, specs).start() });
@@ -76,12 +82,12 @@ impl Supervisor {
             }
         };
         let no_thread = |error: String| StartError::NoThread(error);
-        thread::Builder::new()
+        let control = thread::Builder::new()
             .name("rk-control".into())
             .spawn(control)
             .map_err(|error| no_thread(error.to_string()))?;
         let address = address.recv().map_err(|error| no_thread(error.to_string()))?;
-        Ok(Self { board, address, logger })
+        Ok(Self { board, address, logger, control: Some(control) })
     }
 
     /// Starts every kernel, in order.
@@ -196,15 +202,27 @@ fn check(config: &SupervisorConfig, specs: &[Box<dyn AnySpec>]) -> Result<(), St
     Ok(())
 }
 
+impl Supervisor {
+    /// Waits for the control thread, which has nothing left to do but to flush the log.
+    fn join(&mut self) {
+        let Some(control) = self.control.take() else { return };
+        if control.thread().id() != thread::current().id() {
+            control.join().ok();
+        }
+    }
+}
+
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        if self.state() != LifecycleState::Stopped {
-            if self.state() != LifecycleState::Starting {
-                warn!(self.logger, "runtime dropped while {}; it is shut down at once", self.state();
-                    "hint" => "call shutdown().await to let requests in flight finish");
-            }
-            self.address.try_send(Shutdown { at_once: true, done: None }).ok();
+        let state = self.state();
+        if state == LifecycleState::Stopped {
+            return self.join();
         }
+        if state != LifecycleState::Starting {
+            warn!(self.logger, "runtime dropped while {state}; it is shut down at once";
+                "hint" => "call shutdown().await to let requests in flight finish");
+        }
+        self.address.try_send(Shutdown { at_once: true, done: None }).ok();
     }
 }
 

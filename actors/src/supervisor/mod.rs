@@ -7,6 +7,7 @@ mod drain;
 mod lifecycle;
 mod start;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub(crate) use start::check_limits;
 const MAILBOX: usize = 1024;
 
 /// What a supervisor is given to work with.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct SupervisorConfig {
     /// The devices, with what may be used of their memory.
     pub devices: Vec<(Device, MemoryLimits)>,
@@ -52,6 +53,8 @@ pub struct SupervisorConfig {
     pub spin: Duration,
     /// Where log lines go.
     pub logger: Logger,
+    /// Dropped after the last line of the supervisor's: what flushes the log, say.
+    pub log_guard: Option<Box<dyn Any + Send>>,
 }
 
 /// What everybody may read of a runtime, and what the supervisor alone writes.

@@ -99,8 +99,7 @@ pub(crate) struct CallArgs {
     #[arg(short, long, value_name = "auto|host|cuda:N", default_value = "auto", value_parser = device)]
     pub(crate) device: DeviceChoice,
 
-    /// Give up after this time, as in `500ms` or `2m`. The kernel's own limit holds as well: 60s,
-    /// unless it has another
+    /// Give up after this time, as in `500ms` or `2m`
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) deadline: Duration,
 

@@ -70,9 +70,10 @@ fn a_gpu_is_used_if_there_is_one_and_the_host_if_asked_for() {
     for (device, place) in [
         ("auto", "saxpy on cuda:0 ("),
         ("cuda:0", "saxpy on cuda:0 ("),
+        ("cuda:1", "saxpy on cuda:1 ("),
         ("host", "saxpy on host ("),
     ] {
-        let ended = saxpy(1, "", &["--device", device]);
+        let ended = saxpy(2, "", &["--device", device]);
         assert_eq!(
             ended.stdout, "output, FP32 [4] = [10.0, 22.0, 34.0, 46.0]\n",
             "{}",

@@ -8,6 +8,7 @@ use std::io::{IsTerminal, stderr};
 use std::str::FromStr;
 
 use slog::{Drain, Level, LevelFilter, Logger, o};
+use slog_async::AsyncGuard;
 
 /// Lines that may wait to be written. If the writer falls behind, further lines are dropped and
 /// counted in a line of their own.
@@ -105,16 +106,17 @@ pub enum LogFormat {
     Json,
 }
 
-/// A logger as configured. Lines are flushed when its last clone is dropped.
-pub fn logger(config: &LogConfig) -> Logger {
+/// A logger as configured, and what flushes it when it is dropped.
+pub(crate) fn logger(config: &LogConfig) -> (Logger, Option<AsyncGuard>) {
     let Some(level) = config.level.level() else {
-        return Logger::root(slog::Discard, o!());
+        return (Logger::root(slog::Discard, o!()), None);
     };
-    match config.format {
+    let (logger, guard) = match config.format {
         LogFormat::Auto if stderr().is_terminal() => root(text(), level),
         LogFormat::Text => root(text(), level),
         LogFormat::Auto | LogFormat::Json => root(json(), level),
-    }
+    };
+    (logger, Some(guard))
 }
 
 fn text() -> impl Drain<Ok = (), Err = slog::Never> + Send {
@@ -127,10 +129,13 @@ fn json() -> impl Drain<Ok = (), Err = slog::Never> + Send {
     slog_json::Json::new(stderr()).add_default_keys().build().ignore_res()
 }
 
-fn root(drain: impl Drain<Ok = (), Err = slog::Never> + Send + 'static, level: Level) -> Logger {
-    let writer =
-        slog_async::Async::new(drain).chan_size(QUEUE).thread_name("rk-log".into()).build();
-    Logger::root(LevelFilter::new(writer, level).ignore_res(), o!())
+fn root(
+    drain: impl Drain<Ok = (), Err = slog::Never> + Send + 'static,
+    level: Level,
+) -> (Logger, AsyncGuard) {
+    let writer = slog_async::Async::new(drain).chan_size(QUEUE).thread_name("rk-log".into());
+    let (writer, guard) = writer.build_with_guard();
+    (Logger::root(LevelFilter::new(writer, level).ignore_res(), o!()), guard)
 }
 
 #[cfg(test)]
@@ -148,7 +153,8 @@ mod tests {
     #[test]
     fn off_discards_and_levels_filter() {
         assert!(LogLevel::Off.level().is_none());
-        let logger = logger(&LogConfig { level: LogLevel::Error, format: LogFormat::Json });
+        let (logger, _guard) =
+            logger(&LogConfig { level: LogLevel::Error, format: LogFormat::Json });
         slog::info!(logger, "not seen");
     }
 }

@@ -1,5 +1,6 @@
 //! Building a runtime.
 
+use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
@@ -153,7 +154,10 @@ impl RuntimeBuilder {
     pub fn build(self) -> Result<Runtime, BuildError> {
         self.config.validate()?;
         self.memory.validate()?;
-        let logger = self.logger.unwrap_or_else(|| observability::logger(&self.config.log));
+        let (logger, guard) = match self.logger {
+            Some(logger) => (logger, None),
+            None => observability::logger(&self.config.log),
+        };
         let threads = ThreadBudget::new(self.config.blocking_threads);
         let found = devices::open(&self.config, &self.memory, &threads, &logger)?;
         let limited = found.into_iter().map(|device| {
@@ -169,6 +173,7 @@ impl RuntimeBuilder {
             health_check_interval: self.config.health_check_interval,
             spin: self.config.spin,
             logger,
+            log_guard: guard.map(|guard| Box::new(guard) as Box<dyn Any + Send>),
         };
         Ok(Runtime::new(self.config, Supervisor::new(supervisor, self.specs)?))
     }

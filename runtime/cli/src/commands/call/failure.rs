@@ -34,7 +34,7 @@ pub(super) fn of_call(error: &CallError<Fields>, signature: &Signature) -> Failu
     let failure = Failure::new(exit, format!("kernel `{}`: {error}", signature.name));
     match error {
         CallError::Cancelled(Cancellation::DeadlineExceeded) => {
-            failure.hint("the kernel has a limit of its own, beside `--deadline`")
+            failure.hint("`--deadline` can allow more time")
         }
         CallError::Rejected {
             rejection: Rejection::NeverFits { device: DeviceId::Cuda(_), .. },

@@ -17,10 +17,6 @@ use crate::output;
 /// How long a shutdown waits for a kernel that has not noticed that its time is over.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a log that was asked for gets for its last lines: a thread of its own writes them, and
-/// the runtime does not say when it is done.
-const LOG_FLUSH: Duration = Duration::from_millis(20);
-
 /// How a kernel is to be called.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caller<'a> {
@@ -56,15 +52,13 @@ impl Caller<'_> {
             if let Err(error) = runtime.shutdown().await {
                 output::warning(error);
             }
-            if self.talk.verbose > 0 {
-                drop(runtime);
-                tokio::time::sleep(LOG_FLUSH).await;
-            }
             outcome
         })
     }
 
-    fn build(self, spec: Box<dyn AnySpec>) -> Result<Runtime, BuildError> {
+    fn build(self, mut spec: Box<dyn AnySpec>) -> Result<Runtime, BuildError> {
+        spec.set_device(self.args.device);
+        spec.set_deadline(Some(self.args.deadline));
         // What the device has is limit enough for a process that makes one call.
         let memory = MemoryConfig { max_gpu_memory: u64::MAX, ..MemoryConfig::default() };
         RuntimeBuilder::new()
@@ -77,44 +71,31 @@ impl Caller<'_> {
     }
 
     async fn call(self, runtime: &Runtime, request: Fields) -> Result<Outcome, Failure> {
-        let device = self.device(runtime)?;
+        let device = device(runtime);
         if self.args.device == DeviceChoice::Auto && self.talk == Talk::default() {
             warn_of_unused_gpu(runtime);
         }
         let name = &self.signature.name;
         let call = runtime.call_by_name(name, request);
         let call = call.map_err(|error| Failure::new(Exit::Software, error.to_string()))?;
-        let (start, deadline) = (Instant::now(), self.args.deadline);
-        let answer = tokio::time::timeout(deadline, call).await;
+        let start = Instant::now();
+        let answer = call.await;
         let took = start.elapsed();
         match answer {
-            // (A timer is coarse: what is late is late also where it did not notice.)
-            Ok(Ok(fields)) if took <= deadline => Ok(Outcome { fields, device, took }),
-            Ok(Err(error)) => Err(failure::of_call(&error, self.signature)),
-            Ok(Ok(_)) | Err(_) => {
-                let message = format!("kernel `{name}` did not answer within {deadline:?}");
-                Err(Failure::new(Exit::TryAgain, message).hint("`--deadline` can allow more time"))
-            }
+            Ok(fields) => Ok(Outcome { fields, device, took }),
+            Err(error) => Err(failure::of_call(&error, self.signature)),
         }
     }
+}
 
-    /// The device that the kernel was given, if it is the one that was asked for.
-    fn device(self, runtime: &Runtime) -> Result<DeviceInfo, Failure> {
-        let stats = runtime.stats();
-        let given = stats.kernels.iter().find_map(|kernel| kernel.devices.first().copied());
-        let mut infos = stats.devices.into_iter().map(|device| device.info);
-        let info = infos
-            .find(|info| Some(info.id) == given)
-            .expect("invariant: a kernel that has started has a device");
-        match self.args.device {
-            DeviceChoice::On(wanted) if wanted != info.id => {
-                let (name, given) = (&self.signature.name, info.id);
-                let message = format!("kernel `{name}` runs on {given} here, not on {wanted}");
-                Err(Failure::new(Exit::Unavailable, message))
-            }
-            DeviceChoice::On(_) | DeviceChoice::Auto => Ok(info),
-        }
-    }
+/// The device that the kernel was given.
+fn device(runtime: &Runtime) -> DeviceInfo {
+    let stats = runtime.stats();
+    let given = stats.kernels.iter().find_map(|kernel| kernel.devices.first().copied());
+    let mut infos = stats.devices.into_iter().map(|device| device.info);
+    infos
+        .find(|info| Some(info.id) == given)
+        .expect("invariant: a kernel that has started has a device")
 }
 
 /// Says so if there is a GPU that the runtime could not use. A machine without one is as it should

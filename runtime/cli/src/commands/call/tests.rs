@@ -117,7 +117,7 @@ fn a_deadline_is_kept_also_by_a_kernel_that_does_not_notice() {
         fails(
             &["-p", what, "--deadline", "50ms"],
             Exit::TryAgain,
-            "kernel `trouble` did not answer within 50ms",
+            "kernel `trouble`: the deadline passed before the kernel answered",
         );
         assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     }
