@@ -10,7 +10,7 @@ const MOST: usize = 32;
 ///
 /// An instance that answers many short requests in a row holds them back a little, so that a caller
 /// with several answers is woken once. They are woken when it runs out of requests, waits, or holds
-/// [`MOST`] of them; also when this is dropped.
+/// `MOST` of them; also when this is dropped.
 #[derive(Debug, Default)]
 pub struct Answers {
     wakers: Vec<Waker>,

@@ -3,7 +3,7 @@
 //! | part | role |
 //! |---|---|
 //! | `driver` | calls of the driver: results into errors, raw handles |
-//! | [`Hub`](hub) | one per device: the context for life, the epoch, what happens when it is lost |
+//! | `Hub` | one per device: the context for life, the epoch, what happens when it is lost |
 //! | `reactor` | one thread per device: learns what is over by asking events, never by callbacks |
 //! | `stream`, `event`, `module`, `device` | the interface of this crate over driver handles |
 //!
@@ -13,7 +13,7 @@
 //! copies stall every stream, its callbacks are not called once the context is in error, and each of
 //! its `Drop`s forgets errors. Here:
 //!
-//! * Every call sets the context first ([`hub::Hub::call`]): handles may be used from any thread.
+//! * Every call sets the context first (`Hub::call`): handles may be used from any thread.
 //! * Every handle carries the epoch of its context. Once the device is lost, handles of that epoch
 //!   are refused and forgotten, never passed to the driver again.
 //! * Errors met while dropping are counted ([`Device::drop_errors`](crate::Device::drop_errors)).

@@ -38,7 +38,7 @@ pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
 /// Writes a value as JSON to standard output, and ends the line.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
         .expect("invariant: what is printed has text keys and no failing serialisers");

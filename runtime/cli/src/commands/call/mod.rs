@@ -3,7 +3,7 @@
 //! | step | module | fails with |
 //! |---|---|---|
 //! | what is meant: names, values, places to write | [`plan`] | 64, 73 |
-//! | is the device there | [`device`](super::device) | 69 |
+//! | is the device there | [`super::device`] | 69 |
 //! | the inputs: headers first, then all shapes, then data | [`plan`] | 65, 66 |
 //! | the call, in a runtime of its own | [`run`](mod@run) | 65, 69, 70, 75 |
 //! | the outputs: all written, then all put in place | [`plan`] | 73 |
