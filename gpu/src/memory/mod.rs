@@ -23,6 +23,7 @@
 //! `live = committed = 0`. Leases within a reservation cannot meet out-of-memory: their bytes were
 //! committed when the reservation was granted, and cached blocks make way.
 
+pub mod arena;
 mod attention;
 mod buffer;
 mod class;

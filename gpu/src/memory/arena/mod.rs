@@ -1,0 +1,270 @@
+//! One address space that splits, merges and moves its pages.
+//!
+//! An arena hands out blocks of a range of addresses of which only some pages have memory behind them.
+//! It is bookkeeping only: who owns it maps and unmaps pages as it says ([`Provision`]), in virtual
+//! memory of a CUDA device, in anonymous memory of the host, or nowhere, in a simulation.
+//!
+//! ```text
+//!  allocate ── smallest mapped range that fits and is ready for the stream
+//!     │ none
+//!  provide ─┬─ merged with neighbours that have become idle, a range fits after all
+//!           ├─ new pages, as few as possible: next to free ranges (up to 5/4 of what was ever live)
+//!           ├─ a range that others still use, after waiting for them
+//!           ├─ new pages up to the limit
+//!           └─ wholly free pages from elsewhere take the place of new ones
+//! ```
+//!
+//! A page that is moved is not copied: nobody uses what was in it. So no request fails for want of
+//! *contiguous* memory, and what is lost to fragmentation are parts of pages only. The design is that
+//! of expandable segments (PyTorch) and of virtual-memory pools (openvm's VPMM), with best fit across
+//! classes as Doug Lea's allocator has it, and one arena for all sizes.
+
+mod index;
+mod provide;
+mod ranges;
+
+pub use provide::{NoRoom, Pages, Provision};
+
+use index::Index;
+use ranges::{RangeId, Ranges, State};
+
+/// Up to where a range may still be used: a position in a stream.
+pub trait LastUse: Clone {
+    /// Nothing uses the range any more.
+    fn is_over(&self) -> bool;
+
+    /// Whether both are of one stream: then whoever comes later on it comes after both.
+    fn is_same_stream(&self, other: &Self) -> bool;
+
+    /// The later of two of the same stream.
+    fn later(self, other: Self) -> Self;
+}
+
+/// How an arena's addresses are divided. All numbers are bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// What is mapped and unmapped at once.
+    pub page: u64,
+    /// What blocks are multiples of; a divisor of the page.
+    pub grain: u64,
+    /// All addresses. Many times what will be mapped at once, so that there is always a hole for the
+    /// next block.
+    pub span: u64,
+}
+
+/// A block in use. Not `Clone`: freeing it consumes it.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a block that is dropped is never free again"]
+pub struct Block {
+    id: RangeId,
+    generation: u32,
+    start: u64,
+    bytes: u64,
+}
+
+impl Block {
+    /// Where it begins, in bytes from the arena's first address.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Its size, in bytes: at least what was asked for.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// The block is not in use: it was freed before, or is of another arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the block at {start} is not in use")]
+pub struct StaleBlock {
+    start: u64,
+}
+
+/// The bookkeeping of one address space.
+#[derive(Debug)]
+pub struct Arena<U> {
+    geometry: Geometry,
+    ranges: Ranges<U>,
+    index: Index,
+    first: RangeId,
+    live: u64,
+    peak_live: u64,
+    mapped: u64,
+}
+
+impl<U: LastUse> Arena<U> {
+    /// An arena without any memory.
+    ///
+    /// # Panics
+    /// If the page is no multiple of the grain, or the span none of the page.
+    pub fn new(geometry: Geometry) -> Self {
+        let Geometry { page, grain, span } = geometry;
+        assert!(page % grain == 0 && span % page == 0 && span > 0, "{geometry:?}");
+        let (ranges, first) = Ranges::new(span);
+        Self { geometry, ranges, index: Index::new(), first, live: 0, peak_live: 0, mapped: 0 }
+    }
+
+    /// How its addresses are divided.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Bytes in use.
+    pub fn live(&self) -> u64 {
+        self.live
+    }
+
+    /// Bytes with memory behind them: those in use, and those that are free.
+    pub fn mapped(&self) -> u64 {
+        self.mapped
+    }
+
+    /// The size of the block for so many bytes, or `None` if no block is that large. An empty block
+    /// has a place of its own too.
+    pub fn block_bytes(&self, bytes: u64) -> Option<u64> {
+        bytes.max(1).checked_next_multiple_of(self.geometry.grain)
+    }
+
+    /// A block of at least so many bytes, out of what is mapped and ready: idle, or last used by the
+    /// stream of `home`. None if there is no such range.
+    pub fn allocate(&mut self, bytes: u64, home: Option<&U>) -> Option<Block> {
+        let bytes = self.block_bytes(bytes)?;
+        let range = self.best_fit(bytes, home)?;
+        Some(self.cut(range, bytes))
+    }
+
+    /// The smallest range that fits and is ready; of several the one with the lowest address.
+    fn best_fit(&self, bytes: u64, home: Option<&U>) -> Option<RangeId> {
+        let heads = self.index.heads_from(bytes / self.geometry.grain);
+        heads.into_iter().find_map(|head| self.best_of_class(head, bytes, home))
+    }
+
+    fn best_of_class(&self, head: RangeId, bytes: u64, home: Option<&U>) -> Option<RangeId> {
+        let mut best: Option<(u64, u64, RangeId)> = None;
+        let mut next = head.some();
+        while let Some(id) = next {
+            let range = &self.ranges[id];
+            let key = (range.bytes, range.start, id);
+            let better = best.is_none_or(|(size, start, _)| (key.0, key.1) < (size, start));
+            if range.bytes >= bytes && better && is_ready(&range.state, home) {
+                best = Some(key);
+            }
+            next = self.ranges.next_in_class(id);
+        }
+        best.map(|(_, _, id)| id)
+    }
+
+    /// Takes the first `bytes` of a free range that has as many.
+    fn cut(&mut self, id: RangeId, bytes: u64) -> Block {
+        self.unlist(id);
+        self.split_off(id, bytes);
+        self.occupy(id)
+    }
+
+    /// Leaves `bytes` to a range and lists the rest, if there is any, as free as it was.
+    fn split_off(&mut self, id: RangeId, bytes: u64) {
+        if self.ranges[id].bytes > bytes {
+            let state = std::mem::replace(&mut self.ranges[id].state, State::Free(None));
+            let rest = self.ranges.split(id, bytes, state);
+            self.list(rest);
+        }
+    }
+
+    fn occupy(&mut self, id: RangeId) -> Block {
+        let range = &mut self.ranges[id];
+        range.state = State::Live;
+        self.live += range.bytes;
+        self.peak_live = self.peak_live.max(self.live);
+        Block { id, generation: range.generation, start: range.start, bytes: range.bytes }
+    }
+
+    /// Takes a block back, still in use up to `last_use`.
+    ///
+    /// # Errors
+    /// [`StaleBlock`] if it is not in use. Nothing happens then.
+    pub fn free(&mut self, block: Block, last_use: Option<U>) -> Result<(), StaleBlock> {
+        let Block { id, generation, start, bytes } = block;
+        let known = self.ranges.get(id).is_some_and(|range| {
+            range.is_live() && range.generation == generation && range.start == start
+        });
+        if !known {
+            return Err(StaleBlock { start });
+        }
+        self.live -= bytes;
+        let range = &mut self.ranges[id];
+        range.generation = range.generation.wrapping_add(1);
+        range.state = State::Free(last_use);
+        self.settle(id);
+        Ok(())
+    }
+
+    /// Merges a free range that is not listed with its neighbours where that makes nobody wait, and
+    /// lists the result.
+    fn settle(&mut self, id: RangeId) -> RangeId {
+        if let Some(next) = self.ranges.next(id)
+            && self.merges(id, next)
+        {
+            self.unlist(next);
+            self.absorb_next(id);
+        }
+        let id = match self.ranges.previous(id) {
+            Some(previous) if self.merges(previous, id) => {
+                self.unlist(previous);
+                self.absorb_next(previous);
+                previous
+            }
+            _ => id,
+        };
+        self.list(id);
+        id
+    }
+
+    /// Whether two neighbours are as good as one: both free, and not waiting for different streams.
+    fn merges(&self, a: RangeId, b: RangeId) -> bool {
+        let (State::Free(a), State::Free(b)) = (&self.ranges[a].state, &self.ranges[b].state)
+        else {
+            return false;
+        };
+        match (a, b) {
+            (Some(a), Some(b)) => a.is_same_stream(b) || a.is_over() || b.is_over(),
+            _ => true,
+        }
+    }
+
+    /// Makes one range of two free neighbours, neither of which is listed.
+    fn absorb_next(&mut self, id: RangeId) {
+        let State::Free(b) = self.ranges.absorb_next(id) else {
+            unreachable!("invariant: only free ranges are merged")
+        };
+        let State::Free(a) = &mut self.ranges[id].state else {
+            unreachable!("invariant: only free ranges are merged")
+        };
+        *a = match (a.take(), b) {
+            (Some(a), Some(b)) if a.is_same_stream(&b) => Some(a.later(b)),
+            (Some(a), Some(b)) => Some(if a.is_over() { b } else { a }),
+            (a, b) => a.or(b),
+        };
+    }
+
+    fn list(&mut self, id: RangeId) {
+        let grains = self.ranges[id].bytes / self.geometry.grain;
+        self.index.insert(&mut self.ranges, id, grains);
+    }
+
+    fn unlist(&mut self, id: RangeId) {
+        let grains = self.ranges[id].bytes / self.geometry.grain;
+        self.index.remove(&mut self.ranges, id, grains);
+    }
+}
+
+/// Whether work of the stream of `home` comes after all that may use the range.
+fn is_ready<U: LastUse>(state: &State<U>, home: Option<&U>) -> bool {
+    let State::Free(last_use) = state else { return false };
+    last_use.as_ref().is_none_or(|last_use| is_past(last_use, home))
+}
+
+/// Whether work of the stream of `home` comes after that use.
+fn is_past<U: LastUse>(last_use: &U, home: Option<&U>) -> bool {
+    home.is_some_and(|home| home.is_same_stream(last_use)) || last_use.is_over()
+}
