@@ -14,17 +14,15 @@ pub struct Pages {
     pub bytes: u64,
 }
 
-/// A block, and what has to happen before it may be used: wait, then unmap, then map.
+/// A block, and what has to happen before it may be used: first unmap, then map.
 #[derive(Debug)]
 #[must_use]
-pub struct Provision<U> {
+pub struct Provision {
     /// The block.
     pub block: Block,
-    /// Who may still use the block, or pages that are unmapped.
-    pub waits: Vec<U>,
-    /// Pages that lose their memory.
+    /// Pages that lose their memory. Nothing uses them.
     pub unmap: Vec<Pages>,
-    /// Pages that get memory: as many as were unmapped, or more.
+    /// Pages that get memory: as many as are unmapped, or more.
     pub map: Option<Pages>,
 }
 
@@ -37,8 +35,13 @@ impl Pages {
 }
 
 /// There is no such block within the limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoRoom;
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoRoom<U> {
+    /// There may be one, or a better one, once this use is over.
+    Busy(U),
+    /// Not while everybody keeps what they have.
+    Full,
+}
 
 /// A hole that could be filled, in part, so that a block fits.
 #[derive(Debug, Clone, Copy)]
@@ -67,44 +70,54 @@ impl<U: LastUse> Arena<U> {
     /// `remap` allows pages to move.
     ///
     /// # Errors
-    /// [`NoRoom`] if there is none. Nothing has changed then.
+    /// [`NoRoom`] if there is none, or somebody should be waited for first. Nothing has changed then.
     pub fn provide(
         &mut self,
         bytes: u64,
         limit: u64,
         remap: bool,
         home: Option<&U>,
-    ) -> Result<Provision<U>, NoRoom> {
-        let bytes = self.block_bytes(bytes).ok_or(NoRoom)?;
+    ) -> Result<Provision, NoRoom<U>> {
+        let bytes = self.block_bytes(bytes).ok_or(NoRoom::Full)?;
         self.merge_idle();
         if let Some(range) = self.best_fit(bytes, home) {
-            return Ok(at_once(self.cut(range, bytes)));
+            return Ok(Provision { block: self.cut(range, bytes), unmap: Vec::new(), map: None });
         }
-        let ready = |state: &State<U>| is_ready(state, home);
         let cheap = self.pages_below(limit.min(self.roomy(bytes)));
-        if let Some(site) = self.best_site(bytes, ready, cheap) {
-            return Ok(self.fill(site, bytes, home));
+        if let Some(site) = self.best_site(bytes, home, cheap) {
+            return Ok(self.fill(site, bytes));
         }
-        if let Some((first, last)) = self.best_span(bytes) {
-            return Ok(self.take_span(first, last, bytes, home));
+        if let Some(user) = self.user_of_best_span(bytes, home) {
+            return Err(NoRoom::Busy(user));
         }
         let new = self.pages_below(limit);
-        if let Some(site) = self.best_site(bytes, ready, new) {
-            return Ok(self.fill(site, bytes, home));
+        if let Some(site) = self.best_site(bytes, home, new) {
+            return Ok(self.fill(site, bytes));
         }
-        if !remap {
-            return Err(NoRoom);
-        }
-        let any = |state: &State<U>| matches!(state, State::Free(_));
-        let site = self.best_site(bytes, any, u64::MAX).ok_or(NoRoom)?;
+        if remap { self.remap(bytes, new, home) } else { Err(self.no_room()) }
+    }
+
+    /// Fills a hole with pages from elsewhere.
+    fn remap(&mut self, bytes: u64, new: u64, home: Option<&U>) -> Result<Provision, NoRoom<U>> {
+        let site = self.best_site(bytes, home, u64::MAX).ok_or_else(|| self.no_room())?;
         let missing = site.fill.bytes.saturating_sub(new);
-        let elsewhere = self.donors().filter(|donor| !self.is_in(donor.id, &site));
-        if elsewhere.map(|donor| donor.pages.bytes).sum::<u64>() < missing {
-            return Err(NoRoom);
+        let elsewhere = self.idle_pages().filter(|(id, _)| !self.is_in(*id, &site));
+        if elsewhere.map(|(_, pages)| pages.bytes).sum::<u64>() < missing {
+            return Err(self.no_room());
         }
-        let mut provision = self.fill(site, bytes, home);
-        self.steal(missing, &mut provision);
+        let mut provision = self.fill(site, bytes);
+        provision.unmap = self.take_pages(missing);
         Ok(provision)
+    }
+
+    fn no_room(&self) -> NoRoom<U> {
+        let mut users = self.in_order().filter_map(|id| self.user(id, None));
+        users.next().map_or(NoRoom::Full, NoRoom::Busy)
+    }
+
+    /// Who still uses a free range, so that the stream of `home` would have to wait.
+    fn user(&self, id: RangeId, home: Option<&U>) -> Option<U> {
+        self.last_use(id).filter(|last_use| !is_past(*last_use, home)).cloned()
     }
 
     /// Bytes of whole pages that can be mapped with at most `limit` bytes mapped.
@@ -140,16 +153,16 @@ impl<U: LastUse> Arena<U> {
     }
 
     /// The hole that has to be filled the least, with at most `most` bytes; of several the tightest.
-    fn best_site(&self, bytes: u64, usable: impl Fn(&State<U>) -> bool, most: u64) -> Option<Site> {
+    fn best_site(&self, bytes: u64, home: Option<&U>, most: u64) -> Option<Site> {
         let holes = self.in_order().filter(|id| self.ranges[*id].is_hole());
-        let sites = holes.filter_map(|id| self.site(id, bytes, &usable));
+        let sites = holes.filter_map(|id| self.site(id, bytes, home));
         sites.filter(|site| site.fill.bytes <= most).min_by_key(|site| (site.fill.bytes, site.room))
     }
 
     /// How a hole could be filled for a block of so many bytes, if it could.
-    fn site(&self, hole: RangeId, bytes: u64, usable: impl Fn(&State<U>) -> bool) -> Option<Site> {
-        let before = self.shore(hole, bytes, |id| self.ranges.previous(id), &usable);
-        let after = self.shore(hole, bytes, |id| self.ranges.next(id), &usable);
+    fn site(&self, hole: RangeId, bytes: u64, home: Option<&U>) -> Option<Site> {
+        let before = self.shore(hole, bytes, |id| self.ranges.previous(id), home);
+        let after = self.shore(hole, bytes, |id| self.ranges.next(id), home);
         let (start, room) = (self.ranges[hole].start, self.ranges[hole].bytes);
         let pages = |missing: u64| missing.next_multiple_of(self.geometry.page);
         let (low, high) =
@@ -163,7 +176,7 @@ impl<U: LastUse> Arena<U> {
             return Some(site(hole, after.end, fill, true));
         }
         let missing = bytes.checked_sub(before.bytes + room)?;
-        let after = self.shore(hole, missing, |id| self.ranges.next(id), &usable);
+        let after = self.shore(hole, missing, |id| self.ranges.next(id), home);
         let fill = Pages { start, bytes: room };
         (after.bytes >= missing).then(|| site(before.end, after.end, fill, false))
     }
@@ -174,84 +187,63 @@ impl<U: LastUse> Arena<U> {
         hole: RangeId,
         needed: u64,
         step: impl Fn(RangeId) -> Option<RangeId>,
-        usable: impl Fn(&State<U>) -> bool,
+        home: Option<&U>,
     ) -> Shore {
         let mut shore = Shore { end: hole, bytes: 0 };
         while shore.bytes < needed
             && let Some(id) = step(shore.end)
-            && usable(&self.ranges[id].state)
+            && is_ready(&self.ranges[id].state, home)
         {
             shore = Shore { end: id, bytes: shore.bytes + self.ranges[id].bytes };
         }
         shore
     }
 
-    /// The shortest run of free neighbours with so many bytes, whoever uses them.
-    fn best_span(&self, bytes: u64) -> Option<(RangeId, RangeId)> {
+    /// Somebody who still uses the shortest run of free neighbours with so many bytes.
+    fn user_of_best_span(&self, bytes: u64, home: Option<&U>) -> Option<U> {
         let spans = self.in_order().filter_map(|first| {
-            let mut span = (0, first);
-            let free = std::iter::successors(Some(first), |id| self.ranges.next(*id))
-                .take_while(|id| self.ranges[*id].is_free());
+            let (mut sum, mut user) = (0, None);
+            let free = self.from(first).take_while(|id| self.ranges[*id].is_free());
             for id in free {
-                span = (span.0 + self.ranges[id].bytes, id);
-                if span.0 >= bytes {
-                    return Some((span.0, first, span.1));
+                sum += self.ranges[id].bytes;
+                user = user.or_else(|| self.user(id, home));
+                if sum >= bytes {
+                    return Some((sum, user));
                 }
             }
             None
         });
-        spans.min_by_key(|(sum, ..)| *sum).map(|(_, first, last)| (first, last))
-    }
-
-    fn take_span(
-        &mut self,
-        first: RangeId,
-        last: RangeId,
-        bytes: u64,
-        home: Option<&U>,
-    ) -> Provision<U> {
-        let waits = self.join(first, last, bytes, home);
-        let block = self.occupy(first);
-        Provision { block, waits, unmap: Vec::new(), map: None }
+        spans.min_by_key(|(sum, _)| *sum).and_then(|(_, user)| user)
     }
 
     /// Makes one unlisted range out of listed free ones, `bytes` long; what is left of the last stays
-    /// free. Returns whom the stream of `home` has to wait for.
-    fn join(&mut self, first: RangeId, last: RangeId, bytes: u64, home: Option<&U>) -> Vec<U> {
-        let mut waits = Vec::new();
+    /// free.
+    fn join(&mut self, first: RangeId, last: RangeId, bytes: u64) {
         let left = self.ranges[last].end() - self.ranges[first].start - bytes;
-        if left > 0 {
-            self.unlist(last);
-            let keep = self.ranges[last].bytes - left;
-            let last_use = self.take_last_use(last);
-            let rest = self.ranges.split(last, keep, State::Free(last_use.clone()));
-            self.ranges[last].state = State::Free(last_use);
-            self.list(last);
-            self.list(rest);
-        }
+        let last_use = self.last_use(last).cloned();
         self.unlist(first);
-        waits.extend(self.take_last_use(first));
         let mut joined = first;
         while joined != last {
-            let next = self.ranges.next(first).expect("invariant: the last comes after the first");
-            joined = next;
-            self.unlist(next);
-            waits.extend(self.take_last_use(next));
-            self.absorb_next(first);
+            joined = self.ranges.next(first).expect("invariant: the last comes after the first");
+            self.unlist(joined);
+            self.ranges.absorb_next(first);
         }
-        waits.retain(|last_use| !is_past(last_use, home));
-        waits
+        let whole = self.ranges[first].bytes;
+        if left > 0 {
+            let rest = self.ranges.split(first, whole - left, State::Free(last_use));
+            self.list(rest);
+        }
     }
 
-    fn take_last_use(&mut self, id: RangeId) -> Option<U> {
-        match &mut self.ranges[id].state {
-            State::Free(last_use) => last_use.take(),
+    fn last_use(&self, id: RangeId) -> Option<&U> {
+        match &self.ranges[id].state {
+            State::Free(last_use) => last_use.as_ref(),
             _ => None,
         }
     }
 
     /// Fills a hole as planned and takes the block.
-    fn fill(&mut self, site: Site, bytes: u64, home: Option<&U>) -> Provision<U> {
+    fn fill(&mut self, site: Site, bytes: u64) -> Provision {
         let Site { first, hole, last, fill, at_end, .. } = site;
         let filled = self.map_part(hole, fill);
         let mut first = if first == hole { filled } else { first };
@@ -260,9 +252,8 @@ impl<U: LastUse> Arena<U> {
         if at_end && left > 0 {
             first = self.split_listed(first, left);
         }
-        let waits = self.join(first, last, bytes, home);
-        let block = self.occupy(first);
-        Provision { block, waits, unmap: Vec::new(), map: Some(fill) }
+        self.join(first, last, bytes);
+        Provision { block: self.occupy(first), unmap: Vec::new(), map: Some(fill) }
     }
 
     /// Cuts the first `bytes` off a listed free range; the rest.
@@ -287,35 +278,37 @@ impl<U: LastUse> Arena<U> {
         part
     }
 
-    /// Takes so many bytes of wholly free pages: idle ones if there are enough.
-    fn steal(&mut self, bytes: u64, provision: &mut Provision<U>) {
-        let mut donors: Vec<Donor> = self.donors().collect();
-        donors.sort_by_key(|donor| (donor.is_busy, donor.pages.bytes, donor.pages.start));
-        let mut missing = bytes;
-        for Donor { id, pages, .. } in donors {
+    /// Takes so many bytes of idle pages that are wholly free, out of the smallest ranges.
+    fn take_pages(&mut self, bytes: u64) -> Vec<Pages> {
+        let mut donors: Vec<(RangeId, Pages)> = self.idle_pages().collect();
+        donors.sort_by_key(|(_, pages)| (pages.bytes, pages.start));
+        let (mut unmap, mut missing) = (Vec::new(), bytes);
+        for (id, pages) in donors {
             if missing == 0 {
                 break;
             }
             let pages = pages.last(missing);
-            let last_use = self.unmap_part(id, pages);
-            provision.waits.extend(last_use.filter(|last_use| !last_use.is_over()));
-            provision.unmap.push(pages);
+            self.unmap_part(id, pages);
+            unmap.push(pages);
             missing -= pages.bytes;
         }
+        unmap
     }
 
-    /// Wholly free pages, in the order of addresses.
-    fn donors(&self) -> impl Iterator<Item = Donor> {
-        self.in_order().filter_map(|id| {
-            let State::Free(last_use) = &self.ranges[id].state else { return None };
-            let is_busy = last_use.as_ref().is_some_and(|last_use| !last_use.is_over());
-            self.whole_pages(id).map(|pages| Donor { id, pages, is_busy })
-        })
+    /// Idle pages that are wholly free, in the order of addresses.
+    fn idle_pages(&self) -> impl Iterator<Item = (RangeId, Pages)> {
+        let idle = self.in_order().filter(|id| is_ready(&self.ranges[*id].state, None));
+        idle.filter_map(|id| self.whole_pages(id).map(|pages| (id, pages)))
     }
 
     /// All ranges in the order of addresses.
     fn in_order(&self) -> impl Iterator<Item = RangeId> {
-        std::iter::successors(Some(self.first), |id| self.ranges.next(*id))
+        self.from(self.first)
+    }
+
+    /// A range and those after it.
+    fn from(&self, id: RangeId) -> impl Iterator<Item = RangeId> {
+        std::iter::successors(Some(id), |id| self.ranges.next(*id))
     }
 
     fn is_in(&self, id: RangeId, site: &Site) -> bool {
@@ -331,28 +324,21 @@ impl<U: LastUse> Arena<U> {
         (start < end).then(|| Pages { start, bytes: end - start })
     }
 
-    /// Takes the memory of pages that lie in a free range: a hole is left. Returns who may still use
-    /// them.
-    fn unmap_part(&mut self, id: RangeId, pages: Pages) -> Option<U> {
+    /// Takes the memory of pages that lie in an idle range: a hole is left.
+    fn unmap_part(&mut self, id: RangeId, pages: Pages) {
         self.unlist(id);
-        let last_use = self.take_last_use(id);
-        let offset = pages.start - self.ranges[id].start;
-        let hole = if offset > 0 {
-            let hole = self.ranges.split(id, offset, State::Hole);
-            self.ranges[id].state = State::Free(last_use.clone());
+        let (offset, mut hole) = (pages.start - self.ranges[id].start, id);
+        if offset > 0 {
+            hole = self.ranges.split(id, offset, State::Hole);
             self.list(id);
-            hole
-        } else {
-            self.ranges[id].state = State::Hole;
-            id
-        };
+        }
         if self.ranges[hole].bytes > pages.bytes {
-            let rest = self.ranges.split(hole, pages.bytes, State::Free(last_use.clone()));
+            let rest = self.ranges.split(hole, pages.bytes, State::Free(None));
             self.list(rest);
         }
+        self.ranges[hole].state = State::Hole;
         self.mapped -= pages.bytes;
         self.merge_holes(hole);
-        last_use
     }
 
     fn merge_holes(&mut self, hole: RangeId) {
@@ -370,10 +356,10 @@ impl<U: LastUse> Arena<U> {
     /// mapped. They are to be unmapped.
     pub fn trim(&mut self, keep: u64) -> Vec<Pages> {
         self.merge_idle();
-        let mut idle: Vec<Donor> = self.donors().filter(|donor| !donor.is_busy).collect();
+        let mut idle: Vec<(RangeId, Pages)> = self.idle_pages().collect();
         let mut unmap = Vec::new();
         while self.mapped > keep
-            && let Some(Donor { id, pages, .. }) = idle.pop()
+            && let Some((id, pages)) = idle.pop()
         {
             let excess = (self.mapped - keep).next_multiple_of(self.geometry.page);
             let pages = pages.last(excess);
@@ -382,14 +368,4 @@ impl<U: LastUse> Arena<U> {
         }
         unmap
     }
-}
-
-struct Donor {
-    id: RangeId,
-    pages: Pages,
-    is_busy: bool,
-}
-
-fn at_once<U>(block: Block) -> Provision<U> {
-    Provision { block, waits: Vec::new(), unmap: Vec::new(), map: None }
 }
