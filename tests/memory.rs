@@ -67,13 +67,32 @@ fn the_limit_is_kept_and_says_so() {
 }
 
 #[test]
-fn cached_blocks_make_way_unless_told_not_to() {
-    for (auto_defrag, fits) in [(true, true), (false, false)] {
+fn free_pages_move_to_where_they_are_needed_unless_told_not_to() {
+    for auto_defrag in [true, false] {
         let manager = manager(MemoryConfig { auto_defrag, ..small() });
-        let blocks: Vec<_> = (0..10).map(|_| manager.allocate(4 * MIB as usize).unwrap()).collect();
-        blocks.into_iter().for_each(|block| manager.deallocate(block));
-        assert_eq!(manager.stats().device.cached, 40 * MIB);
-        assert_eq!(manager.allocate(40 * MIB as usize).is_ok(), fits);
+        let mut blocks: Vec<_> =
+            (0..16).map(|_| manager.allocate(4 * MIB as usize).unwrap()).collect();
+        for (number, block) in blocks.iter_mut().enumerate() {
+            block.as_mut_slice().unwrap().fill(number as u8);
+        }
+        // Every other goes: half of the memory is free, in pieces of 4 MiB.
+        let mut number = 0;
+        blocks.retain(|_| {
+            number += 1;
+            number % 2 == 0
+        });
+        assert_eq!(manager.stats().device.cached, 32 * MIB);
+        // Not so much that pressure would have them given back.
+        let large = manager.allocate(16 * MIB as usize);
+        assert_eq!(large.is_ok(), auto_defrag, "{large:?}");
+        if let Ok(mut large) = large {
+            large.as_mut_slice().unwrap().fill(255);
+            assert_eq!(manager.stats().device.remaps, 1);
+        }
+        for (number, block) in blocks.iter().enumerate() {
+            let bytes = block.as_slice().unwrap();
+            assert!(bytes.iter().all(|byte| usize::from(*byte) == 2 * number + 1), "{number}");
+        }
     }
 }
 

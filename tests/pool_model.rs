@@ -1,13 +1,14 @@
 //! The pool against a naive model: random leases, drops, trims and reservations, on real memory.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use rustkernel_gpu::DeviceError;
 use rustkernel_gpu::host::{HostOptions, ThreadBudget, open};
 use rustkernel_gpu::memory::{
     DeviceMemory, Grown, Lease, Leased, MemoryKind, MemoryLimits, Need, PressureThresholds,
-    Reservation, class_bytes,
+    Reservation,
 };
 
 const LIMIT: u64 = 4 << 20;
@@ -37,9 +38,41 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..200)
 }
 
+/// The memory of a host device with that limit.
+fn memory(limit: u64, pooling: bool) -> Arc<DeviceMemory> {
+    let device = open(HostOptions {
+        name: "model".into(),
+        memory_bytes: limit,
+        staging_bytes: limit,
+        threads: ThreadBudget::new(1),
+    });
+    let limits = MemoryLimits {
+        device_bytes: limit,
+        staging_bytes: limit,
+        pooling,
+        defrag: true,
+        thresholds: PressureThresholds::default(),
+    };
+    DeviceMemory::new(device, &limits)
+}
+
+fn lease(
+    memory: &DeviceMemory,
+    bytes: usize,
+    reservation: Option<&Reservation>,
+) -> Result<Lease, DeviceError> {
+    match memory.lease(MemoryKind::Device, bytes, None, reservation)? {
+        Leased::Ready(lease) => Ok(lease),
+        Leased::NeedsGrowth(growth) => match growth.run()? {
+            Grown::Ready(lease) => Ok(lease),
+            Grown::Wait(..) => panic!("nothing is busy without a stream"),
+        },
+    }
+}
+
 /// What is leased, with a byte written all over each block.
 struct World {
-    memory: std::sync::Arc<DeviceMemory>,
+    memory: Arc<DeviceMemory>,
     held: Vec<(Lease, u8)>,
     reservation: Option<Reservation>,
     stamp: u8,
@@ -47,37 +80,12 @@ struct World {
 
 impl World {
     fn new(pooling: bool) -> Self {
-        let device = open(HostOptions {
-            name: "model".into(),
-            memory_bytes: LIMIT,
-            staging_bytes: LIMIT,
-            threads: ThreadBudget::new(1),
-        });
-        let thresholds = PressureThresholds::default();
-        let limits = MemoryLimits {
-            device_bytes: LIMIT,
-            staging_bytes: LIMIT,
-            pooling,
-            defrag: true,
-            thresholds,
-        };
-        Self {
-            memory: DeviceMemory::new(device, &limits),
-            held: Vec::new(),
-            reservation: None,
-            stamp: 0,
-        }
+        Self { memory: memory(LIMIT, pooling), held: Vec::new(), reservation: None, stamp: 0 }
     }
 
     fn lease(&mut self, bytes: usize, reserved: bool) -> Result<(), DeviceError> {
         let reservation = self.reservation.as_ref().filter(|_| reserved);
-        let mut lease = match self.memory.lease(MemoryKind::Device, bytes, None, reservation)? {
-            Leased::Ready(lease) => lease,
-            Leased::NeedsGrowth(growth) => match growth.run()? {
-                Grown::Ready(lease) => lease,
-                Grown::Wait(..) => panic!("nothing is busy without a stream"),
-            },
-        };
+        let mut lease = lease(&self.memory, bytes, reservation)?;
         assert!(lease.bytes() >= bytes && lease.address() % 4096 == 0);
         self.stamp = self.stamp.wrapping_add(1);
         lease.host_bytes_mut().unwrap().fill(self.stamp);
@@ -107,7 +115,8 @@ impl World {
     /// A lease is refused exactly when the books say that it has to be.
     fn try_lease(&mut self, bytes: usize, reserved: bool) {
         let before = self.memory.stats(MemoryKind::Device);
-        let class = class_bytes(bytes).map(|class| class as u64);
+        let class = self.memory.pool(MemoryKind::Device).block_bytes(bytes);
+        let class = class.ok().map(|class| class as u64);
         let from_reservation = reserved && self.reservation.is_some();
         match self.lease(bytes, reserved) {
             Ok(()) => assert!(before.live + class.unwrap() <= LIMIT),
@@ -181,4 +190,33 @@ fn a_reservation_refused_half_way_gives_everything_back() {
     );
     drop(all);
     assert_eq!(world.memory.stats(MemoryKind::Staging).committed, 0);
+}
+
+/// The resident size of this process, in bytes, where the system says.
+fn resident() -> Option<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let resident: u64 = pages.split(' ').nth(1)?.parse().ok()?;
+    Some(resident * 4096)
+}
+
+/// Half of what was filled is enough to see: other tests come and go meanwhile.
+#[test]
+fn memory_that_is_trimmed_leaves_the_process() {
+    const BLOCK: u64 = 64 << 20;
+    const ALL: u64 = 8 * BLOCK;
+    let memory = memory(ALL, true);
+    let Some(before) = resident() else { return };
+    let mut held: Vec<Lease> =
+        (0..8).map(|_| lease(&memory, BLOCK as usize, None).unwrap()).collect();
+    for lease in &mut held {
+        lease.host_bytes_mut().unwrap().fill(1);
+    }
+    let full = resident().unwrap();
+    assert!(full > before + ALL / 2, "{before} bytes became {full}");
+    drop(held);
+    assert_eq!(memory.stats(MemoryKind::Device).cached, ALL, "kept for the next lease");
+    assert_eq!(memory.trim(), ALL);
+    let after = resident().unwrap();
+    assert!(after < full - ALL / 2, "{full} bytes became {after}");
+    assert_eq!(memory.stats(MemoryKind::Device).mapped, 0);
 }

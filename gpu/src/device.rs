@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::error::DeviceResult;
 use crate::event::{Event, EventKind};
+use crate::memory::arena::{Geometry, Pages};
 use crate::memory::{MemoryKind, RawMemory};
 use crate::module::{Module, ModuleKind, ModuleSource};
 use crate::stream::{Stream, StreamBackend, StreamOptions};
@@ -108,10 +109,26 @@ pub(crate) trait DeviceBackend: Send + Sync + 'static {
     fn allocate(&self, kind: MemoryKind, bytes: usize) -> DeviceResult<RawMemory>;
     /// Gives memory back. Work that uses it must be over. May wait for the device.
     fn release(&self, kind: MemoryKind, memory: RawMemory);
+    /// How addresses of that kind are divided where the device has virtual memory for as much as
+    /// `limit` bytes. `None` where it has not.
+    fn geometry(&self, kind: MemoryKind, limit: u64) -> Option<Geometry>;
+    /// Reserves `span` addresses; asked only of those that have a geometry.
+    fn reserve(&self, kind: MemoryKind, span: u64) -> DeviceResult<Box<dyn AddressSpace>>;
     fn open_stream(&self, options: &StreamOptions) -> DeviceResult<Box<dyn StreamBackend>>;
     fn create_event(&self) -> DeviceResult<EventKind>;
     fn load_module(&self, source: &ModuleSource) -> DeviceResult<ModuleKind>;
     fn drop_errors(&self) -> u64;
+}
+
+/// Addresses of which pages get memory and lose it. Dropping it unmaps what is mapped, and gives the
+/// addresses back.
+pub(crate) trait AddressSpace: Send {
+    /// The first address, in the device's own terms.
+    fn base(&self) -> u64;
+    /// Gives pages memory, all or none of them. They have none yet.
+    fn map(&mut self, pages: Pages) -> DeviceResult;
+    /// Takes the memory of mapped pages. Nothing uses it any more.
+    fn unmap(&mut self, pages: Pages);
 }
 
 /// A place to run: opens streams, loads modules, and has memory of its own.

@@ -3,8 +3,8 @@
 
 use rustkernel_core::kernel::{CallError, Rejection};
 use rustkernel_core::memory::MemoryConfig;
-use rustkernel_gpu::DeviceId;
-use rustkernel_gpu::memory::MemoryKind;
+use rustkernel_gpu::memory::{BlockSizes, MemoryKind};
+use rustkernel_gpu::{DeviceId, DeviceKind};
 use rustkernel_tests::builtin::{Builtin, Request};
 use rustkernel_tests::reference::{
     black_scholes, conv2d, dot, gaussian_blur, gemm, histogram, image, pagerank, reduce, saxpy,
@@ -30,14 +30,14 @@ fn declares_what_it_leases<C: Builtin>(device: DeviceId, kind: MemoryKind, case:
         }
         MemoryKind::Staging => stats.staging.peak_live,
     };
-    // A block is at most an eighth larger than what it was leased for, or 512 bytes.
-    let most = declared + declared / 8 + 16 * 512;
+    // A block is at most an eighth larger than what it was leased for, or a page of the host.
+    let most = declared + declared / 8 + 16 * 4096;
     assert!((declared..=most).contains(&peak), "{case:?} declares {declared} and leases {peak}");
     running.stop();
 }
 
-/// What a request declares: a runtime that has less says what it would have to commit, which is an
-/// eighth and 64 KiB more.
+/// What a request declares: a runtime that has less says what it would have to commit, which is more
+/// by what rounding to blocks may cost.
 fn declared<C: Builtin>(device: DeviceId, wanted: MemoryKind, request: Request<C>) -> u64 {
     let narrow = MemoryConfig {
         max_gpu_memory: NARROW,
@@ -52,8 +52,17 @@ fn declared<C: Builtin>(device: DeviceId, wanted: MemoryKind, request: Request<C
     };
     assert_eq!(kind, wanted);
     running.stop();
-    let bytes = (asked - (64 << 10)) * 8 / 9;
-    (bytes..bytes + 2).find(|bytes| bytes + bytes / 8 + (64 << 10) == asked).unwrap()
+    let sizes = match device.kind() {
+        DeviceKind::Host => BlockSizes::Grains { bytes: 4096 },
+        DeviceKind::Cuda => BlockSizes::Classes,
+    };
+    let (mut low, mut high) = (0, asked);
+    while low < high {
+        let middle = low.midpoint(high);
+        if sizes.reservation_bytes(middle) < asked { low = middle + 1 } else { high = middle }
+    }
+    assert_eq!(sizes.reservation_bytes(low), asked);
+    low
 }
 
 #[test]

@@ -1,24 +1,21 @@
-//! The host device: its capacity and its memory.
-#![allow(
-    unsafe_code,
-    reason = "device memory is reached by address; each block says why it is sound"
-)]
+//! The host device.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::available_parallelism;
 
 use super::executor::{Executor, MOST_STREAMS, ThreadBudget};
+use super::memory::Memory;
+#[cfg(unix)]
+use super::space::{self, HostSpace};
 use super::stream::{HostEvent, HostStream};
-use crate::device::{Device, DeviceBackend, DeviceId, DeviceInfo, Epoch, MemoryInfo};
+use crate::device::{AddressSpace, Device, DeviceBackend, DeviceId, DeviceInfo, Epoch, MemoryInfo};
 use crate::error::{DeviceError, DeviceResult};
 use crate::event::EventKind;
+use crate::memory::arena::Geometry;
 use crate::memory::{MemoryKind, RawMemory};
 use crate::module::{ModuleKind, ModuleSource};
 use crate::stream::{StreamBackend, StreamOptions};
-
-const PAGE: usize = 4096;
 
 /// What the host device may use.
 #[derive(Debug, Clone)]
@@ -47,21 +44,21 @@ pub fn open(options: HostOptions) -> Device {
         max_shared_bytes_per_block: 48 << 10,
     };
     let executor = Executor::new(options.threads);
-    let device = Memory::new(options.memory_bytes);
-    let staging = Memory::new(options.staging_bytes);
+    let device = Arc::new(Memory::new(options.memory_bytes));
+    let staging = Arc::new(Memory::new(options.staging_bytes));
     Device::new(Arc::new(HostDevice { info, executor, device, staging, streams: Arc::default() }))
 }
 
 struct HostDevice {
     info: DeviceInfo,
     executor: Executor,
-    device: Memory,
-    staging: Memory,
+    device: Arc<Memory>,
+    staging: Arc<Memory>,
     streams: Arc<AtomicUsize>,
 }
 
 impl HostDevice {
-    fn memory(&self, kind: MemoryKind) -> &Memory {
+    fn memory(&self, kind: MemoryKind) -> &Arc<Memory> {
         match kind {
             MemoryKind::Device => &self.device,
             MemoryKind::Staging => &self.staging,
@@ -83,8 +80,7 @@ impl DeviceBackend for HostDevice {
     }
 
     fn memory_info(&self) -> DeviceResult<MemoryInfo> {
-        let total = self.device.capacity;
-        Ok(MemoryInfo { free: total - self.device.used.load(Ordering::Acquire), total })
+        Ok(MemoryInfo { free: self.device.free(), total: self.device.capacity() })
     }
 
     fn allocate(&self, kind: MemoryKind, bytes: usize) -> DeviceResult<RawMemory> {
@@ -93,12 +89,32 @@ impl DeviceBackend for HostDevice {
             kind,
             asked: bytes as u64,
             free,
-            limit: self.memory(kind).capacity,
+            limit: self.memory(kind).capacity(),
         })
     }
 
     fn release(&self, kind: MemoryKind, memory: RawMemory) {
         self.memory(kind).release(memory);
+    }
+
+    #[cfg(unix)]
+    fn geometry(&self, _: MemoryKind, limit: u64) -> Option<Geometry> {
+        space::geometry(limit)
+    }
+
+    #[cfg(not(unix))]
+    fn geometry(&self, _: MemoryKind, _: u64) -> Option<Geometry> {
+        None
+    }
+
+    #[cfg(unix)]
+    fn reserve(&self, kind: MemoryKind, span: u64) -> DeviceResult<Box<dyn AddressSpace>> {
+        Ok(Box::new(HostSpace::reserve(kind, self.memory(kind), span)?))
+    }
+
+    #[cfg(not(unix))]
+    fn reserve(&self, _: MemoryKind, _: u64) -> DeviceResult<Box<dyn AddressSpace>> {
+        unreachable!("invariant: asked only of those that have a geometry")
     }
 
     fn open_stream(&self, options: &StreamOptions) -> DeviceResult<Box<dyn StreamBackend>> {
@@ -129,64 +145,5 @@ impl DeviceBackend for HostDevice {
 
     fn drop_errors(&self) -> u64 {
         0
-    }
-}
-
-/// Page-aligned memory within a capacity.
-struct Memory {
-    capacity: u64,
-    used: AtomicU64,
-}
-
-impl Memory {
-    fn new(capacity: u64) -> Self {
-        Self { capacity, used: AtomicU64::new(0) }
-    }
-
-    /// Zeroed, hence touched: a page that this returns is really there.
-    fn allocate(&self, bytes: usize) -> Result<RawMemory, u64> {
-        let more = |used: u64| used.checked_add(bytes as u64).filter(|sum| *sum <= self.capacity);
-        let taken = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
-        taken.map_err(|used| self.capacity - used)?;
-        let allocated = layout(bytes).map_or(std::ptr::null_mut(), |layout| {
-            // SAFETY: `layout` refuses a size of zero.
-            unsafe { alloc_zeroed(layout) }
-        });
-        if allocated.is_null() {
-            let used = self.used.fetch_sub(bytes as u64, Ordering::AcqRel) - bytes as u64;
-            return Err(self.capacity - used);
-        }
-        Ok(RawMemory { address: allocated.expose_provenance() as u64, bytes, epoch: 0 })
-    }
-
-    fn release(&self, memory: RawMemory) {
-        let layout = layout(memory.bytes).expect("invariant: it was allocated with this layout");
-        // SAFETY: `allocate` made it with this layout, and a `RawMemory` is given back once.
-        unsafe {
-            dealloc(std::ptr::with_exposed_provenance_mut(memory.address as usize), layout);
-        }
-        self.used.fetch_sub(memory.bytes as u64, Ordering::AcqRel);
-    }
-}
-
-fn layout(bytes: usize) -> Option<Layout> {
-    Layout::from_size_align(bytes, PAGE).ok().filter(|layout| layout.size() > 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_page_aligned_zeroed_and_within_its_capacity() {
-        let memory = Memory::new(3 * PAGE as u64);
-        let first = memory.allocate(2 * PAGE).unwrap();
-        assert_eq!(first.address as usize % PAGE, 0);
-        assert_eq!(memory.allocate(2 * PAGE).unwrap_err(), PAGE as u64);
-        memory.release(first);
-        memory.release(memory.allocate(3 * PAGE).unwrap());
-        assert_eq!(memory.used.load(Ordering::Acquire), 0);
-        assert_eq!(memory.allocate(usize::MAX).unwrap_err(), 3 * PAGE as u64);
-        assert!(memory.allocate(0).is_err());
     }
 }

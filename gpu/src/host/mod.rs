@@ -2,15 +2,20 @@
 //!
 //! | part | role |
 //! |---|---|
-//! | `device` | capacity, memory, what it is called |
+//! | `device` | what it is called, what it has |
+//! | `space` | addresses of which pages get memory and lose it |
+//! | `memory` | the capacity; blocks one by one |
 //! | `stream` | an ordered queue, run by one thread at a time; events |
 //! | [`executor`] | the threads that run streams, within a budget shared with others |
 //!
-//! Kernels are Rust functions. Device memory is page-aligned host memory, really allocated, within
+//! Kernels are Rust functions. Device memory is page-aligned host memory, really mapped, within
 //! a capacity of its own.
 
 mod device;
 pub mod executor;
+mod memory;
+#[cfg(unix)]
+mod space;
 mod stream;
 
 pub use device::{HostOptions, open};

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::MemoryKind;
 use super::attention::Attention;
 use super::lease::{Charge, Lease};
-use super::ledger::Ledger;
 use super::pool::{Growth, Pool};
 use super::pressure::{PressureCell, PressureLevel, PressureThresholds};
 use super::reservation::{Need, Reservation, Shortage};
@@ -44,9 +43,9 @@ pub struct DeviceMemory {
 #[derive(Debug)]
 #[must_use]
 pub enum Leased {
-    /// From the cache.
+    /// From what is there.
     Ready(Lease),
-    /// The cache has none: the allocator has to run the growth.
+    /// There is none: the allocator has to run the growth.
     NeedsGrowth(Growth),
 }
 
@@ -56,8 +55,7 @@ impl DeviceMemory {
         let attention = Arc::new(Attention::default());
         let pressure = Arc::new(PressureCell::new(&limits.thresholds, limits.device_bytes));
         let pool = |kind, bytes, pressure| {
-            let ledger = Arc::new(Ledger::new(bytes, pressure, Arc::clone(&attention)));
-            Pool::new(device.clone(), kind, ledger, Arc::clone(&attention), limits)
+            Pool::new(device.clone(), kind, bytes, pressure, Arc::clone(&attention), limits)
         };
         let device_pool =
             pool(MemoryKind::Device, limits.device_bytes, Some(Arc::clone(&pressure)));
@@ -93,12 +91,12 @@ impl DeviceMemory {
         reservation: Option<&Reservation>,
     ) -> DeviceResult<Leased> {
         let pool = self.pool(kind);
-        let class = pool.class(bytes)?;
-        let charge = charge(pool, class as u64, reservation)?;
+        let bytes = pool.block_bytes(bytes)?;
+        let charge = charge(pool, bytes as u64, reservation)?;
         let home = stream.map(|stream| Arc::clone(stream.timeline()));
-        Ok(match pool.take(class, home.as_ref()) {
+        Ok(match pool.take(bytes, home.as_ref()) {
             Some(memory) => Leased::Ready(Lease::new(memory, Arc::clone(pool), charge, home)),
-            None => Leased::NeedsGrowth(Growth { pool: Arc::clone(pool), class, charge, home }),
+            None => Leased::NeedsGrowth(Growth { pool: Arc::clone(pool), bytes, charge, home }),
         })
     }
 

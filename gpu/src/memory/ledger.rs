@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::attention::{Attention, Need};
+use super::class::BlockSizes;
 use super::pressure::PressureCell;
 
 /// The books of one kind of memory of one device.
@@ -13,6 +14,7 @@ use super::pressure::PressureCell;
 #[derive(Debug)]
 pub struct Ledger {
     limit: u64,
+    sizes: BlockSizes,
     committed: AtomicU64,
     live: AtomicU64,
     peak_live: AtomicU64,
@@ -24,11 +26,13 @@ pub struct Ledger {
 impl Ledger {
     pub(crate) fn new(
         limit: u64,
+        sizes: BlockSizes,
         pressure: Option<Arc<PressureCell>>,
         attention: Arc<Attention>,
     ) -> Self {
         Self {
             limit,
+            sizes,
             committed: 0.into(),
             live: 0.into(),
             peak_live: 0.into(),
@@ -40,6 +44,11 @@ impl Ledger {
     /// The most that may ever be committed.
     pub fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// How large the blocks are that are counted here.
+    pub fn sizes(&self) -> BlockSizes {
+        self.sizes
     }
 
     /// Bytes promised now.

@@ -26,6 +26,7 @@
 pub mod arena;
 mod attention;
 mod buffer;
+mod cache;
 mod class;
 mod device;
 mod lease;
@@ -33,6 +34,7 @@ pub mod ledger;
 pub mod pool;
 mod pressure;
 mod reservation;
+mod space;
 mod stats;
 
 use std::fmt;
@@ -41,7 +43,7 @@ use crate::device::Epoch;
 
 pub use attention::{Attention, Need as AttentionNeed};
 pub use buffer::{Buffer, Staging};
-pub use class::{class_bytes, reservation_bytes};
+pub use class::{BlockSizes, class_bytes};
 pub use device::{DeviceMemory, Leased, MemoryLimits};
 pub use lease::Lease;
 pub use pool::{Grown, Growth};
@@ -75,4 +77,6 @@ pub(crate) struct RawMemory {
     pub(crate) address: u64,
     pub(crate) bytes: usize,
     pub(crate) epoch: Epoch,
+    /// Its place in the arena that it is of, if it is of one.
+    pub(crate) block: Option<arena::Block>,
 }

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::MemoryKind;
-use super::class::reservation_bytes;
 use super::ledger::Ledger;
 
 /// What a request declares that it will hold at most, in bytes.
@@ -72,7 +71,7 @@ impl Reservation {
         device: &Arc<Ledger>,
         staging: &Arc<Ledger>,
     ) -> Result<Self, Shortage> {
-        let staging_bytes = reservation_bytes(need.staging);
+        let staging_bytes = staging.sizes().reservation_bytes(need.staging);
         if staging_bytes > staging.limit() {
             // Looked at first, so that what can never be is said at once.
             return Err(never(MemoryKind::Staging, staging_bytes, staging));
@@ -130,7 +129,7 @@ struct AccountState {
 
 impl Account {
     fn open(kind: MemoryKind, declared: u64, ledger: &Arc<Ledger>) -> Result<Arc<Self>, Shortage> {
-        let asked = reservation_bytes(declared);
+        let asked = ledger.sizes().reservation_bytes(declared);
         if asked > ledger.limit() {
             return Err(never(kind, asked, ledger));
         }

@@ -22,13 +22,16 @@ pub struct MemoryStats {
     pub leases: u64,
     /// Leases served from the cache.
     pub hits: u64,
-    /// Blocks taken from the device.
+    /// Times that memory was taken from the device.
     pub growths: u64,
-    /// Blocks given back to the device.
+    /// Times that memory was given back to the device: blocks, or runs of pages.
     pub releases: u64,
+    /// Times that free pages moved to where they were needed.
+    pub remaps: u64,
     /// Blocks lost with an earlier epoch of the device.
     pub forgotten: u64,
-    /// The cache, class by class; classes without blocks are left out.
+    /// What is free, class by class; classes without blocks are left out. In an arena a class is a
+    /// power of two, and counts the free ranges up to the next.
     pub classes: Vec<ClassStats>,
 }
 

@@ -25,8 +25,12 @@ mod ranges;
 
 pub use provide::{NoRoom, Pages, Provision};
 
+use std::collections::BTreeMap;
+
 use index::Index;
 use ranges::{RangeId, Ranges, State};
+
+use super::stats::ClassStats;
 
 /// Up to where a range may still be used: a position in a stream.
 pub trait LastUse: Clone {
@@ -120,6 +124,16 @@ impl<U: LastUse> Arena<U> {
         self.mapped
     }
 
+    /// Nothing is in use: no block, and no range that was freed while somebody used it.
+    pub fn is_quiet(&self) -> bool {
+        let busy = |id: &RangeId| match &self.ranges[*id].state {
+            State::Live => true,
+            State::Free(last_use) => last_use.as_ref().is_some_and(|last_use| !last_use.is_over()),
+            State::Hole | State::Vacant => false,
+        };
+        !self.in_order().any(|id| busy(&id))
+    }
+
     /// The size of the block for so many bytes, or `None` if no block is that large. An empty block
     /// has a place of its own too.
     pub fn block_bytes(&self, bytes: u64) -> Option<u64> {
@@ -132,6 +146,18 @@ impl<U: LastUse> Arena<U> {
         let bytes = self.block_bytes(bytes)?;
         let range = self.best_fit(bytes, home)?;
         Some(self.cut(range, bytes))
+    }
+
+    /// What is free, by powers of two: how many ranges have at least so many bytes, and less than
+    /// twice as many.
+    pub fn free_by_class(&self) -> Vec<ClassStats> {
+        let mut classes = BTreeMap::<u64, u64>::new();
+        for id in self.in_order().filter(|id| self.ranges[*id].is_free()) {
+            let class = 1 << self.ranges[id].bytes.ilog2();
+            *classes.entry(class).or_default() += 1;
+        }
+        let stats = |(block_bytes, cached)| ClassStats { block_bytes, cached };
+        classes.into_iter().map(stats).collect()
     }
 
     /// The smallest range that fits and is ready; of several the one with the lowest address.

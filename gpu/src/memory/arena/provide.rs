@@ -131,6 +131,17 @@ impl<U: LastUse> Arena<U> {
         peak.saturating_add(peak / 4)
     }
 
+    /// Takes back a block whose pages could not be mapped.
+    pub fn cancel(&mut self, provision: Provision) {
+        let Provision { block, map, .. } = provision;
+        self.live -= block.bytes();
+        self.ranges[block.id].state = State::Free(None);
+        let range = self.settle(block.id);
+        if let Some(pages) = map {
+            self.unmap_part(range, pages);
+        }
+    }
+
     /// Merges free neighbours of which one was still in use when the other was freed.
     fn merge_idle(&mut self) {
         let mut next = Some(self.first);
@@ -302,7 +313,7 @@ impl<U: LastUse> Arena<U> {
     }
 
     /// All ranges in the order of addresses.
-    fn in_order(&self) -> impl Iterator<Item = RangeId> {
+    pub(super) fn in_order(&self) -> impl Iterator<Item = RangeId> {
         self.from(self.first)
     }
 

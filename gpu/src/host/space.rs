@@ -1,0 +1,151 @@
+//! Addresses of the host of which pages get memory and lose it.
+#![allow(
+    unsafe_code,
+    reason = "device memory is reached by address; each block says why it is sound"
+)]
+
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::mm::{
+    Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap,
+};
+
+use super::memory::Memory;
+use crate::device::{AddressSpace, DeviceId};
+use crate::error::{DeviceError, DeviceResult};
+use crate::memory::MemoryKind;
+use crate::memory::arena::{Geometry, Pages};
+
+/// Addresses for each byte of the limit: so many that there is always a hole for the next block.
+const SPARSENESS: u64 = 16;
+
+/// How addresses for `limit` bytes of memory are divided. Blocks are whole pages: a page that is free
+/// can go wherever it is needed, so that memory is never lost to fragmentation.
+pub(super) fn geometry(limit: u64) -> Option<Geometry> {
+    let page = rustix::param::page_size() as u64;
+    let span = limit.checked_next_multiple_of(page)?.checked_mul(SPARSENESS)?;
+    (span < 1 << 46).then_some(Geometry { page, grain: page, span: span.max(page) })
+}
+
+/// Anonymous memory: addresses are reserved, pages come and go.
+pub(super) struct HostSpace {
+    kind: MemoryKind,
+    memory: Arc<Memory>,
+    base: *mut c_void,
+    span: usize,
+    mapped: u64,
+}
+
+// SAFETY: the pointer is an address that nobody else maps or unmaps, and every method of this type
+// that does takes `&mut self`.
+unsafe impl Send for HostSpace {}
+
+impl HostSpace {
+    /// Reserves addresses.
+    pub(super) fn reserve(kind: MemoryKind, memory: &Arc<Memory>, span: u64) -> DeviceResult<Self> {
+        let memory = Arc::clone(memory);
+        let none = ProtFlags::empty();
+        let reserved = usize::try_from(span).map_err(|_| Errno::NOMEM).and_then(|span| {
+            let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+            // SAFETY: without an address the system chooses one where nothing is mapped.
+            let base = unsafe { mmap_anonymous(ptr::null_mut(), span, none, flags) }?;
+            Ok((base, span))
+        });
+        let (base, span) = reserved.map_err(|_| memory.out_of_memory(kind, span))?;
+        Ok(Self { kind, memory, base, span, mapped: 0 })
+    }
+
+    fn at(&self, pages: Pages) -> (*mut c_void, usize) {
+        let (start, bytes) = (pages.start as usize, pages.bytes as usize);
+        assert!(start <= self.span && bytes <= self.span - start, "{pages:?}");
+        (self.base.wrapping_byte_add(start), bytes)
+    }
+}
+
+impl AddressSpace for HostSpace {
+    fn base(&self) -> u64 {
+        self.base.expose_provenance() as u64
+    }
+
+    fn map(&mut self, pages: Pages) -> DeviceResult {
+        if !self.memory.take(pages.bytes) {
+            return Err(self.memory.out_of_memory(self.kind, pages.bytes));
+        }
+        let (start, bytes) = self.at(pages);
+        // SAFETY: the pages are within what was reserved, and not yet in use by anybody.
+        let mapped = unsafe { mprotect(start, bytes, MprotectFlags::READ | MprotectFlags::WRITE) };
+        if mapped.is_err() {
+            self.memory.give(pages.bytes);
+            return Err(self.memory.out_of_memory(self.kind, pages.bytes));
+        }
+        self.mapped += pages.bytes;
+        Ok(())
+    }
+
+    fn unmap(&mut self, pages: Pages) {
+        let (start, bytes) = self.at(pages);
+        // SAFETY: the pages are within what was reserved, and no longer in use by anybody.
+        let unmapped = unsafe {
+            madvise(start, bytes, Advice::LinuxDontNeed)
+                .and_then(|()| mprotect(start, bytes, MprotectFlags::empty()))
+        };
+        // (Neither fails for whole pages of one's own mapping, but for want of memory for the tables;
+        // the pages then stay readable, and nobody has their address.)
+        unmapped.ok();
+        self.memory.give(pages.bytes);
+        self.mapped -= pages.bytes;
+    }
+}
+
+impl Drop for HostSpace {
+    fn drop(&mut self) {
+        // SAFETY: the addresses were reserved here, and who owns this drops it only when nothing in
+        // them is in use.
+        unsafe { munmap(self.base, self.span) }.ok();
+        self.memory.give(self.mapped);
+    }
+}
+
+impl Memory {
+    fn out_of_memory(&self, kind: MemoryKind, asked: u64) -> DeviceError {
+        let (free, limit) = (self.free(), self.capacity());
+        DeviceError::OutOfMemory { device: DeviceId::Host, kind, asked, free, limit }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: u64 = 1 << 16;
+
+    #[test]
+    fn pages_come_zeroed_and_go() {
+        let memory = Arc::new(Memory::new(2 * PAGE));
+        let mut space = HostSpace::reserve(MemoryKind::Device, &memory, 8 * PAGE).unwrap();
+        let pages = Pages { start: 3 * PAGE, bytes: PAGE };
+        for _ in 0..2 {
+            space.map(pages).unwrap();
+            let address = (space.base() + pages.start) as usize;
+            // SAFETY: the pages were mapped just now.
+            let bytes = unsafe {
+                std::slice::from_raw_parts_mut(
+                    ptr::with_exposed_provenance_mut::<u8>(address),
+                    PAGE as usize,
+                )
+            };
+            assert!(bytes.iter().all(|byte| *byte == 0));
+            bytes.fill(7);
+            space.unmap(pages);
+        }
+        assert_eq!(memory.free(), 2 * PAGE);
+        assert!(space.map(Pages { start: 0, bytes: 3 * PAGE }).is_err(), "beyond the capacity");
+        space.map(Pages { start: 0, bytes: 2 * PAGE }).unwrap();
+        assert_eq!(memory.free(), 0);
+        drop(space);
+        assert_eq!(memory.free(), 2 * PAGE);
+    }
+}
