@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+pub mod trace;
+
 use std::collections::BTreeMap;
 
 use clap::Parser;
