@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+pub mod replay;
 pub mod trace;
 
 use std::collections::BTreeMap;
