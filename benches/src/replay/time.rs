@@ -52,14 +52,19 @@ fn halves(trace: &Trace, whole: &Part) -> [Part; 2] {
         return [part(whole.steps.clone()), part(whole.steps.iter().map(other).collect())];
     }
     let thread_of = shared_out(trace);
-    // A block stays with the thread that allocated it, whatever stream frees it.
-    let mut owner = vec![0; trace.ids];
+    let mut stream_of = vec![0; trace.ids];
     let mut steps = [Vec::new(), Vec::new()];
     for step in &whole.steps {
+        let (mut step, stream) = (*step, &mut stream_of[step.id as usize]);
         if step.op == Op::Allocate {
-            owner[step.id as usize] = thread_of[step.stream as usize];
+            *stream = step.stream;
         }
-        steps[owner[step.id as usize]].push(*step);
+        let thread = thread_of[*stream as usize];
+        // A block stays with the thread that allocated it: also if another thread's stream frees it.
+        if thread_of[step.stream as usize] != thread {
+            step.stream = *stream;
+        }
+        steps[thread].push(step);
     }
     steps.map(part)
 }
@@ -155,5 +160,38 @@ impl Worker for Nothing {
 
     fn free(&mut self, step: &Step) {
         black_box(step);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn parts(rows: &str) -> [Part; 2] {
+        let text = format!("t_us,op,id,bytes,stream\n{rows}");
+        let trace = Trace::parse("rows", text.as_bytes()).unwrap();
+        halves(&trace, &whole(&trace))
+    }
+
+    fn seen(part: &Part, what: impl Fn(&Step) -> u32) -> BTreeSet<u32> {
+        part.steps.iter().map(what).collect()
+    }
+
+    #[test]
+    fn threads_share_neither_blocks_nor_streams() {
+        for rows in [
+            "0,a,0,9,0\n1,f,0,9,0\n2,a,1,9,0\n",
+            "0,a,0,9,4\n0,a,1,9,5\n1,f,0,9,5\n2,a,2,9,6\n2,f,2,9,4\n3,a,3,9,5\n",
+        ] {
+            let [one, other] = parts(rows);
+            assert!(seen(&one, |step| step.id).is_disjoint(&seen(&other, |step| step.id)));
+            assert!(seen(&one, |step| step.stream).is_disjoint(&seen(&other, |step| step.stream)));
+            for part in [one, other] {
+                let taken = part.steps.iter().filter(|step| step.op == Op::Allocate).count();
+                assert_eq!(taken * 2, part.steps.len(), "each block is freed");
+            }
+        }
     }
 }
