@@ -5,6 +5,10 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+pub mod pool;
+pub mod replay;
+pub mod trace;
+
 use std::collections::BTreeMap;
 
 use clap::Parser;
@@ -97,8 +101,8 @@ impl Figures {
         );
         for (peer, name) in self.peers.iter().enumerate() {
             let cell = |column| match (self.median(peer, column), self.median(0, column)) {
-                (Some(nanos), Some(first)) => format!("{nanos:.0} ({:.2})", nanos / first),
-                (Some(nanos), None) => format!("{nanos:.0}"),
+                (Some(nanos), Some(first)) => format!("{} ({:.2})", short(nanos), nanos / first),
+                (Some(nanos), None) => short(nanos),
                 (None, _) => String::new(),
             };
             let cells = (0..self.columns.len()).map(cell);
@@ -109,6 +113,11 @@ impl Figures {
         }
         println!("{table}");
     }
+}
+
+/// What is short enough for it to matter has a decimal.
+fn short(nanos: f64) -> String {
+    if nanos < 100.0 { format!("{nanos:.1}") } else { format!("{nanos:.0}") }
 }
 
 fn index(names: &mut Vec<&'static str>, name: &'static str) -> usize {

@@ -1,0 +1,154 @@
+//! What a block costs: taken and given back, by our pool and by allocators of others.
+//!
+//! `cargo bench -p rustkernel-benches --bench pool [-- --rounds 9 --json]`
+//!
+//! | peer | a block is |
+//! |---|---|
+//! | glibc, mimalloc, jemalloc | memory of a program whose global allocator that is |
+//! | size classes + mutex | an offset out of a list for each power of two, all behind one mutex |
+//! | offset-allocator + mutex | an offset from that crate's allocator, behind a mutex |
+//! | the loop alone | nothing: what the other figures contain of the measuring itself |
+//!
+//! The first three are programs of their own, because a program has one global allocator and its
+//! other interfaces are unsafe. The mixes are described in `src/pool.rs`.
+#![allow(clippy::unwrap_used, reason = "a benchmark may fail")]
+
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use clap::Parser;
+use rustkernel_benches::pool::{Hand, MIXES, Peer, measure};
+use rustkernel_benches::{Figures, Options};
+
+/// Programs that measure their own global allocator.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("glibc", env!("CARGO_BIN_EXE_pool_glibc")),
+    ("mimalloc", env!("CARGO_BIN_EXE_pool_mimalloc")),
+    ("jemalloc", env!("CARGO_BIN_EXE_pool_jemalloc")),
+];
+
+fn main() {
+    let options = Options::parse();
+    let mut figures = Figures::new();
+    for _ in 0..options.rounds {
+        let mut add = |peer, nanos: [f64; 3]| {
+            MIXES.into_iter().zip(nanos).for_each(|(mix, nanos)| figures.add(peer, mix, nanos));
+        };
+        PROGRAMS.into_iter().for_each(|(peer, program)| add(peer, measured_by(program)));
+        add("size classes + mutex", measure(&Locked::new(Classes::default())));
+        add("offset-allocator + mutex", measure(&Locked::new(Offsets::new())));
+        ours(&mut add);
+        add("the loop alone", measure(&Nothing));
+    }
+    figures.print(&options);
+}
+
+/// The rows of our own pool go here: `add("magazine hit", measure(&…))` and so on.
+fn ours(_add: &mut impl FnMut(&'static str, [f64; 3])) {}
+
+fn measured_by(program: &str) -> [f64; 3] {
+    let output = Command::new(program).output().unwrap();
+    assert!(output.status.success(), "{program}: {output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// An allocator that knows no threads, behind a mutex.
+struct Locked<A>(Arc<Mutex<A>>);
+
+impl<A> Locked<A> {
+    fn new(allocator: A) -> Self {
+        Self(Arc::new(Mutex::new(allocator)))
+    }
+}
+
+impl<A: Hand + Send> Peer for Locked<A> {
+    type Hand = Self;
+
+    fn hand(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<A: Hand> Hand for Locked<A> {
+    type Block = A::Block;
+
+    fn allocate(&mut self, bytes: usize) -> A::Block {
+        self.0.lock().unwrap().allocate(bytes)
+    }
+
+    fn free(&mut self, block: A::Block) {
+        self.0.lock().unwrap().free(block);
+    }
+}
+
+// ---- size classes
+
+#[derive(Default)]
+struct Classes {
+    free: [Vec<usize>; 32],
+    end: usize,
+}
+
+impl Hand for Classes {
+    /// Class and offset.
+    type Block = (u32, usize);
+
+    fn allocate(&mut self, bytes: usize) -> (u32, usize) {
+        let class = bytes.next_power_of_two().ilog2();
+        let offset = self.free[class as usize].pop().unwrap_or_else(|| {
+            self.end += 1 << class;
+            self.end - (1 << class)
+        });
+        (class, offset)
+    }
+
+    fn free(&mut self, (class, offset): (u32, usize)) {
+        self.free[class as usize].push(offset);
+    }
+}
+
+// ---- offset-allocator
+
+struct Offsets(offset_allocator::Allocator<u32>);
+
+impl Offsets {
+    fn new() -> Self {
+        Self(offset_allocator::Allocator::new(1 << 30))
+    }
+}
+
+impl Hand for Offsets {
+    type Block = offset_allocator::Allocation<u32>;
+
+    fn allocate(&mut self, bytes: usize) -> Self::Block {
+        self.0.allocate(bytes as u32).unwrap()
+    }
+
+    fn free(&mut self, block: Self::Block) {
+        self.0.free(block);
+    }
+}
+
+// ---- nothing
+
+struct Nothing;
+
+impl Peer for Nothing {
+    type Hand = Self;
+
+    fn hand(&self) -> Self {
+        Self
+    }
+}
+
+impl Hand for Nothing {
+    type Block = usize;
+
+    fn allocate(&mut self, bytes: usize) -> usize {
+        std::hint::black_box(bytes)
+    }
+
+    fn free(&mut self, block: usize) {
+        std::hint::black_box(block);
+    }
+}

@@ -1,0 +1,56 @@
+//! One run of a trace: single-threaded, in row order.
+
+use super::error::ReplayError;
+use super::policy::{Counters, Policy, Setup};
+use crate::trace::{Op, Step, Trace};
+
+/// What a run needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Every allocation had room.
+    pub finished: bool,
+    /// The most bytes mapped at once.
+    pub peak_mapped: u64,
+    /// What the policy did.
+    pub counters: Counters,
+}
+
+/// What is live and mapped after a step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Level {
+    /// Bytes the trace holds.
+    pub live: u64,
+    /// Bytes the policy holds.
+    pub mapped: u64,
+}
+
+/// Plays a trace to a new policy, to its end or to the first allocation without room. `watch` is
+/// shown what holds after each step.
+///
+/// # Errors
+/// If the policy cannot be set up.
+pub fn run<P: Policy>(
+    trace: &Trace,
+    setup: &Setup,
+    mut watch: impl FnMut(&Step, Level),
+) -> Result<Run, ReplayError> {
+    let mut policy = P::new(setup)?;
+    let (mut level, mut peak_mapped, mut finished) = (Level::default(), 0, true);
+    for step in &trace.steps {
+        match step.op {
+            Op::Allocate if !policy.allocate(step) => {
+                finished = false;
+                break;
+            }
+            Op::Allocate => level.live += step.bytes,
+            Op::Free => {
+                policy.free(step);
+                level.live -= step.bytes;
+            }
+        }
+        level.mapped = policy.mapped();
+        peak_mapped = peak_mapped.max(level.mapped);
+        watch(step, level);
+    }
+    Ok(Run { finished, peak_mapped, counters: policy.counters() })
+}
