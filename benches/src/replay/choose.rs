@@ -4,7 +4,7 @@ use super::error::ReplayError;
 use super::options::{Backend, PolicyName};
 use super::plot::Plot;
 use super::report::Report;
-use super::{BestFit, SizeClasses};
+use super::{Arena, BestFit, SizeClasses};
 use crate::trace::Trace;
 
 /// What the command line asks for.
@@ -24,14 +24,16 @@ pub(super) fn report(
     let Choice { policy, backend } = choice;
     let unsupported = |reason| Err(ReplayError::Unsupported { policy, backend, reason });
     match (policy, backend) {
-        (PolicyName::Arena, _) => unsupported("this policy is not there yet"),
+        (PolicyName::Arena, Backend::Offsets) => {
+            Report::new::<Arena>(trace, backend, plot, progress)
+        }
         (PolicyName::BestFit, Backend::Offsets) => {
             Report::new::<BestFit>(trace, backend, plot, progress)
         }
         (PolicyName::SizeClasses, Backend::Offsets) => {
             Report::new::<SizeClasses>(trace, backend, plot, progress)
         }
-        (PolicyName::BestFit | PolicyName::SizeClasses, Backend::Host | Backend::Cuda(_)) => {
+        (_, Backend::Host | Backend::Cuda(_)) => {
             unsupported("it only computes positions (--backend offsets)")
         }
     }

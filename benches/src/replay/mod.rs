@@ -11,6 +11,7 @@
 //!
 //! A policy is a [`Policy`]; `choose.rs` is the one place that knows which there are.
 
+mod arena;
 mod best_fit;
 mod choose;
 mod error;
@@ -29,6 +30,7 @@ mod table;
 mod tests;
 pub mod time;
 
+pub use arena::Arena;
 pub use best_fit::BestFit;
 pub use error::ReplayError;
 pub use locked::Locked;

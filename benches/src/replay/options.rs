@@ -17,7 +17,7 @@ pub struct Options {
     #[arg(long, default_value_t = Backend::Offsets)]
     pub backend: Backend,
     /// How blocks are placed.
-    #[arg(long, value_enum, default_value_t = PolicyName::BestFit)]
+    #[arg(long, value_enum, default_value_t = PolicyName::Arena)]
     pub policy: PolicyName,
     /// Draw mapped and live bytes over time, under the soft cap (with one trace only).
     #[arg(long, value_name = "OUT.SVG")]
@@ -30,7 +30,7 @@ pub struct Options {
 /// How blocks are placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PolicyName {
-    /// The runtime's own arena, with its magazines.
+    /// The runtime's own arena.
     Arena,
     /// One fixed range, best fit, merging.
     BestFit,

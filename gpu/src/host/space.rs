@@ -19,8 +19,9 @@ use crate::error::{DeviceError, DeviceResult};
 use crate::memory::MemoryKind;
 use crate::memory::arena::{Geometry, Pages};
 
-/// Addresses for each byte of the limit: so many that there is always a hole for the next block.
-const SPARSENESS: u64 = 16;
+/// Addresses for each byte of the limit. They cost nothing, and the more there are the less likely it
+/// is that no hole is long enough for a block because other blocks lie scattered.
+const SPARSENESS: u64 = 64;
 
 /// How addresses for `limit` bytes of memory are divided. Blocks are whole pages: a page that is free
 /// can go wherever it is needed, so that memory is never lost to fragmentation.

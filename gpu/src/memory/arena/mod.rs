@@ -78,7 +78,7 @@ impl Block {
     }
 }
 
-/// The block is not in use: it was freed before, or is of another arena.
+/// The block is not in use here: it is of another arena, or of one that was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the block at {start} is not in use")]
 pub struct StaleBlock {
@@ -212,7 +212,8 @@ impl<U: LastUse> Arena<U> {
     pub fn free(&mut self, block: Block, last_use: Option<U>) -> Result<(), StaleBlock> {
         let Block { id, generation, start, bytes } = block;
         let known = self.ranges.get(id).is_some_and(|range| {
-            range.is_live() && range.generation == generation && range.start == start
+            let same = (range.generation, range.start, range.bytes) == (generation, start, bytes);
+            range.is_live() && same
         });
         if !known {
             return Err(StaleBlock { start });

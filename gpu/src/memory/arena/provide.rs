@@ -2,7 +2,7 @@
 //!
 //! Rare, and it may look at every range.
 
-use super::ranges::{RangeId, State};
+use super::ranges::{Range, RangeId, State};
 use super::{Arena, Block, LastUse, is_past, is_ready};
 
 /// A run of pages, in bytes from the arena's first address.
@@ -97,17 +97,35 @@ impl<U: LastUse> Arena<U> {
         if remap { self.remap(bytes, new, home) } else { Err(self.no_room()) }
     }
 
-    /// Fills a hole with pages from elsewhere.
+    /// Fills a hole with pages from elsewhere: the one that needs the fewest, or, if it would have
+    /// to take them from where the block itself is to lie, one that has nothing around it.
     fn remap(&mut self, bytes: u64, new: u64, home: Option<&U>) -> Result<Provision, NoRoom<U>> {
-        let site = self.best_site(bytes, home, u64::MAX).ok_or_else(|| self.no_room())?;
-        let missing = site.fill.bytes.saturating_sub(new);
-        let elsewhere = self.idle_pages().filter(|(id, _)| !self.is_in(*id, &site));
-        if elsewhere.map(|(_, pages)| pages.bytes).sum::<u64>() < missing {
-            return Err(self.no_room());
-        }
+        let missing = |site: &Site| site.fill.bytes.saturating_sub(new);
+        let sites = [self.best_site(bytes, home, u64::MAX), self.bare_site(bytes)];
+        let site = sites.into_iter().flatten().find(|site| missing(site) <= self.elsewhere(site));
+        let site = site.ok_or_else(|| self.no_room())?;
         let mut provision = self.fill(site, bytes);
-        provision.unmap = self.take_pages(missing);
+        provision.unmap = self.take_pages(missing(&site));
         Ok(provision)
+    }
+
+    /// Bytes of idle pages that are wholly free, and not where the site is.
+    fn elsewhere(&self, site: &Site) -> u64 {
+        let site = self.ranges[site.first].start..self.ranges[site.last].end();
+        let idle = self.idle_pages().filter(|(_, pages)| !site.contains(&pages.start));
+        idle.map(|(_, pages)| pages.bytes).sum()
+    }
+
+    /// The tightest hole that has room for all of a block.
+    fn bare_site(&self, bytes: u64) -> Option<Site> {
+        let bytes = bytes.checked_next_multiple_of(self.geometry.page)?;
+        let holes = self.in_order().filter(|id| self.ranges[*id].is_hole());
+        let hole = holes
+            .filter(|id| self.ranges[*id].bytes >= bytes)
+            .min_by_key(|id| self.ranges[*id].bytes)?;
+        let Range { start, bytes: room, .. } = self.ranges[hole];
+        let fill = Pages { start, bytes };
+        Some(Site { first: hole, hole, last: hole, fill, at_end: false, room })
     }
 
     fn no_room(&self) -> NoRoom<U> {
@@ -320,11 +338,6 @@ impl<U: LastUse> Arena<U> {
     /// A range and those after it.
     fn from(&self, id: RangeId) -> impl Iterator<Item = RangeId> {
         std::iter::successors(Some(id), |id| self.ranges.next(*id))
-    }
-
-    fn is_in(&self, id: RangeId, site: &Site) -> bool {
-        let all = self.ranges[site.first].start..self.ranges[site.last].end();
-        all.contains(&self.ranges[id].start)
     }
 
     /// The pages that lie wholly in a range.

@@ -1,0 +1,292 @@
+//! The arena against a naive model: which bytes are in use, which pages are mapped, and who may still
+//! use what was freed.
+//!
+//! `ARENA_OPERATIONS=1000000 cargo test -p rustkernel-tests --test arena_model` for longer runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rustkernel_gpu::memory::arena::{Arena, Block, Geometry, LastUse, NoRoom, Pages, Provision};
+
+const STREAMS: u32 = 3;
+
+/// Work of a stream, until when. The clock is the model's.
+#[derive(Debug, Clone)]
+struct Use {
+    stream: u32,
+    over: u64,
+    clock: Arc<AtomicU64>,
+}
+
+impl LastUse for Use {
+    fn is_over(&self) -> bool {
+        self.clock.load(Ordering::Relaxed) >= self.over
+    }
+
+    fn is_same_stream(&self, other: &Self) -> bool {
+        self.stream == other.stream
+    }
+
+    fn later(self, other: Self) -> Self {
+        if self.over < other.over { other } else { self }
+    }
+}
+
+struct Model {
+    geometry: Geometry,
+    limit: u64,
+    arena: Arena<Use>,
+    clock: Arc<AtomicU64>,
+    /// What is in use, and the stream that it is for.
+    held: Vec<(Block, Option<u32>)>,
+    /// Until when each stream is busy.
+    busy: [u64; STREAMS as usize],
+    /// Start and end of what is in use.
+    live: BTreeMap<u64, u64>,
+    /// Numbers of mapped pages.
+    mapped: BTreeSet<u64>,
+    /// What was freed, and who may still use it.
+    uses: Vec<(Range<u64>, Use)>,
+    remapped: u64,
+    refused: u64,
+}
+
+impl Model {
+    fn new(geometry: Geometry, limit: u64) -> Self {
+        Self {
+            geometry,
+            limit,
+            arena: Arena::new(geometry),
+            clock: Arc::default(),
+            held: Vec::new(),
+            busy: [0; STREAMS as usize],
+            live: BTreeMap::new(),
+            mapped: BTreeSet::new(),
+            uses: Vec::new(),
+            remapped: 0,
+            refused: 0,
+        }
+    }
+
+    /// What a stream does from now on takes that long, and is over after all that it did before.
+    fn last_use(&mut self, stream: u32, time: u64) -> Use {
+        let busy = &mut self.busy[stream as usize];
+        *busy = (*busy).max(self.clock.load(Ordering::Relaxed)) + time;
+        Use { stream, over: *busy, clock: Arc::clone(&self.clock) }
+    }
+
+    fn pages(&self, pages: Pages) -> Range<u64> {
+        let Geometry { page, span, .. } = self.geometry;
+        assert!(pages.bytes > 0 && pages.start.is_multiple_of(page), "{pages:?}");
+        assert!(pages.bytes.is_multiple_of(page) && pages.start + pages.bytes <= span, "{pages:?}");
+        pages.start / page..(pages.start + pages.bytes) / page
+    }
+
+    fn unmap(&mut self, pages: Pages) {
+        let bytes = pages.start..pages.start + pages.bytes;
+        assert!(!self.is_live(&bytes), "{bytes:?} is in use");
+        let users = self.uses.iter().filter(|(used, _)| overlap(used, &bytes));
+        users.for_each(|(_, user)| assert!(user.is_over(), "{bytes:?} is used by {user:?}"));
+        for page in self.pages(pages) {
+            assert!(self.mapped.remove(&page), "page {page} was not mapped");
+        }
+    }
+
+    fn map(&mut self, pages: Pages) {
+        for page in self.pages(pages) {
+            assert!(self.mapped.insert(page), "page {page} was mapped");
+        }
+    }
+
+    fn is_live(&self, bytes: &Range<u64>) -> bool {
+        let before = self.live.range(..bytes.end).next_back();
+        before.is_some_and(|(_, end)| *end > bytes.start)
+    }
+
+    fn allocate(&mut self, bytes: u64, stream: Option<u32>, remap: bool) {
+        let home = stream.map(|stream| self.last_use(stream, 0));
+        let home = home.as_ref();
+        if let Some(block) = self.arena.allocate(bytes, home) {
+            return self.hold(block, bytes, home);
+        }
+        loop {
+            match self.arena.provide(bytes, self.limit, remap, home) {
+                Ok(Provision { block, unmap, map }) => {
+                    self.remapped += u64::from(!unmap.is_empty());
+                    unmap.into_iter().for_each(|pages| self.unmap(pages));
+                    map.into_iter().for_each(|pages| self.map(pages));
+                    return self.hold(block, bytes, home);
+                }
+                Err(NoRoom::Busy(user)) => {
+                    assert!(!user.is_over());
+                    self.clock.fetch_max(user.over, Ordering::Relaxed);
+                }
+                Err(NoRoom::Full) => break,
+            }
+        }
+        self.refused += 1;
+        self.check_refusal(bytes, remap);
+    }
+
+    /// What fits is not refused: with `remap`, everything does for which there are pages, and
+    /// addresses.
+    fn check_refusal(&self, bytes: u64, remap: bool) {
+        let Some(block) = self.arena.block_bytes(bytes) else { return };
+        let page = self.geometry.page;
+        let whole = |number: &&u64| !self.is_live(&(**number * page..(**number + 1) * page));
+        let free = self.mapped.iter().filter(whole).count() as u64;
+        let new = (self.limit / page).saturating_sub(self.mapped.len() as u64);
+        let needed = block.div_ceil(page);
+        if self.longest_gap() < (needed + 2) * page {
+            return;
+        }
+        assert!(!remap || free + new < needed, "{block} bytes, {free} free pages, {new} new ones");
+        assert!(new < needed, "{block} bytes, {new} new pages");
+    }
+
+    /// The most addresses between two blocks, in bytes.
+    fn longest_gap(&self) -> u64 {
+        let ends = std::iter::once(0).chain(self.live.values().copied());
+        let starts = self.live.keys().copied().chain([self.geometry.span]);
+        starts.zip(ends).map(|(start, end)| start - end).max().unwrap_or(0)
+    }
+
+    fn hold(&mut self, block: Block, asked: u64, home: Option<&Use>) {
+        let bytes = block.start()..block.start() + block.bytes();
+        assert!(
+            block.bytes() >= asked.max(1) && block.bytes() < asked.max(1) + self.geometry.grain
+        );
+        assert!(block.start().is_multiple_of(self.geometry.grain));
+        assert!(!self.is_live(&bytes), "{bytes:?} is in use already");
+        for page in bytes.start / self.geometry.page..bytes.end.div_ceil(self.geometry.page) {
+            assert!(self.mapped.contains(&page), "page {page} of {bytes:?} is not mapped");
+        }
+        self.uses.retain(|(_, user)| !user.is_over());
+        for (_, user) in self.uses.iter().filter(|(used, _)| overlap(used, &bytes)) {
+            let ordered = home.is_some_and(|home| home.is_same_stream(user));
+            assert!(ordered, "{bytes:?} is used by {user:?}");
+        }
+        self.live.insert(bytes.start, bytes.end);
+        self.held.push((block, home.map(|home| home.stream)));
+    }
+
+    fn free(&mut self, which: usize, time: u64) {
+        let (block, stream) = self.held.swap_remove(which);
+        let last_use = stream.map(|stream| self.last_use(stream, time));
+        let start = block.start();
+        let end = self.live.remove(&start).unwrap();
+        self.uses.extend(last_use.clone().map(|last_use| (start..end, last_use)));
+        self.arena.free(block, last_use).unwrap();
+    }
+
+    fn trim(&mut self, keep: u64) {
+        for pages in self.arena.trim(keep) {
+            self.unmap(pages);
+        }
+    }
+
+    fn check_books(&self) {
+        let live: u64 = self.live.iter().map(|(start, end)| end - start).sum();
+        assert_eq!(self.arena.live(), live);
+        assert_eq!(self.arena.mapped(), self.mapped.len() as u64 * self.geometry.page);
+        assert!(self.arena.mapped() <= self.limit);
+    }
+}
+
+fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
+/// Small ones often, all doublings up to a gibibyte, and what can never be.
+fn size(random: &mut impl Rng) -> u64 {
+    match random.random_range(0..100u32) {
+        0 => 0,
+        1 => 1,
+        2 => u64::MAX,
+        3 => 1 << 30,
+        _ => {
+            let doubling = random.random_range(0..29u32);
+            random.random_range(1 << doubling..2u64 << doubling)
+        }
+    }
+}
+
+fn operations() -> u64 {
+    let asked = std::env::var("ARENA_OPERATIONS").ok();
+    asked.map_or(60_000, |asked| asked.parse().unwrap())
+}
+
+fn run(geometry: Geometry, limit: u64, seed: u64) {
+    let random = &mut ChaCha8Rng::seed_from_u64(seed);
+    let mut model = Model::new(geometry, limit);
+    for _ in 0..operations() {
+        model.clock.fetch_add(random.random_range(0..20), Ordering::Relaxed);
+        // Phases of growth and of shrinking.
+        let grows = model.clock.load(Ordering::Relaxed) / 4000 % 2 == 0;
+        let frees = random.random_ratio(if grows { 45 } else { 55 }, 100);
+        let stream = random.random_ratio(9, 10).then(|| random.random_range(0..STREAMS));
+        if random.random_ratio(1, 500) {
+            model.trim(random.random_range(0..=limit));
+        } else if frees && !model.held.is_empty() {
+            let which = random.random_range(0..model.held.len());
+            model.free(which, random.random_range(0..40));
+        } else {
+            let remap = random.random_ratio(3, 4);
+            model.allocate(size(random), stream, remap);
+        }
+        model.check_books();
+    }
+    assert!(model.remapped > 0 && model.refused > 0, "both happen");
+    while !model.held.is_empty() {
+        model.free(0, 0);
+    }
+    model.clock.fetch_add(1 << 40, Ordering::Relaxed);
+    model.trim(0);
+    assert_eq!((model.arena.live(), model.arena.mapped()), (0, 0));
+    assert!(model.arena.is_quiet());
+    // Nothing is left but one hole: the whole of it can be given out.
+    model.limit = u64::MAX;
+    model.allocate(geometry.span, None, false);
+    assert_eq!(model.arena.live(), geometry.span);
+}
+
+#[test]
+fn pages_of_cuda() {
+    run(Geometry { page: 2 << 20, grain: 512, span: 1 << 36 }, 1 << 30, 1);
+}
+
+#[test]
+fn pages_that_are_blocks() {
+    run(Geometry { page: 4096, grain: 4096, span: 1 << 32 }, 256 << 20, 2);
+}
+
+#[test]
+fn a_block_that_is_not_in_use_is_known() {
+    let geometry = Geometry { page: 4096, grain: 512, span: 1 << 20 };
+    let (mut arena, mut other) = (Arena::<Use>::new(geometry), Arena::<Use>::new(geometry));
+    let block = arena.provide(100, u64::MAX, true, None).unwrap().block;
+    let text = other.free(block, None).unwrap_err().to_string();
+    assert_eq!(text, "the block at 0 is not in use");
+    // The slot was used before, for another block.
+    let first = other.provide(512, u64::MAX, true, None).unwrap().block;
+    other.free(first, None).unwrap();
+    let again = other.allocate(512, None).unwrap();
+    arena.free(again, None).unwrap_err();
+    assert_eq!((arena.live(), other.live()), (512, 512), "nothing happened");
+}
+
+#[test]
+fn a_provision_that_cannot_be_carried_out_is_undone() {
+    let mut arena = Arena::<Use>::new(Geometry { page: 4096, grain: 512, span: 1 << 20 });
+    let first = arena.provide(4096, u64::MAX, true, None).unwrap();
+    let second = arena.provide(10_000, u64::MAX, true, None).unwrap();
+    arena.cancel(second);
+    assert_eq!((arena.live(), arena.mapped()), (4096, 4096));
+    arena.cancel(first);
+    assert_eq!((arena.live(), arena.mapped()), (0, 0));
+    assert_eq!(arena.provide(1 << 20, u64::MAX, true, None).unwrap().block.bytes(), 1 << 20);
+}
