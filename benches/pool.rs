@@ -1,12 +1,14 @@
 //! What a block costs: taken and given back, by our pool and by allocators of others.
 //!
-//! `cargo bench -p rustkernel-benches --bench pool [-- --rounds 9 --json]`
+//! `cargo bench -p rustkernel-benches --features peers --bench pool [-- --rounds 9 --json]`
 //!
 //! | peer | a block is |
 //! |---|---|
 //! | glibc, mimalloc, jemalloc | memory of a program whose global allocator that is |
 //! | size classes + mutex | an offset out of a list for each power of two, all behind one mutex |
 //! | offset-allocator + mutex | an offset from that crate's allocator, behind a mutex |
+//! | our arena + mutex | an offset from the bookkeeping of our pool, behind a mutex |
+//! | our lease | host memory as kernels get it, with the books, the limit and the pressure level |
 //! | the loop alone | nothing: what the other figures contain of the measuring itself |
 //!
 //! The first three are programs of their own, because a program has one global allocator and its
@@ -19,6 +21,11 @@ use std::sync::{Arc, Mutex};
 use clap::Parser;
 use rustkernel_benches::pool::{Hand, MIXES, Peer, measure};
 use rustkernel_benches::{Figures, Options};
+use rustkernel_gpu::host::{self, HostOptions, ThreadBudget};
+use rustkernel_gpu::memory::arena::{Arena, Block, Geometry, LastUse};
+use rustkernel_gpu::memory::{
+    DeviceMemory, Grown, Lease, Leased, MemoryKind, MemoryLimits, PressureThresholds,
+};
 
 /// Programs that measure their own global allocator.
 const PROGRAMS: [(&str, &str); 3] = [
@@ -43,8 +50,10 @@ fn main() {
     figures.print(&options);
 }
 
-/// The rows of our own pool go here: `add("magazine hit", measure(&…))` and so on.
-fn ours(_add: &mut impl FnMut(&'static str, [f64; 3])) {}
+fn ours(add: &mut impl FnMut(&'static str, [f64; 3])) {
+    add("our arena + mutex", measure(&Locked::new(OurArena::new())));
+    add("our lease", measure(&Leases::new()));
+}
 
 fn measured_by(program: &str) -> [f64; 3] {
     let output = Command::new(program).output().unwrap();
@@ -126,6 +135,96 @@ impl Hand for Offsets {
 
     fn free(&mut self, block: Self::Block) {
         self.0.free(block);
+    }
+}
+
+// ---- ours
+
+struct OurArena(Arena<NoUse>);
+
+/// Blocks are not used by streams here.
+#[derive(Debug, Clone)]
+enum NoUse {}
+
+impl LastUse for NoUse {
+    fn is_over(&self) -> bool {
+        match *self {}
+    }
+
+    fn is_same_stream(&self, _: &Self) -> bool {
+        match *self {}
+    }
+
+    fn later(self, _: Self) -> Self {
+        self
+    }
+}
+
+impl OurArena {
+    fn new() -> Self {
+        Self(Arena::new(Geometry { page: 2 << 20, grain: 512, span: 1 << 36 }))
+    }
+}
+
+impl Hand for OurArena {
+    type Block = Block;
+
+    fn allocate(&mut self, bytes: usize) -> Block {
+        let bytes = bytes as u64;
+        let mapped = self.0.allocate(bytes, None);
+        mapped.unwrap_or_else(|| self.0.provide(bytes, u64::MAX, false, None).unwrap().block)
+    }
+
+    fn free(&mut self, block: Block) {
+        self.0.free(block, None).unwrap();
+    }
+}
+
+struct Leases(Arc<DeviceMemory>);
+
+impl Leases {
+    fn new() -> Self {
+        const BYTES: u64 = 1 << 30;
+        let device = host::open(HostOptions {
+            name: "bench".into(),
+            memory_bytes: BYTES,
+            staging_bytes: BYTES,
+            threads: ThreadBudget::new(1),
+        });
+        let limits = MemoryLimits {
+            device_bytes: BYTES,
+            staging_bytes: BYTES,
+            pooling: true,
+            defrag: true,
+            thresholds: PressureThresholds::default(),
+        };
+        Self(DeviceMemory::new(device, &limits))
+    }
+}
+
+impl Peer for Leases {
+    type Hand = Self;
+
+    fn hand(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Hand for Leases {
+    type Block = Lease;
+
+    fn allocate(&mut self, bytes: usize) -> Lease {
+        match self.0.lease(MemoryKind::Device, bytes, None, None).unwrap() {
+            Leased::Ready(lease) => lease,
+            Leased::NeedsGrowth(growth) => match growth.run().unwrap() {
+                Grown::Ready(lease) => lease,
+                Grown::Wait(..) => unreachable!("nothing is busy without a stream"),
+            },
+        }
+    }
+
+    fn free(&mut self, lease: Lease) {
+        drop(lease);
     }
 }
 

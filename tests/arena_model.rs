@@ -284,9 +284,24 @@ fn a_provision_that_cannot_be_carried_out_is_undone() {
     let mut arena = Arena::<Use>::new(Geometry { page: 4096, grain: 512, span: 1 << 20 });
     let first = arena.provide(4096, u64::MAX, true, None).unwrap();
     let second = arena.provide(10_000, u64::MAX, true, None).unwrap();
-    arena.cancel(second);
+    arena.cancel(second, None);
     assert_eq!((arena.live(), arena.mapped()), (4096, 4096));
-    arena.cancel(first);
+    arena.cancel(first, None);
     assert_eq!((arena.live(), arena.mapped()), (0, 0));
     assert_eq!(arena.provide(1 << 20, u64::MAX, true, None).unwrap().block.bytes(), 1 << 20);
+}
+
+#[test]
+fn what_a_stream_uses_stays_its_own_when_a_provision_is_undone() {
+    let mut arena = Arena::<Use>::new(Geometry { page: 4096, grain: 512, span: 1 << 20 });
+    let use_of = |stream| Use { stream, over: 100, clock: Arc::default() };
+    let block = arena.provide(4096, u64::MAX, true, Some(&use_of(0))).unwrap().block;
+    arena.free(block, Some(use_of(0))).unwrap();
+    // The stream's own next block may lie where it still works, and on a new page.
+    let larger = arena.provide(8192, u64::MAX, true, Some(&use_of(0))).unwrap();
+    assert_eq!((larger.block.start(), larger.map.unwrap().bytes), (0, 4096));
+    arena.cancel(larger, Some(use_of(0)));
+    assert_eq!(arena.mapped(), 4096);
+    assert!(arena.allocate(4096, Some(&use_of(1))).is_none(), "another stream has to wait");
+    assert_eq!(arena.allocate(4096, Some(&use_of(0))).unwrap().start(), 0);
 }

@@ -4,7 +4,7 @@
 //!  Reservation ──debits── Ledger (bytes promised; never above the limit)
 //!       │                    │ crosses a threshold ──► Attention ──► allocator ──► supervisor
 //!       ▼                    ▼
-//!     Lease ──── Pool (cache of blocks by size class) ──grow, trim──► the device
+//!     Lease ──── Pool ──── Space (an arena and its pages) or Cache ──grow, trim──► the device
 //!       │                    ▲
 //!  Buffer / Staging ──drop───┘ with the stream's position: reused elsewhere only once it is passed
 //! ```
@@ -15,13 +15,16 @@
 //! | [`Ledger`](ledger) | bytes promised against the limit: one atomic, taken before anything else |
 //! | [`Reservation`] | bytes promised to a request before it starts |
 //! | [`Lease`] | one block in use; [`Buffer`] and [`Staging`] are leases with an element type |
-//! | [`Pool`](pool) | blocks not in use, by size class; grows and shrinks on its allocator's thread |
+//! | [`Pool`](pool) | a store of memory and its books; grows and shrinks on its allocator's thread |
+//! | `space` | a store of pages that come, go and move, where the device has virtual memory |
+//! | [`arena`] | the bookkeeping of such a space |
+//! | `cache` | a store of blocks by size class, where it has not |
 //! | [`PressureLevel`] | how full the device is, with hysteresis |
 //!
 //! What always holds, per device and kind of memory, all in bytes:
 //! `live ≤ committed ≤ limit`, `mapped = live + cached ≤ limit`, and after everything was dropped
 //! `live = committed = 0`. Leases within a reservation cannot meet out-of-memory: their bytes were
-//! committed when the reservation was granted, and cached blocks make way.
+//! committed when the reservation was granted, and what is free makes way.
 
 pub mod arena;
 mod attention;

@@ -60,7 +60,7 @@ pub(super) struct StreamUse {
 
 impl StreamUse {
     /// Up to what the stream was told until now.
-    fn until_now(timeline: &Arc<Timeline>) -> Self {
+    pub(super) fn until_now(timeline: &Arc<Timeline>) -> Self {
         Self { timeline: Arc::clone(timeline), position: timeline.issued() }
     }
 

@@ -83,10 +83,10 @@ impl Space {
         })
     }
 
-    fn try_grow(&self, bytes: usize, home: Option<&StreamUse>) -> Result<RawMemory, NoRoom> {
+    fn try_grow(&self, bytes: usize, home: Option<&Arc<Timeline>>) -> Result<RawMemory, NoRoom> {
         // Held from the plan to its end: else another's plan could count on pages of this one.
         let mut pages = self.pages();
-        let provision = self.provide(bytes, home)?;
+        let provision = self.provide(bytes, home.map(StreamUse::any).as_ref())?;
         let carried_out = self.carry_out(&mut pages, &provision);
         let mut books = self.books();
         match carried_out {
@@ -98,7 +98,7 @@ impl Space {
                 Ok(books.raw(provision.block))
             }
             Err(error) => {
-                books.arena.cancel(provision);
+                books.arena.cancel(provision, home.map(StreamUse::until_now));
                 Err(NoRoom::Device(error))
             }
         }
@@ -146,11 +146,10 @@ impl Store for Space {
     }
 
     fn grow(&self, bytes: usize, home: Option<&Arc<Timeline>>) -> Result<RawMemory, NoRoom> {
-        let home = home.map(StreamUse::any);
-        match self.try_grow(bytes, home.as_ref()) {
+        match self.try_grow(bytes, home) {
             // Others use the device too: give it all that is not in use, and ask once more.
             Err(NoRoom::Device(DeviceError::OutOfMemory { .. })) if self.trim(0) > 0 => {
-                self.try_grow(bytes, home.as_ref())
+                self.try_grow(bytes, home)
             }
             grown => grown,
         }

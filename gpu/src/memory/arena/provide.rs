@@ -149,11 +149,12 @@ impl<U: LastUse> Arena<U> {
         peak.saturating_add(peak / 4)
     }
 
-    /// Takes back a block whose pages could not be mapped.
-    pub fn cancel(&mut self, provision: Provision) {
+    /// Takes back a block whose pages could not be mapped. Parts of it may have been in use by the
+    /// stream that it was for, up to `last_use`.
+    pub fn cancel(&mut self, provision: Provision, last_use: Option<U>) {
         let Provision { block, map, .. } = provision;
         self.live -= block.bytes();
-        self.ranges[block.id].state = State::Free(None);
+        self.ranges[block.id].state = State::Free(last_use);
         let range = self.settle(block.id);
         if let Some(pages) = map {
             self.unmap_part(range, pages);
@@ -348,16 +349,17 @@ impl<U: LastUse> Arena<U> {
         (start < end).then(|| Pages { start, bytes: end - start })
     }
 
-    /// Takes the memory of pages that lie in an idle range: a hole is left.
+    /// Takes the memory of pages that lie in a free range, and that nobody uses: a hole is left.
     fn unmap_part(&mut self, id: RangeId, pages: Pages) {
         self.unlist(id);
+        let last_use = self.last_use(id).cloned();
         let (offset, mut hole) = (pages.start - self.ranges[id].start, id);
         if offset > 0 {
             hole = self.ranges.split(id, offset, State::Hole);
             self.list(id);
         }
         if self.ranges[hole].bytes > pages.bytes {
-            let rest = self.ranges.split(hole, pages.bytes, State::Free(None));
+            let rest = self.ranges.split(hole, pages.bytes, State::Free(last_use));
             self.list(rest);
         }
         self.ranges[hole].state = State::Hole;
