@@ -226,7 +226,7 @@ fn run(geometry: Geometry, limit: u64, seed: u64) {
     for _ in 0..operations() {
         model.clock.fetch_add(random.random_range(0..20), Ordering::Relaxed);
         // Phases of growth and of shrinking.
-        let grows = model.clock.load(Ordering::Relaxed) / 4000 % 2 == 0;
+        let grows = (model.clock.load(Ordering::Relaxed) / 4000).is_multiple_of(2);
         let frees = random.random_ratio(if grows { 45 } else { 55 }, 100);
         let stream = random.random_ratio(9, 10).then(|| random.random_range(0..STREAMS));
         if random.random_ratio(1, 500) {

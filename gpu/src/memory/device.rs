@@ -20,12 +20,23 @@ pub struct MemoryLimits {
     pub device_bytes: u64,
     /// Most bytes of staging memory.
     pub staging_bytes: u64,
-    /// Keep blocks for the next lease. If not, each lease really allocates and releases.
+    /// Keep memory for the next lease. If not, each lease really allocates and releases.
     pub pooling: bool,
-    /// Let cached blocks make way for one that does not fit beside them. If not, it is refused.
+    /// Let free pages move, or cached blocks make way, for a block that does not fit beside them. If
+    /// not, it is refused.
     pub defrag: bool,
     /// Where the pressure levels begin.
     pub thresholds: PressureThresholds,
+}
+
+impl MemoryLimits {
+    /// Most bytes of that kind.
+    pub fn of(&self, kind: MemoryKind) -> u64 {
+        match kind {
+            MemoryKind::Device => self.device_bytes,
+            MemoryKind::Staging => self.staging_bytes,
+        }
+    }
 }
 
 /// A device's memory: two pools, their books, and the pressure level.
@@ -54,12 +65,11 @@ impl DeviceMemory {
     pub fn new(device: Device, limits: &MemoryLimits) -> Arc<Self> {
         let attention = Arc::new(Attention::default());
         let pressure = Arc::new(PressureCell::new(&limits.thresholds, limits.device_bytes));
-        let pool = |kind, bytes, pressure| {
-            Pool::new(device.clone(), kind, bytes, pressure, Arc::clone(&attention), limits)
+        let pool = |kind, pressure| {
+            Pool::new(device.clone(), kind, limits, pressure, Arc::clone(&attention))
         };
-        let device_pool =
-            pool(MemoryKind::Device, limits.device_bytes, Some(Arc::clone(&pressure)));
-        let staging_pool = pool(MemoryKind::Staging, limits.staging_bytes, None);
+        let device_pool = pool(MemoryKind::Device, Some(Arc::clone(&pressure)));
+        let staging_pool = pool(MemoryKind::Staging, None);
         let thresholds = limits.thresholds;
         Arc::new(Self { device, device_pool, staging_pool, attention, pressure, thresholds })
     }

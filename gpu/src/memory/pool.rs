@@ -19,7 +19,7 @@ use super::ledger::Ledger;
 use super::pressure::PressureCell;
 use super::space::Space;
 use super::stats::MemoryStats;
-use super::{MemoryKind, RawMemory};
+use super::{MemoryKind, MemoryLimits, RawMemory};
 use crate::device::Device;
 use crate::error::{DeviceError, DeviceResult};
 use crate::timeline::{Completion, Position, Timeline};
@@ -96,23 +96,12 @@ impl Pool {
     pub(crate) fn new(
         device: Device,
         kind: MemoryKind,
-        limit: u64,
+        limits: &MemoryLimits,
         pressure: Option<Arc<PressureCell>>,
         attention: Arc<Attention>,
-        limits: &super::MemoryLimits,
     ) -> Arc<Self> {
-        let keep = limits.pooling;
-        let space = keep.then(|| Space::open(&device, kind, limit, limits.defrag)).flatten();
-        let (store, sizes): (Box<dyn Store>, _) = match space {
-            Some(space) => {
-                let sizes = BlockSizes::Grains { bytes: space.geometry().grain };
-                (Box::new(space), sizes)
-            }
-            None => {
-                let make_way = limits.defrag || !keep;
-                (Box::new(Cache::new(device.clone(), kind, limit, make_way)), BlockSizes::Classes)
-            }
-        };
+        let (store, sizes) = store(&device, kind, limits);
+        let (limit, keep) = (limits.of(kind), limits.pooling);
         let ledger = Arc::new(Ledger::new(limit, sizes, pressure, Arc::clone(&attention)));
         Arc::new(Self { device, kind, ledger, attention, keep, store })
     }
@@ -200,6 +189,21 @@ impl Pool {
         };
         self.store.describe(&mut stats);
         stats
+    }
+}
+
+/// An arena where the device has virtual memory and memory is kept, else a cache.
+fn store(device: &Device, kind: MemoryKind, limits: &MemoryLimits) -> (Box<dyn Store>, BlockSizes) {
+    let (limit, keep, defrag) = (limits.of(kind), limits.pooling, limits.defrag);
+    match keep.then(|| Space::open(device, kind, limit, defrag)).flatten() {
+        Some(space) => {
+            let bytes = space.geometry().grain;
+            (Box::new(space), BlockSizes::Grains { bytes })
+        }
+        None => {
+            let cache = Cache::new(device.clone(), kind, limit, defrag || !keep);
+            (Box::new(cache), BlockSizes::Classes)
+        }
     }
 }
 
