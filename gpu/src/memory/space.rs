@@ -40,12 +40,13 @@ struct Books {
 type Pages = Box<dyn AddressSpace>;
 
 impl Space {
-    /// The addresses of a device, if it has virtual memory.
+    /// The addresses of a device, if it has virtual memory and so many addresses are to be had.
     pub(super) fn open(device: &Device, kind: MemoryKind, limit: u64, remap: bool) -> Option<Self> {
         let geometry = device.backend().geometry(kind, limit)?;
+        let pages = device.backend().reserve(kind, geometry.span).ok()?;
         let books = Books {
             arena: Arena::new(geometry),
-            base: 0,
+            base: pages.base(),
             epoch: device.epoch(),
             leases: 0,
             hits: 0,
@@ -54,8 +55,8 @@ impl Space {
             remaps: 0,
             forgotten: 0,
         };
-        let (device, books) = (device.clone(), Mutex::new(books));
-        Some(Self { device, kind, limit, remap, geometry, books, pages: Mutex::default() })
+        let (device, books, pages) = (device.clone(), Mutex::new(books), Mutex::new(Some(pages)));
+        Some(Self { device, kind, limit, remap, geometry, books, pages })
     }
 
     /// How its addresses are divided.
@@ -63,7 +64,7 @@ impl Space {
         self.geometry
     }
 
-    /// Unmaps and maps as the arena says. The addresses are reserved when they are needed first.
+    /// Unmaps and maps as the arena says. Once a device is back, its addresses are reserved anew.
     fn carry_out(&self, pages: &mut Option<Pages>, provision: &Provision) -> DeviceResult {
         if pages.is_none() {
             let reserved = self.device.backend().reserve(self.kind, self.geometry.span)?;

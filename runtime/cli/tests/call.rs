@@ -116,6 +116,25 @@ fn a_log_is_written_on_request() {
     assert_eq!(log("-q"), "");
 }
 
+/// Then memory comes in pieces instead of from one range of addresses.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_process_that_may_have_few_addresses_works_all_the_same() {
+    let folder = Folder::new();
+    let ones = |count| [1.0f32; 16][..count].iter().flat_map(|one| one.to_le_bytes()).collect();
+    let matrix = |side: usize| -> Vec<u8> {
+        let data: Vec<u8> = ones(side * side);
+        npy("<f4", false, &format!("(1, 1, {side}, {side})"), &data)
+    };
+    folder.write("input.npy", &matrix(4));
+    folder.write("weight.npy", &matrix(3));
+    // A convolution takes memory for its columns.
+    let call = "$RUSTKERNEL call conv2d -i input=input.npy -i weight=weight.npy";
+    let ended = folder.shell(&format!("ulimit -v 2000000 && {call}"));
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stdout.contains("[[[[9.0, 9.0], [9.0, 9.0]]]]"), "{}", ended.stdout);
+}
+
 #[test]
 fn a_device_that_is_not_there_is_69() {
     let ended = Folder::with_vectors().saxpy(&["-i", "x=x.npy", "--device", "cuda:0"]);
