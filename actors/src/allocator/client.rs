@@ -118,7 +118,7 @@ impl MemoryClient {
         self.allocator.send(Reserve { need, deadline }).await.unwrap_or(Err(Rejection::Stopped))
     }
 
-    /// Gives every idle cached block back to the device.
+    /// Gives all idle memory back to the device.
     pub(crate) async fn trim(&self) -> u64 {
         self.allocator.send(Trim).await.unwrap_or(0)
     }

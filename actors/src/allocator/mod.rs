@@ -71,7 +71,7 @@ pub(crate) struct Reserve {
     pub(crate) deadline: Option<Instant>,
 }
 
-/// Give every idle cached block back to the device. The answer is how many bytes that were.
+/// Give all idle memory back to the device. The answer is how many bytes that were.
 #[derive(Message)]
 #[rtype(result = "u64")]
 pub(crate) struct Trim;

@@ -144,7 +144,7 @@ impl DeviceMemory {
         self.pool(kind).stats()
     }
 
-    /// Gives every idle cached block back to the device; the bytes given back. May wait for it.
+    /// Gives all idle memory back to the device; the bytes given back. May wait for it.
     pub fn trim(&self) -> u64 {
         self.device_pool.trim(0) + self.staging_pool.trim(0)
     }

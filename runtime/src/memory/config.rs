@@ -21,7 +21,7 @@ pub struct MemoryConfig {
     pub critical_threshold: f64,
     /// Above this part of the limit, pressure is `Emergency`.
     pub emergency_threshold: f64,
-    /// Let cached blocks make way for one that does not fit beside them. If not, such an allocation
+    /// Let free memory move, or make way, for a block that does not fit beside it. If not, such an allocation
     /// is refused.
     pub auto_defrag: bool,
 }

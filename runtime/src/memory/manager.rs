@@ -77,7 +77,7 @@ impl KernelMemoryManager {
         Self { source: Source::Runtime(client) }
     }
 
-    /// Allocates `bytes`, from the pool if it has a block of that size class.
+    /// Allocates `bytes`, from what the pool has, if it fits there.
     ///
     /// # Errors
     /// [`DeviceError::OutOfMemory`] says how much is free and what the limit is.
