@@ -185,3 +185,18 @@ proptest! {
         keeps_its_books::<SizeClasses>(&steps, SizeClasses::place);
     }
 }
+
+/// What the design promises for recorded workloads.
+#[test]
+fn the_arena_needs_little_more_than_what_is_live() {
+    for (name, most) in [("resnet50_train_cpu", 1.03), ("resnet50_serve4_meta", 1.08)] {
+        let file = format!("{}/traces/{name}.csv.gz", env!("CARGO_MANIFEST_DIR"));
+        let trace = Trace::read(file.as_ref()).unwrap();
+        let report = Report::new::<Arena>(&trace, Backend::Offsets, None, &|_| {}).unwrap();
+        let over = |bytes: Option<u64>| bytes.unwrap() as f64 / report.peak_live as f64;
+        assert!(report.min_capacity_ratio.unwrap() <= most, "{report:?}");
+        assert!(over(report.peak_mapped_capped) <= 1.25, "{report:?}");
+        assert!(over(report.peak_mapped) <= 1.4, "{report:?}");
+        assert_eq!(report.remaps, 0, "{report:?}");
+    }
+}
