@@ -14,7 +14,8 @@ use rustkernel_gpu::memory::arena::{Arena, Block, Geometry, LastUse, NoRoom, Pag
 
 const STREAMS: u32 = 3;
 
-/// Work of a stream, until when. The clock is the model's.
+/// Work of a stream, until when. The clock is the model's, and goes on with each look at it, as that of
+/// a device does.
 #[derive(Debug, Clone)]
 struct Use {
     stream: u32,
@@ -24,7 +25,7 @@ struct Use {
 
 impl LastUse for Use {
     fn is_over(&self) -> bool {
-        self.clock.load(Ordering::Relaxed) >= self.over
+        self.clock.fetch_add(1, Ordering::Relaxed) >= self.over
     }
 
     fn is_same_stream(&self, other: &Self) -> bool {
@@ -122,7 +123,6 @@ impl Model {
                     return self.hold(block, bytes, home);
                 }
                 Err(NoRoom::Busy(user)) => {
-                    assert!(!user.is_over());
                     self.clock.fetch_max(user.over, Ordering::Relaxed);
                 }
                 Err(NoRoom::Full) => break,

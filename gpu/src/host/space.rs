@@ -22,13 +22,16 @@ use crate::memory::arena::{Geometry, Pages};
 /// Addresses for each byte of the limit. They cost nothing, and the more there are the less likely it
 /// is that no hole is long enough for a block because other blocks lie scattered.
 const SPARSENESS: u64 = 64;
+/// The most addresses that one space takes: an eighth of those that a process has.
+const MOST_ADDRESSES: u64 = 1 << 44;
 
 /// How addresses for `limit` bytes of memory are divided. Blocks are whole pages: a page that is free
 /// can go wherever it is needed, so that memory is never lost to fragmentation.
 pub(super) fn geometry(limit: u64) -> Option<Geometry> {
     let page = rustix::param::page_size() as u64;
-    let span = limit.checked_next_multiple_of(page)?.checked_mul(SPARSENESS)?;
-    (span < 1 << 46).then_some(Geometry { page, grain: page, span: span.max(page) })
+    let span = limit.checked_next_multiple_of(page)?.saturating_mul(SPARSENESS);
+    let span = span.clamp(page, MOST_ADDRESSES);
+    (limit <= span / 4).then_some(Geometry { page, grain: page, span })
 }
 
 /// Anonymous memory: addresses are reserved, pages come and go.
@@ -122,6 +125,16 @@ mod tests {
     use super::*;
 
     const PAGE: u64 = 1 << 16;
+
+    #[test]
+    fn addresses_are_many_but_not_all() {
+        let span = |limit| geometry(limit).map(|geometry| geometry.span);
+        assert_eq!(span(0), Some(rustix::param::page_size() as u64));
+        assert_eq!(span(1 << 30), Some(1 << 36));
+        assert_eq!(span(1 << 41), Some(1 << 44), "eight for each byte of two tebibytes");
+        assert_eq!(span((1 << 42) + 1), None, "too few to be of use");
+        assert_eq!(span(u64::MAX), None);
+    }
 
     #[test]
     fn pages_come_zeroed_and_go() {

@@ -1,9 +1,10 @@
 //! Where the next block comes from when nothing that is mapped and ready fits.
 //!
-//! Rare, and it may look at every range.
+//! Rare, and it may look at every range. It looks once at which uses are over (`merge_idle`), and goes
+//! by that to its end: a use that ends meanwhile would make one step contradict another.
 
 use super::ranges::{Range, RangeId, State};
-use super::{Arena, Block, LastUse, is_past, is_ready};
+use super::{Arena, Block, LastUse};
 
 /// A run of pages, in bytes from the arena's first address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -133,9 +134,15 @@ impl<U: LastUse> Arena<U> {
         users.next().map_or(NoRoom::Full, NoRoom::Busy)
     }
 
-    /// Who still uses a free range, so that the stream of `home` would have to wait.
+    /// Who used a free range when it was looked at, so that the stream of `home` would have to wait.
     fn user(&self, id: RangeId, home: Option<&U>) -> Option<U> {
-        self.last_use(id).filter(|last_use| !is_past(*last_use, home)).cloned()
+        let comes_after = |last_use: &U| home.is_some_and(|home| home.is_same_stream(last_use));
+        self.last_use(id).filter(|last_use| !comes_after(last_use)).cloned()
+    }
+
+    /// Whether a range was free when it was looked at, and ready for the stream of `home`.
+    fn was_ready(&self, id: RangeId, home: Option<&U>) -> bool {
+        self.ranges[id].is_free() && self.user(id, home).is_none()
     }
 
     /// Bytes of whole pages that can be mapped with at most `limit` bytes mapped.
@@ -222,7 +229,7 @@ impl<U: LastUse> Arena<U> {
         let mut shore = Shore { end: hole, bytes: 0 };
         while shore.bytes < needed
             && let Some(id) = step(shore.end)
-            && is_ready(&self.ranges[id].state, home)
+            && self.was_ready(id, home)
         {
             shore = Shore { end: id, bytes: shore.bytes + self.ranges[id].bytes };
         }
@@ -327,7 +334,7 @@ impl<U: LastUse> Arena<U> {
 
     /// Idle pages that are wholly free, in the order of addresses.
     fn idle_pages(&self) -> impl Iterator<Item = (RangeId, Pages)> {
-        let idle = self.in_order().filter(|id| is_ready(&self.ranges[*id].state, None));
+        let idle = self.in_order().filter(|id| self.was_ready(*id, None));
         idle.filter_map(|id| self.whole_pages(id).map(|pages| (id, pages)))
     }
 
