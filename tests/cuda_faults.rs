@@ -1,6 +1,7 @@
 //! A CUDA device that fails, over the fake driver: what is told to whom, and what goes on.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fake_cuda::{Fault, Point, inject};
@@ -16,6 +17,12 @@ use tokio::time::Instant;
 
 /// Codes after which a context is broken for good.
 const STICKY: [u32; 4] = [700, 710, 714, 719];
+
+/// Listing devices asks all of them, also one that another test breaks at any call.
+fn alone() -> MutexGuard<'static, ()> {
+    static LISTING: Mutex<()> = Mutex::new(());
+    LISTING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn open() -> (u32, Rig) {
     let ordinal = fake::claim();
@@ -159,6 +166,7 @@ fn a_device_lost_at_any_call_is_told_and_nothing_hangs() {
     for k in 1..=calls {
         let (ordinal, rig) = open();
         let code = STICKY[k as usize % STICKY.len()];
+        let _alone = alone();
         inject(Fault::at(Point::AnyCall, code).nth(k).on_device(ordinal as usize).sticky());
         let result = scenario(&rig);
         fake_cuda::clear_faults_on(ordinal as usize);
@@ -256,9 +264,12 @@ async fn runtime() -> (u32, Runtime, KernelRef<Add>, KernelRef<Add>) {
         .with_devices([device, DeviceId::Host])
         .with_health_check_interval(Duration::from_millis(20))
         .with_kernel(cuda.instances(2))
-        .with_kernel(host)
-        .build()
-        .unwrap();
+        .with_kernel(host);
+    let built = {
+        let _alone = alone();
+        runtime.build()
+    };
+    let runtime = built.unwrap();
     runtime.start().await.unwrap();
     let [cuda, host] = names.map(|name| runtime.kernel::<Add>(&name).unwrap());
     assert_eq!(cuda.stats().devices, [device; 2]);
