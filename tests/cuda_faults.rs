@@ -1,7 +1,6 @@
 //! A CUDA device that fails, over the fake driver: what is told to whom, and what goes on.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fake_cuda::{Fault, Point, inject};
@@ -17,12 +16,6 @@ use tokio::time::Instant;
 
 /// Codes after which a context is broken for good.
 const STICKY: [u32; 4] = [700, 710, 714, 719];
-
-/// Listing devices asks all of them, also one that another test breaks at any call.
-fn alone() -> MutexGuard<'static, ()> {
-    static LISTING: Mutex<()> = Mutex::new(());
-    LISTING.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn open() -> (u32, Rig) {
     let ordinal = fake::claim();
@@ -166,7 +159,6 @@ fn a_device_lost_at_any_call_is_told_and_nothing_hangs() {
     for k in 1..=calls {
         let (ordinal, rig) = open();
         let code = STICKY[k as usize % STICKY.len()];
-        let _alone = alone();
         inject(Fault::at(Point::AnyCall, code).nth(k).on_device(ordinal as usize).sticky());
         let result = scenario(&rig);
         fake_cuda::clear_faults_on(ordinal as usize);
@@ -264,12 +256,9 @@ async fn runtime() -> (u32, Runtime, KernelRef<Add>, KernelRef<Add>) {
         .with_devices([device, DeviceId::Host])
         .with_health_check_interval(Duration::from_millis(20))
         .with_kernel(cuda.instances(2))
-        .with_kernel(host);
-    let built = {
-        let _alone = alone();
-        runtime.build()
-    };
-    let runtime = built.unwrap();
+        .with_kernel(host)
+        .build()
+        .unwrap();
     runtime.start().await.unwrap();
     let [cuda, host] = names.map(|name| runtime.kernel::<Add>(&name).unwrap());
     assert_eq!(cuda.stats().devices, [device; 2]);
@@ -358,4 +347,16 @@ async fn a_lost_device_fails_its_requests_at_once_and_leaves_the_others_alone() 
     let report = within_a_minute(runtime.shutdown()).await.unwrap();
     assert!(report.ledger.is_balanced() && report.abandoned_threads == 0, "{report:?}");
     assert_eq!(report.leaked_bytes, 0);
+}
+
+#[tokio::test]
+async fn a_broken_device_does_not_keep_a_runtime_from_another() {
+    let broken = fake::claim();
+    for call in ["cuDeviceGetAttribute", "cuDeviceGetName", "cuDeviceTotalMem_v2"] {
+        inject(Fault::call(call, 999).from_then_on().on_device(broken as usize));
+    }
+    rustkernel_gpu::cuda::open(broken).unwrap_err();
+    let (_, runtime, cuda, _) = runtime().await;
+    assert_eq!(cuda.call(numbers(3)).await.unwrap(), [0.0, 2.0, 4.0]);
+    runtime.shutdown().await.unwrap();
 }

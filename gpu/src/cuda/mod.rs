@@ -33,14 +33,21 @@ use crate::error::{DeviceError, DeviceResult};
 pub(crate) use event::CudaEvent;
 pub(crate) use module::{CudaFunction, CudaModule};
 
+/// How many CUDA devices this machine has.
+///
+/// # Errors
+/// As [`devices`].
+pub fn count() -> DeviceResult<u32> {
+    driver::initialise()
+}
+
 /// The CUDA devices of this machine, in the driver's order. Makes no context.
 ///
 /// # Errors
 /// [`DeviceError::NoDriver`] where there is no driver, or it finds no device;
 /// [`DeviceError::Driver`] where it does not start.
 pub fn devices() -> DeviceResult<Vec<DeviceInfo>> {
-    let count = driver::initialise()?;
-    (0..count).map(driver::describe).collect()
+    (0..count()?).map(driver::describe).collect()
 }
 
 /// Opens a CUDA device. Its context lives until the process ends; opening it again gives the same.
@@ -48,7 +55,7 @@ pub fn devices() -> DeviceResult<Vec<DeviceInfo>> {
 /// # Errors
 /// As [`devices`], and [`DeviceError::NoDevice`].
 pub fn open(ordinal: u32) -> DeviceResult<Device> {
-    let count = driver::initialise()?;
+    let count = count()?;
     if ordinal >= count {
         let available = (0..count).map(DeviceId::Cuda).collect();
         return Err(DeviceError::NoDevice { device: DeviceId::Cuda(ordinal), available });

@@ -1,18 +1,15 @@
 //! Which devices there are.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use rustkernel_gpu::host::{HostOptions, ThreadBudget};
-use rustkernel_gpu::{Device, DeviceError, DeviceId, DeviceInfo, DeviceKind, host};
+use rustkernel_gpu::{Device, DeviceError, DeviceId, DeviceInfo, host};
 use slog::{Logger, info, warn};
 
 use super::RuntimeConfig;
 use crate::memory::MemoryConfig;
-
-/// More CUDA devices than a machine has.
-#[cfg(feature = "cuda")]
-const MOST_DEVICES: u32 = 1024;
 
 /// The devices of this machine.
 #[derive(Debug)]
@@ -43,9 +40,9 @@ pub(super) fn open(
     threads: &Arc<ThreadBudget>,
     logger: &Logger,
 ) -> Result<Vec<Device>, DeviceError> {
-    let mut found = match open_cuda(|device| config.uses(device)) {
+    let mut found = match open_cuda(config) {
         Ok(devices) => devices,
-        Err(error) if config.devices.iter().any(|device| device.kind() == DeviceKind::Cuda) => {
+        Err(error) if names_cuda(config) => {
             return Err(error);
         }
         Err(error @ DeviceError::NoDriver { .. }) => {
@@ -57,14 +54,6 @@ pub(super) fn open(
             Vec::new()
         }
     };
-    let missing = config
-        .devices
-        .iter()
-        .find(|id| id.kind() == DeviceKind::Cuda && !found.iter().any(|f| f.id() == **id));
-    if let Some(device) = missing {
-        let available = cuda_devices()?.iter().map(|info| info.id).collect();
-        return Err(DeviceError::NoDevice { device: *device, available });
-    }
     if config.uses(DeviceId::Host) {
         found.push(open_host(memory, threads));
     }
@@ -73,9 +62,8 @@ pub(super) fn open(
 
 /// The first CUDA device or, without one, the host.
 pub(crate) fn default_device(memory: &MemoryConfig) -> Device {
-    let cuda = open_cuda(|device| device == DeviceId::Cuda(0))
-        .ok()
-        .and_then(|devices| devices.into_iter().next());
+    let first = RuntimeConfig { devices: vec![DeviceId::Cuda(0)], ..RuntimeConfig::default() };
+    let cuda = open_cuda(&first).ok().and_then(|devices| devices.into_iter().next());
     cuda.unwrap_or_else(|| {
         open_host(memory, &ThreadBudget::new(available_parallelism().map_or(1, usize::from)))
     })
@@ -100,22 +88,41 @@ fn cuda_devices() -> Result<Vec<DeviceInfo>, DeviceError> {
     Err(DeviceError::NoDriver { reason: "built without the feature `cuda`".into() })
 }
 
-/// Opens the wanted ones; does not look for a driver if none is.
+/// Opens those that the configuration names, or all; does not look for a driver if none is wanted. One
+/// that is not wanted is not asked for anything: it may be broken.
 #[cfg(feature = "cuda")]
-fn open_cuda(wanted: impl Fn(DeviceId) -> bool) -> Result<Vec<Device>, DeviceError> {
-    if !(0..MOST_DEVICES).any(|ordinal| wanted(DeviceId::Cuda(ordinal))) {
+fn open_cuda(config: &RuntimeConfig) -> Result<Vec<Device>, DeviceError> {
+    if !wants_cuda(config) {
         return Ok(Vec::new());
     }
-    let count = u32::try_from(cuda_devices()?.len()).unwrap_or(u32::MAX);
-    (0..count)
-        .filter(|ordinal| wanted(DeviceId::Cuda(*ordinal)))
-        .map(rustkernel_gpu::cuda::open)
-        .collect()
+    let (cuda, named) = (rustkernel_gpu::cuda::open, named_cuda(config));
+    if named.is_empty() {
+        (0..rustkernel_gpu::cuda::count()?).map(cuda).collect()
+    } else {
+        named.into_iter().map(cuda).collect()
+    }
 }
 
 #[cfg(not(feature = "cuda"))]
-fn open_cuda(wanted: impl Fn(DeviceId) -> bool) -> Result<Vec<Device>, DeviceError> {
-    if wanted(DeviceId::Cuda(0)) { cuda_devices().map(|_| Vec::new()) } else { Ok(Vec::new()) }
+fn open_cuda(config: &RuntimeConfig) -> Result<Vec<Device>, DeviceError> {
+    if wants_cuda(config) { cuda_devices().map(|_| Vec::new()) } else { Ok(Vec::new()) }
+}
+
+fn wants_cuda(config: &RuntimeConfig) -> bool {
+    config.gpu_enabled && (config.devices.is_empty() || names_cuda(config))
+}
+
+fn names_cuda(config: &RuntimeConfig) -> bool {
+    !named_cuda(config).is_empty()
+}
+
+/// The ordinals of the CUDA devices that the configuration names.
+fn named_cuda(config: &RuntimeConfig) -> BTreeSet<u32> {
+    let ordinal = |device: &DeviceId| match device {
+        DeviceId::Cuda(ordinal) => Some(*ordinal),
+        DeviceId::Host => None,
+    };
+    config.devices.iter().filter_map(ordinal).collect()
 }
 
 /// Bytes of memory that the machine has; no limit where it cannot be asked.
