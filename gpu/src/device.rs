@@ -109,11 +109,15 @@ pub(crate) trait DeviceBackend: Send + Sync + 'static {
     fn allocate(&self, kind: MemoryKind, bytes: usize) -> DeviceResult<RawMemory>;
     /// Gives memory back. Work that uses it must be over. May wait for the device.
     fn release(&self, kind: MemoryKind, memory: RawMemory);
-    /// How addresses of that kind are divided where the device has virtual memory for as much as
-    /// `limit` bytes. `None` where it has not.
-    fn geometry(&self, kind: MemoryKind, limit: u64) -> Option<Geometry>;
-    /// Reserves `span` addresses; asked only of those that have a geometry.
-    fn reserve(&self, kind: MemoryKind, span: u64) -> DeviceResult<Box<dyn AddressSpace>>;
+    /// Reserves addresses for as much as `limit` bytes of that kind. `None` where the device has no
+    /// virtual memory, or the addresses are not to be had.
+    fn address_space(
+        &self,
+        _kind: MemoryKind,
+        _limit: u64,
+    ) -> Option<(Geometry, Box<dyn AddressSpace>)> {
+        None
+    }
     fn open_stream(&self, options: &StreamOptions) -> DeviceResult<Box<dyn StreamBackend>>;
     fn create_event(&self) -> DeviceResult<EventKind>;
     fn load_module(&self, source: &ModuleSource) -> DeviceResult<ModuleKind>;

@@ -10,10 +10,9 @@ use super::event::CudaEvent;
 use super::hub::Hub;
 use super::module::CudaModule;
 use super::stream::CudaStream;
-use crate::device::{AddressSpace, Device, DeviceBackend, DeviceInfo, Epoch, MemoryInfo};
+use crate::device::{Device, DeviceBackend, DeviceInfo, Epoch, MemoryInfo};
 use crate::error::{DeviceError, DeviceResult};
 use crate::event::EventKind;
-use crate::memory::arena::Geometry;
 use crate::memory::{MemoryKind, RawMemory};
 use crate::module::{ModuleKind, ModuleSource};
 use crate::stream::{StreamBackend, StreamOptions};
@@ -104,14 +103,6 @@ impl DeviceBackend for CudaDevice {
             MemoryKind::Device => self.hub.call_in_drop(epoch, "cuMemFree", free_device),
             MemoryKind::Staging => self.hub.call_in_drop(epoch, "cuMemFreeHost", free_staging),
         }
-    }
-
-    fn geometry(&self, _: MemoryKind, _: u64) -> Option<Geometry> {
-        None
-    }
-
-    fn reserve(&self, _: MemoryKind, _: u64) -> DeviceResult<Box<dyn AddressSpace>> {
-        unreachable!("invariant: asked only of those that have a geometry")
     }
 
     fn open_stream(&self, options: &StreamOptions) -> DeviceResult<Box<dyn StreamBackend>> {

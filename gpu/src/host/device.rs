@@ -9,9 +9,12 @@ use super::memory::Memory;
 #[cfg(unix)]
 use super::space::{self, HostSpace};
 use super::stream::{HostEvent, HostStream};
-use crate::device::{AddressSpace, Device, DeviceBackend, DeviceId, DeviceInfo, Epoch, MemoryInfo};
+#[cfg(unix)]
+use crate::device::AddressSpace;
+use crate::device::{Device, DeviceBackend, DeviceId, DeviceInfo, Epoch, MemoryInfo};
 use crate::error::{DeviceError, DeviceResult};
 use crate::event::EventKind;
+#[cfg(unix)]
 use crate::memory::arena::Geometry;
 use crate::memory::{MemoryKind, RawMemory};
 use crate::module::{ModuleKind, ModuleSource};
@@ -98,23 +101,14 @@ impl DeviceBackend for HostDevice {
     }
 
     #[cfg(unix)]
-    fn geometry(&self, _: MemoryKind, limit: u64) -> Option<Geometry> {
-        space::geometry(limit)
-    }
-
-    #[cfg(not(unix))]
-    fn geometry(&self, _: MemoryKind, _: u64) -> Option<Geometry> {
-        None
-    }
-
-    #[cfg(unix)]
-    fn reserve(&self, kind: MemoryKind, span: u64) -> DeviceResult<Box<dyn AddressSpace>> {
-        Ok(Box::new(HostSpace::reserve(kind, self.memory(kind), span)?))
-    }
-
-    #[cfg(not(unix))]
-    fn reserve(&self, _: MemoryKind, _: u64) -> DeviceResult<Box<dyn AddressSpace>> {
-        unreachable!("invariant: asked only of those that have a geometry")
+    fn address_space(
+        &self,
+        kind: MemoryKind,
+        limit: u64,
+    ) -> Option<(Geometry, Box<dyn AddressSpace>)> {
+        let geometry = space::geometry(limit)?;
+        let reserved = HostSpace::reserve(kind, self.memory(kind), geometry.span)?;
+        Some((geometry, Box::new(reserved)))
     }
 
     fn open_stream(&self, options: &StreamOptions) -> DeviceResult<Box<dyn StreamBackend>> {

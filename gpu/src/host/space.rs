@@ -8,7 +8,6 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::Arc;
 
-use rustix::io::Errno;
 use rustix::mm::{
     Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap,
 };
@@ -48,18 +47,13 @@ pub(super) struct HostSpace {
 unsafe impl Send for HostSpace {}
 
 impl HostSpace {
-    /// Reserves addresses.
-    pub(super) fn reserve(kind: MemoryKind, memory: &Arc<Memory>, span: u64) -> DeviceResult<Self> {
-        let memory = Arc::clone(memory);
-        let none = ProtFlags::empty();
-        let reserved = usize::try_from(span).map_err(|_| Errno::NOMEM).and_then(|span| {
-            let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-            // SAFETY: without an address the system chooses one where nothing is mapped.
-            let base = unsafe { mmap_anonymous(ptr::null_mut(), span, none, flags) }?;
-            Ok((base, span))
-        });
-        let (base, span) = reserved.map_err(|_| memory.out_of_memory(kind, span))?;
-        Ok(Self { kind, memory, base, span, mapped: 0 })
+    /// Reserves addresses, if so many are to be had.
+    pub(super) fn reserve(kind: MemoryKind, memory: &Arc<Memory>, span: u64) -> Option<Self> {
+        let (memory, span) = (Arc::clone(memory), usize::try_from(span).ok()?);
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: without an address the system chooses one where nothing is mapped.
+        let base = unsafe { mmap_anonymous(ptr::null_mut(), span, ProtFlags::empty(), flags) };
+        Some(Self { kind, memory, base: base.ok()?, span, mapped: 0 })
     }
 
     fn at(&self, pages: Pages) -> (*mut c_void, usize) {

@@ -45,8 +45,8 @@ pub(super) trait Store: Send + Sync {
     fn grow(&self, bytes: usize, home: Option<&Arc<Timeline>>) -> Result<RawMemory, NoRoom>;
     /// Gives memory that is not in use back to the device, until at most `keep` bytes are left of it.
     fn trim(&self, keep: u64) -> u64;
-    /// Forgets the memory of earlier epochs.
-    fn forget_lost(&self);
+    /// Forgets the memory of earlier epochs, if there can be any.
+    fn forget_lost(&self) {}
     /// Fills in what it knows.
     fn describe(&self, stats: &mut MemoryStats);
 }

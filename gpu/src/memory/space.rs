@@ -7,13 +7,11 @@ use super::pool::{NoRoom, Store, StreamUse};
 use super::stats::MemoryStats;
 use super::{MemoryKind, RawMemory};
 use crate::device::{AddressSpace, Device, Epoch};
-use crate::error::{DeviceError, DeviceResult};
+use crate::error::DeviceError;
 use crate::timeline::Timeline;
 
-/// One range of addresses of a device, within a limit.
+/// One range of addresses of a device that is never lost, within a limit.
 pub(super) struct Space {
-    device: Device,
-    kind: MemoryKind,
     limit: u64,
     /// Whether free pages move to where they are needed.
     remap: bool,
@@ -21,7 +19,7 @@ pub(super) struct Space {
     books: Mutex<Books>,
     /// Apart from the books, and locked before them: mapping may be slow, and only who grows or trims
     /// waits for it.
-    pages: Mutex<Option<Pages>>,
+    pages: Mutex<Pages>,
 }
 
 struct Books {
@@ -33,17 +31,15 @@ struct Books {
     growths: u64,
     releases: u64,
     remaps: u64,
-    forgotten: u64,
 }
 
-/// Pages of the device's current epoch.
-type Pages = Box<dyn AddressSpace>;
+/// The pages behind the addresses: none after the end.
+type Pages = Option<Box<dyn AddressSpace>>;
 
 impl Space {
     /// The addresses of a device, if it has virtual memory and so many addresses are to be had.
     pub(super) fn open(device: &Device, kind: MemoryKind, limit: u64, remap: bool) -> Option<Self> {
-        let geometry = device.backend().geometry(kind, limit)?;
-        let pages = device.backend().reserve(kind, geometry.span).ok()?;
+        let (geometry, pages) = device.backend().address_space(kind, limit)?;
         let books = Books {
             arena: Arena::new(geometry),
             base: pages.base(),
@@ -53,27 +49,14 @@ impl Space {
             growths: 0,
             releases: 0,
             remaps: 0,
-            forgotten: 0,
         };
-        let (device, books, pages) = (device.clone(), Mutex::new(books), Mutex::new(Some(pages)));
-        Some(Self { device, kind, limit, remap, geometry, books, pages })
+        let (books, pages) = (Mutex::new(books), Mutex::new(Some(pages)));
+        Some(Self { limit, remap, geometry, books, pages })
     }
 
     /// How its addresses are divided.
     pub(super) fn geometry(&self) -> Geometry {
         self.geometry
-    }
-
-    /// Unmaps and maps as the arena says. Once a device is back, its addresses are reserved anew.
-    fn carry_out(&self, pages: &mut Option<Pages>, provision: &Provision) -> DeviceResult {
-        if pages.is_none() {
-            let reserved = self.device.backend().reserve(self.kind, self.geometry.span)?;
-            self.books().base = reserved.base();
-            *pages = Some(reserved);
-        }
-        let pages = pages.as_mut().expect("invariant: reserved above");
-        provision.unmap.iter().for_each(|run| pages.unmap(*run));
-        provision.map.map_or(Ok(()), |run| pages.map(run))
     }
 
     fn provide(&self, bytes: usize, home: Option<&StreamUse>) -> Result<Provision, NoRoom> {
@@ -88,9 +71,11 @@ impl Space {
         // Held from the plan to its end: else another's plan could count on pages of this one.
         let mut pages = self.pages();
         let provision = self.provide(bytes, home.map(StreamUse::any).as_ref())?;
-        let carried_out = self.carry_out(&mut pages, &provision);
+        let pages = pages.as_mut().expect("invariant: taken only on drop");
+        provision.unmap.iter().for_each(|run| pages.unmap(*run));
+        let mapped = provision.map.map_or(Ok(()), |run| pages.map(run));
         let mut books = self.books();
-        match carried_out {
+        match mapped {
             Ok(()) => {
                 books.leases += 1;
                 books.growths += u64::from(provision.map.is_some());
@@ -109,7 +94,7 @@ impl Space {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pages(&self) -> MutexGuard<'_, Option<Pages>> {
+    fn pages(&self) -> MutexGuard<'_, Pages> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -138,9 +123,6 @@ impl Store for Space {
 
     fn put(&self, memory: RawMemory, last_use: Option<StreamUse>) {
         let mut books = self.books();
-        if memory.epoch != books.epoch {
-            return;
-        }
         let block = memory.block.expect("invariant: memory of an arena comes with its block");
         let freed = books.arena.free(block, last_use);
         freed.expect("invariant: a lease is dropped once");
@@ -157,7 +139,6 @@ impl Store for Space {
     }
 
     fn trim(&self, keep: u64) -> u64 {
-        self.forget_lost();
         let mut pages = self.pages();
         let unmap = {
             let mut books = self.books();
@@ -172,19 +153,6 @@ impl Store for Space {
         unmap.iter().map(|run| run.bytes).sum()
     }
 
-    fn forget_lost(&self) {
-        let epoch = self.device.epoch();
-        let mut pages = self.pages();
-        let mut books = self.books();
-        if books.epoch != epoch {
-            books.forgotten += u64::from(books.arena.mapped() > 0);
-            books.arena = Arena::new(self.geometry);
-            books.epoch = epoch;
-            // (What was reserved in an earlier epoch is gone; dropping it calls nobody.)
-            *pages = None;
-        }
-    }
-
     fn describe(&self, stats: &mut MemoryStats) {
         let books = self.books();
         stats.mapped = books.arena.mapped();
@@ -194,7 +162,6 @@ impl Store for Space {
         stats.growths = books.growths;
         stats.releases = books.releases;
         stats.remaps = books.remaps;
-        stats.forgotten = books.forgotten;
         stats.classes = books.arena.free_by_class();
     }
 }
