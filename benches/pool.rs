@@ -8,7 +8,10 @@
 //! | size classes + mutex | an offset out of a list for each power of two, all behind one mutex |
 //! | offset-allocator + mutex | an offset from that crate's allocator, behind a mutex |
 //! | our arena + mutex | an offset from the bookkeeping of our pool, behind a mutex |
+//! | our magazine | a number out of the stacks that a stream has in front of the pool, without a lock |
 //! | our lease | host memory as kernels get it, with the books, the limit and the pressure level |
+//! | our lease, reserved | the same within a reservation, as requests have that declare their memory |
+//! | our lease, no stream | the same without a stream: from the arena each time |
 //! | the loop alone | nothing: what the other figures contain of the measuring itself |
 //!
 //! The first three are programs of their own, because a program has one global allocator and its
@@ -22,10 +25,13 @@ use clap::Parser;
 use rustkernel_benches::pool::{Hand, MIXES, Peer, measure};
 use rustkernel_benches::{Figures, Options};
 use rustkernel_gpu::host::{self, HostOptions, ThreadBudget};
-use rustkernel_gpu::memory::arena::{Arena, Block, Geometry, LastUse};
+use rustkernel_gpu::memory::arena::{Arena, Block, Geometry, LastUse, Manner};
+use rustkernel_gpu::memory::magazine::{self, Magazine};
 use rustkernel_gpu::memory::{
-    DeviceMemory, Grown, Lease, Leased, MemoryKind, MemoryLimits, PressureThresholds,
+    BlockSizes, DeviceMemory, Grown, Lease, Leased, MemoryKind, MemoryLimits, Need,
+    PressureThresholds, Reservation,
 };
+use rustkernel_gpu::{Stream, StreamOptions};
 
 /// Programs that measure their own global allocator.
 const PROGRAMS: [(&str, &str); 3] = [
@@ -52,7 +58,10 @@ fn main() {
 
 fn ours(add: &mut impl FnMut(&'static str, [f64; 3])) {
     add("our arena + mutex", measure(&Locked::new(OurArena::new())));
-    add("our lease", measure(&Leases::new()));
+    add("our magazine", measure(&Magazines));
+    add("our lease", measure(&Leases::new(true, 0)));
+    add("our lease, reserved", measure(&Leases::new(true, 64 << 20)));
+    add("our lease, no stream", measure(&Leases::new(false, 0)));
 }
 
 fn measured_by(program: &str) -> [f64; 3] {
@@ -142,6 +151,8 @@ impl Hand for Offsets {
 
 struct OurArena(Arena<NoUse>);
 
+const MANNER: Manner = Manner { wait: false, remap: false };
+
 /// Blocks are not used by streams here.
 #[derive(Debug, Clone)]
 enum NoUse {}
@@ -172,7 +183,7 @@ impl Hand for OurArena {
     fn allocate(&mut self, bytes: usize) -> Block {
         let bytes = bytes as u64;
         let mapped = self.0.allocate(bytes, None);
-        mapped.unwrap_or_else(|| self.0.provide(bytes, u64::MAX, false, None).unwrap().block)
+        mapped.unwrap_or_else(|| self.0.provide(bytes, u64::MAX, MANNER, None).unwrap().block)
     }
 
     fn free(&mut self, block: Block) {
@@ -180,16 +191,60 @@ impl Hand for OurArena {
     }
 }
 
-struct Leases(Arc<DeviceMemory>);
+/// What a thread takes is the next number; what is given back comes again.
+struct Magazines;
+
+struct OurMagazine {
+    magazine: Magazine<usize>,
+    next: usize,
+}
+
+const SIZES: BlockSizes = BlockSizes { grain: 512, classes_to: magazine::LARGEST };
+
+impl Peer for Magazines {
+    type Hand = OurMagazine;
+
+    fn hand(&self) -> OurMagazine {
+        OurMagazine { magazine: Magazine::new(SIZES, u64::MAX), next: 0 }
+    }
+}
+
+impl Hand for OurMagazine {
+    type Block = (u64, usize);
+
+    fn allocate(&mut self, bytes: usize) -> (u64, usize) {
+        let bytes = SIZES.block_bytes(bytes).unwrap() as u64;
+        let block = self.magazine.take(bytes).unwrap_or_else(|| {
+            self.next += 1;
+            self.next
+        });
+        (bytes, block)
+    }
+
+    fn free(&mut self, (bytes, block): (u64, usize)) {
+        // (What does not fit goes back to where it came from, and here that is nowhere.)
+        if let Some(place) = self.magazine.place(bytes) {
+            place.put(block);
+        }
+    }
+}
+
+struct Leases {
+    memory: Arc<DeviceMemory>,
+    /// Whether each thread has a stream of its own.
+    stream: bool,
+    /// What each thread reserves, in bytes.
+    reserved: u64,
+}
 
 impl Leases {
-    fn new() -> Self {
+    fn new(stream: bool, reserved: u64) -> Self {
         const BYTES: u64 = 1 << 30;
         let device = host::open(HostOptions {
             name: "bench".into(),
             memory_bytes: BYTES,
             staging_bytes: BYTES,
-            threads: ThreadBudget::new(1),
+            threads: ThreadBudget::new(2),
         });
         let limits = MemoryLimits {
             device_bytes: BYTES,
@@ -198,27 +253,38 @@ impl Leases {
             defrag: true,
             thresholds: PressureThresholds::default(),
         };
-        Self(DeviceMemory::new(device, &limits))
+        Self { memory: DeviceMemory::new(device, &limits), stream, reserved }
     }
+}
+
+struct Lessee {
+    memory: Arc<DeviceMemory>,
+    stream: Option<Stream>,
+    reservation: Option<Reservation>,
 }
 
 impl Peer for Leases {
-    type Hand = Self;
+    type Hand = Lessee;
 
-    fn hand(&self) -> Self {
-        Self(Arc::clone(&self.0))
+    fn hand(&self) -> Lessee {
+        let memory = Arc::clone(&self.memory);
+        let stream = self.stream.then(|| memory.open_stream(&StreamOptions::default()).unwrap());
+        let need = (self.reserved > 0).then_some(Need::device(self.reserved));
+        let reservation = need.map(|need| memory.try_reserve(need).unwrap());
+        Lessee { memory, stream, reservation }
     }
 }
 
-impl Hand for Leases {
+impl Hand for Lessee {
     type Block = Lease;
 
     fn allocate(&mut self, bytes: usize) -> Lease {
-        match self.0.lease(MemoryKind::Device, bytes, None, None).unwrap() {
+        let (stream, reservation) = (self.stream.as_ref(), self.reservation.as_ref());
+        match self.memory.lease(MemoryKind::Device, bytes, stream, reservation).unwrap() {
             Leased::Ready(lease) => lease,
             Leased::NeedsGrowth(growth) => match growth.run().unwrap() {
                 Grown::Ready(lease) => lease,
-                Grown::Wait(..) => unreachable!("nothing is busy without a stream"),
+                Grown::Wait(..) => unreachable!("nothing is submitted, so nothing is busy"),
             },
         }
     }

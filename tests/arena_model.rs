@@ -10,9 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rustkernel_gpu::memory::arena::{Arena, Block, Geometry, LastUse, NoRoom, Pages, Provision};
+use rustkernel_gpu::memory::arena::{
+    Arena, Block, Geometry, LastUse, Manner, NoRoom, Pages, Provision,
+};
 
 const STREAMS: u32 = 3;
+const MANNER: Manner = Manner { wait: true, remap: true };
 
 /// Work of a stream, until when. The clock is the model's, and goes on with each look at it, as that of
 /// a device does.
@@ -108,14 +111,14 @@ impl Model {
         before.is_some_and(|(_, end)| *end > bytes.start)
     }
 
-    fn allocate(&mut self, bytes: u64, stream: Option<u32>, remap: bool) {
+    fn allocate(&mut self, bytes: u64, stream: Option<u32>, manner: Manner) {
         let home = stream.map(|stream| self.last_use(stream, 0));
         let home = home.as_ref();
         if let Some(block) = self.arena.allocate(bytes, home) {
             return self.hold(block, bytes, home);
         }
         loop {
-            match self.arena.provide(bytes, self.limit, remap, home) {
+            match self.arena.provide(bytes, self.limit, manner, home) {
                 Ok(Provision { block, unmap, map }) => {
                     self.remapped += u64::from(!unmap.is_empty());
                     unmap.into_iter().for_each(|pages| self.unmap(pages));
@@ -129,7 +132,7 @@ impl Model {
             }
         }
         self.refused += 1;
-        self.check_refusal(bytes, remap);
+        self.check_refusal(bytes, manner.remap);
     }
 
     /// What fits is not refused: with `remap`, everything does for which there are pages, and
@@ -189,6 +192,30 @@ impl Model {
         }
     }
 
+    /// Memory ahead of need: pages that nobody has until they are mapped.
+    fn extend(&mut self, bytes: u64) {
+        let (live, peak) = (self.arena.live(), self.arena.peak_live());
+        if let Some(Provision { block, unmap, map }) = self.arena.extend(bytes, self.limit) {
+            assert!(unmap.is_empty() && map.is_some());
+            map.into_iter().for_each(|pages| self.map(pages));
+            self.arena.free(block, None).unwrap();
+        }
+        assert_eq!((self.arena.live(), self.arena.peak_live()), (live, peak));
+    }
+
+    /// What is said of free memory is what there is.
+    fn check_free(&self) {
+        let page = self.geometry.page;
+        let stranded = self.mapped.iter().map(|number| {
+            let (start, end) = (number * page, (number + 1) * page);
+            let live = self.live.range(..end).rev().take_while(|(_, live_end)| **live_end > start);
+            let used: u64 = live.map(|(from, to)| end.min(*to) - start.max(*from)).sum();
+            if used > 0 { page - used } else { 0 }
+        });
+        assert_eq!(self.arena.stranded(), stranded.sum::<u64>());
+        assert!(self.arena.quarantined() <= self.arena.mapped() - self.arena.live());
+    }
+
     fn check_books(&self) {
         let live: u64 = self.live.iter().map(|(start, end)| end - start).sum();
         assert_eq!(self.arena.live(), live);
@@ -229,14 +256,17 @@ fn run(geometry: Geometry, limit: u64, seed: u64) {
         let grows = (model.clock.load(Ordering::Relaxed) / 4000).is_multiple_of(2);
         let frees = random.random_ratio(if grows { 45 } else { 55 }, 100);
         let stream = random.random_ratio(9, 10).then(|| random.random_range(0..STREAMS));
-        if random.random_ratio(1, 500) {
+        if random.random_ratio(1, 200) {
+            model.extend(random.random_range(0..=limit / 8));
+        } else if random.random_ratio(1, 500) {
+            model.check_free();
             model.trim(random.random_range(0..=limit));
         } else if frees && !model.held.is_empty() {
             let which = random.random_range(0..model.held.len());
             model.free(which, random.random_range(0..40));
         } else {
-            let remap = random.random_ratio(3, 4);
-            model.allocate(size(random), stream, remap);
+            let (wait, remap) = (random.random_ratio(3, 4), random.random_ratio(3, 4));
+            model.allocate(size(random), stream, Manner { wait, remap });
         }
         model.check_books();
     }
@@ -250,7 +280,7 @@ fn run(geometry: Geometry, limit: u64, seed: u64) {
     assert!(model.arena.is_quiet());
     // Nothing is left but one hole: the whole of it can be given out.
     model.limit = u64::MAX;
-    model.allocate(geometry.span, None, false);
+    model.allocate(geometry.span, None, Manner { wait: false, remap: false });
     assert_eq!(model.arena.live(), geometry.span);
 }
 
@@ -268,11 +298,11 @@ fn pages_that_are_blocks() {
 fn a_block_that_is_not_in_use_is_known() {
     let geometry = Geometry { page: 4096, grain: 512, span: 1 << 20 };
     let (mut arena, mut other) = (Arena::<Use>::new(geometry), Arena::<Use>::new(geometry));
-    let block = arena.provide(100, u64::MAX, true, None).unwrap().block;
+    let block = arena.provide(100, u64::MAX, MANNER, None).unwrap().block;
     let text = other.free(block, None).unwrap_err().to_string();
     assert_eq!(text, "the block at 0 is not in use");
     // The slot was used before, for another block.
-    let first = other.provide(512, u64::MAX, true, None).unwrap().block;
+    let first = other.provide(512, u64::MAX, MANNER, None).unwrap().block;
     other.free(first, None).unwrap();
     let again = other.allocate(512, None).unwrap();
     arena.free(again, None).unwrap_err();
@@ -282,23 +312,23 @@ fn a_block_that_is_not_in_use_is_known() {
 #[test]
 fn a_provision_that_cannot_be_carried_out_is_undone() {
     let mut arena = Arena::<Use>::new(Geometry { page: 4096, grain: 512, span: 1 << 20 });
-    let first = arena.provide(4096, u64::MAX, true, None).unwrap();
-    let second = arena.provide(10_000, u64::MAX, true, None).unwrap();
+    let first = arena.provide(4096, u64::MAX, MANNER, None).unwrap();
+    let second = arena.provide(10_000, u64::MAX, MANNER, None).unwrap();
     arena.cancel(second, None);
     assert_eq!((arena.live(), arena.mapped()), (4096, 4096));
     arena.cancel(first, None);
     assert_eq!((arena.live(), arena.mapped()), (0, 0));
-    assert_eq!(arena.provide(1 << 20, u64::MAX, true, None).unwrap().block.bytes(), 1 << 20);
+    assert_eq!(arena.provide(1 << 20, u64::MAX, MANNER, None).unwrap().block.bytes(), 1 << 20);
 }
 
 #[test]
 fn what_a_stream_uses_stays_its_own_when_a_provision_is_undone() {
     let mut arena = Arena::<Use>::new(Geometry { page: 4096, grain: 512, span: 1 << 20 });
     let use_of = |stream| Use { stream, over: 100, clock: Arc::default() };
-    let block = arena.provide(4096, u64::MAX, true, Some(&use_of(0))).unwrap().block;
+    let block = arena.provide(4096, u64::MAX, MANNER, Some(&use_of(0))).unwrap().block;
     arena.free(block, Some(use_of(0))).unwrap();
     // The stream's own next block may lie where it still works, and on a new page.
-    let larger = arena.provide(8192, u64::MAX, true, Some(&use_of(0))).unwrap();
+    let larger = arena.provide(8192, u64::MAX, MANNER, Some(&use_of(0))).unwrap();
     assert_eq!((larger.block.start(), larger.map.unwrap().bytes), (0, 4096));
     arena.cancel(larger, Some(use_of(0)));
     assert_eq!(arena.mapped(), 4096);

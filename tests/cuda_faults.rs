@@ -6,7 +6,7 @@ use std::time::Duration;
 use fake_cuda::{Fault, Point, inject};
 use futures_executor::block_on;
 use rustkernel_core::prelude::*;
-use rustkernel_gpu::memory::MemoryKind;
+use rustkernel_gpu::memory::{BlockSizes, MemoryKind};
 use rustkernel_gpu::{
     Buffer, Device, DeviceError, DeviceResult, Function, LaunchConfig, Stream, arguments,
 };
@@ -192,7 +192,7 @@ fn our_books_and_the_drivers_agree() {
         assert_eq!(ours.mapped, theirs.allocation_bytes);
         let live: u64 = held
             .iter()
-            .map(|buffer| rustkernel_gpu::memory::class_bytes(buffer.bytes()).unwrap() as u64)
+            .map(|buffer| BlockSizes::classes(512).block_bytes(buffer.bytes()).unwrap() as u64)
             .sum();
         assert_eq!(ours.live, live);
     }

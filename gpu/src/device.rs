@@ -129,10 +129,9 @@ pub(crate) trait DeviceBackend: Send + Sync + 'static {
 pub(crate) trait AddressSpace: Send {
     /// The first address, in the device's own terms.
     fn base(&self) -> u64;
-    /// Gives pages memory, all or none of them. They have none yet.
-    fn map(&mut self, pages: Pages) -> DeviceResult;
-    /// Takes the memory of mapped pages. Nothing uses it any more.
-    fn unmap(&mut self, pages: Pages);
+    /// Takes the memory of mapped pages, which nothing uses any more; then gives memory to others that
+    /// have none, to all or none of them. What was taken may be what is given.
+    fn rearrange(&mut self, unmap: &[Pages], map: Option<Pages>) -> DeviceResult;
 }
 
 /// A place to run: opens streams, loads modules, and has memory of its own.

@@ -14,7 +14,8 @@ use crate::device::Device;
 use crate::element::Element;
 use crate::error::{DeviceError, DeviceResult};
 use crate::event::Event;
-use crate::memory::{Buffer, Lease, Staging};
+use crate::memory::pool::Pool;
+use crate::memory::{Buffer, Lease, Staging, StreamMagazine};
 use crate::module::{Function, LaunchConfig};
 use crate::timeline::{Completion, Timeline};
 
@@ -64,11 +65,22 @@ pub(crate) trait StreamBackend: Send {
 pub struct Stream {
     device: Device,
     backend: Box<dyn StreamBackend>,
+    magazine: Option<Arc<StreamMagazine>>,
 }
 
 impl Stream {
     pub(crate) fn new(device: Device, backend: Box<dyn StreamBackend>) -> Self {
-        Self { device, backend }
+        Self { device, backend, magazine: None }
+    }
+
+    /// Keeps small blocks of a pool at hand, until the stream is dropped.
+    pub(crate) fn keep_blocks(&mut self, magazine: Arc<StreamMagazine>) {
+        self.magazine = Some(magazine);
+    }
+
+    /// What the stream keeps of that pool.
+    pub(crate) fn magazine(&self, pool: &Arc<Pool>) -> Option<&Arc<StreamMagazine>> {
+        self.magazine.as_ref().filter(|magazine| magazine.is_of(pool))
     }
 
     pub(crate) fn timeline(&self) -> &Arc<Timeline> {
@@ -98,7 +110,7 @@ impl Stream {
     ) -> DeviceResult {
         let range = self.check_range(to, at..at.saturating_add(from.len()))?;
         self.check_device(from.lease())?;
-        from.set_home(Arc::clone(self.timeline()));
+        from.set_home(self.timeline());
         self.copy(
             from.lease().address(),
             to.address_of(range.start),
@@ -126,7 +138,7 @@ impl Stream {
                 "{want} elements do not fill {have}"
             )));
         }
-        into.set_home(Arc::clone(self.timeline()));
+        into.set_home(self.timeline());
         let (from, to) = (from.address_of(range.start), into.lease().address());
         self.copy(from, to, size_of_val(&*into), Direction::ToHost)?;
         Ok(Download { completion: self.completion()?, staging: Some(into) })
@@ -235,7 +247,7 @@ impl Stream {
         let event = self.device.create_event()?;
         other.record(&event)?;
         self.wait(&event)?;
-        buffer.set_home(Arc::clone(self.timeline()));
+        buffer.set_home(self.timeline());
         Ok(())
     }
 
@@ -294,6 +306,14 @@ impl Stream {
         }
         let (here, there) = (self.device.id(), other.id());
         Err(DeviceError::WrongOwner(format!("{what} is of {there}, the stream of {here}")))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(magazine) = &self.magazine {
+            magazine.close();
+        }
     }
 }
 

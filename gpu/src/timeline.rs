@@ -135,11 +135,18 @@ pub struct Completion {
     timeline: Arc<Timeline>,
     position: Position,
     probe: Option<Box<dyn Probe>>,
+    /// Failures are for somebody else to hear.
+    deaf: bool,
 }
 
 impl Completion {
     pub(crate) fn new(timeline: Arc<Timeline>, position: Position) -> Self {
-        Self { timeline, position, probe: None }
+        Self { timeline, position, probe: None, deaf: false }
+    }
+
+    /// For who only waits until the stream has passed the point, or never will.
+    pub(crate) fn of_passing(timeline: Arc<Timeline>, position: Position) -> Self {
+        Self { deaf: true, ..Self::new(timeline, position) }
     }
 
     #[cfg(feature = "cuda")]
@@ -155,6 +162,10 @@ impl Future for Completion {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<DeviceResult> {
         if let Some(mut probe) = self.probe.take() {
             probe.look();
+        }
+        if self.deaf {
+            let waits = self.timeline.register(self.position, cx.waker());
+            return if waits { Poll::Pending } else { Poll::Ready(Ok(())) };
         }
         self.timeline.poll(self.position, cx.waker())
     }
@@ -202,6 +213,15 @@ mod tests {
         timeline.complete(later);
         assert_eq!(block_on(Completion::new(timeline.clone(), later)), Err(failure("f")));
         assert_eq!(block_on(Completion::new(timeline, later)), Ok(()));
+    }
+
+    #[test]
+    fn who_waits_for_memory_takes_no_failure_from_who_awaits_the_work() {
+        let timeline = Arc::new(Timeline::default());
+        let failing = timeline.issue();
+        timeline.fail(failing, failure("f"));
+        block_on(Completion::of_passing(timeline.clone(), failing)).unwrap();
+        assert_eq!(block_on(Completion::new(timeline, failing)), Err(failure("f")));
     }
 
     #[test]

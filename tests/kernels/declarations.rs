@@ -3,6 +3,7 @@
 
 use rustkernel_core::kernel::{CallError, Rejection};
 use rustkernel_core::memory::MemoryConfig;
+use rustkernel_gpu::memory::magazine::LARGEST;
 use rustkernel_gpu::memory::{BlockSizes, MemoryKind};
 use rustkernel_gpu::{DeviceId, DeviceKind};
 use rustkernel_tests::builtin::{Builtin, Request};
@@ -53,8 +54,8 @@ fn declared<C: Builtin>(device: DeviceId, wanted: MemoryKind, request: Request<C
     assert_eq!(kind, wanted);
     running.stop();
     let sizes = match device.kind() {
-        DeviceKind::Host => BlockSizes::Grains { bytes: 4096 },
-        DeviceKind::Cuda => BlockSizes::Classes,
+        DeviceKind::Host => BlockSizes { grain: 4096, classes_to: LARGEST },
+        DeviceKind::Cuda => BlockSizes::classes(512),
     };
     let (mut low, mut high) = (0, asked);
     while low < high {

@@ -50,7 +50,7 @@ impl Rig {
     /// # Errors
     /// As the device.
     pub fn stream(&self) -> DeviceResult<Stream> {
-        self.device.open_stream(&StreamOptions::default())
+        self.memory.open_stream(&StreamOptions::default())
     }
 
     /// A lease, grown for if need be.

@@ -9,6 +9,7 @@ mod client;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use rustkernel_gpu::memory::{
@@ -26,6 +27,9 @@ pub use client::MemoryClient;
 /// Messages that may wait for an allocator. Its clients are the instances, and each waits for the
 /// answer to one message at a time.
 const MAILBOX: usize = 4096;
+
+/// How long a growth waits for another stream before it looks again.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// The one writer of a device's growth, trimming, and queue of reservations.
 pub(crate) struct AllocatorActor {
@@ -99,6 +103,9 @@ impl AllocatorActor {
             if called(AttentionNeed::Room) {
                 actor.serve_waiting();
             }
+            if called(AttentionNeed::Ahead) {
+                actor.memory.prepare(false);
+            }
             if called(AttentionNeed::Release) {
                 actor.memory.trim();
             }
@@ -170,6 +177,7 @@ impl Actor for AllocatorActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.memory.attention().attend(true);
+        self.memory.prepare(true);
         self.attend(ctx);
     }
 
@@ -185,11 +193,9 @@ impl Handler<Grow> for AllocatorActor {
         match growth.run() {
             Ok(Grown::Ready(lease)) => Box::pin(actix::fut::ready(Ok(lease))),
             Ok(Grown::Wait(growth, completion)) => {
-                let wait = completion.into_actor(self);
-                Box::pin(wait.then(|passed, actor, ctx| match passed {
-                    Ok(()) => actor.handle(Grow(growth), ctx),
-                    Err(error) => Box::pin(actix::fut::ready(Err(error))),
-                }))
+                // A stream that nobody looks at may not say that it has passed; then the limit decides.
+                let wait = tokio::time::timeout(PATIENCE, completion).into_actor(self);
+                Box::pin(wait.then(|_, actor, ctx| actor.handle(Grow(growth), ctx)))
             }
             Err(error) => {
                 warn!(self.logger, "the device gave no memory"; "error" => %error);

@@ -59,7 +59,7 @@ pub(crate) struct Setting {
 impl KernelContext {
     pub(crate) fn new(setting: Setting) -> KernelResult<Self> {
         let Setting { kernel, instance, client, inline, logger, status } = setting;
-        let stream = client.device().open_stream(&StreamOptions { inline, priority: 0 })?;
+        let stream = client.memory().open_stream(&StreamOptions { inline, priority: 0 })?;
         let (request, reservation) = (None, None);
         Ok(Self { kernel, instance, client, stream, inline, logger, status, request, reservation })
     }

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustkernel_gpu::memory::arena::{Arena as Books, Block, Geometry, LastUse, NoRoom, Provision};
+use rustkernel_gpu::memory::arena::{
+    Arena as Books, Block, Geometry, LastUse, Manner, NoRoom, Provision,
+};
 
 use super::error::ReplayError;
 use super::locked::Locked;
@@ -19,6 +21,9 @@ const GRAIN: u64 = 512;
 /// Addresses for each byte of the limit, as the runtime has them; and what stands for no limit.
 const SPARSENESS: u64 = 64;
 const UNLIMITED: u64 = 1 << 40;
+
+/// As the runtime's allocator does it.
+const MANNER: Manner = Manner { wait: true, remap: true };
 
 /// The time of the replay, in microseconds, as bits.
 #[derive(Debug, Clone, Default)]
@@ -75,7 +80,7 @@ impl Arena {
 
     fn provide(&mut self, bytes: u64, limit: u64, home: &Use) -> Option<Provision> {
         loop {
-            match self.books.provide(bytes, limit, true, Some(home)) {
+            match self.books.provide(bytes, limit, MANNER, Some(home)) {
                 Ok(provision) => return Some(provision),
                 Err(NoRoom::Busy(user)) => {
                     self.counters.stream_waits += 1;

@@ -9,10 +9,12 @@ use super::driver;
 use super::event::CudaEvent;
 use super::hub::Hub;
 use super::module::CudaModule;
+use super::space::CudaSpace;
 use super::stream::CudaStream;
-use crate::device::{Device, DeviceBackend, DeviceInfo, Epoch, MemoryInfo};
+use crate::device::{AddressSpace, Device, DeviceBackend, DeviceInfo, Epoch, MemoryInfo};
 use crate::error::{DeviceError, DeviceResult};
 use crate::event::EventKind;
+use crate::memory::arena::Geometry;
 use crate::memory::{MemoryKind, RawMemory};
 use crate::module::{ModuleKind, ModuleSource};
 use crate::stream::{StreamBackend, StreamOptions};
@@ -50,12 +52,20 @@ impl CudaDevice {
         }
         Ok((code, address.expose_provenance() as u64))
     }
+}
 
-    fn out_of_memory(&self, kind: MemoryKind, bytes: usize) -> DeviceError {
-        let free = self.memory_info().map_or(0, |info| info.free);
-        let limit = self.hub.info().memory_bytes;
-        DeviceError::OutOfMemory { device: self.hub.id(), kind, asked: bytes as u64, free, limit }
-    }
+/// The bytes that are free on a device now, and all that it has.
+fn memory_info(hub: &Hub) -> DeviceResult<MemoryInfo> {
+    let (mut free, mut total) = (0, 0);
+    // SAFETY: both are valid for a write.
+    hub.call("cuMemGetInfo", || unsafe { sys::cuMemGetInfo_v2(&raw mut free, &raw mut total) })?;
+    Ok(MemoryInfo { free: free as u64, total: total as u64 })
+}
+
+pub(super) fn out_of_memory(hub: &Hub, kind: MemoryKind, asked: u64) -> DeviceError {
+    let free = memory_info(hub).map_or(0, |info| info.free);
+    let limit = hub.info().memory_bytes;
+    DeviceError::OutOfMemory { device: hub.id(), kind, asked, free, limit }
 }
 
 impl DeviceBackend for CudaDevice {
@@ -72,12 +82,7 @@ impl DeviceBackend for CudaDevice {
     }
 
     fn memory_info(&self) -> DeviceResult<MemoryInfo> {
-        let (mut free, mut total) = (0, 0);
-        // SAFETY: both are valid for a write.
-        self.hub.call("cuMemGetInfo", || unsafe {
-            sys::cuMemGetInfo_v2(&raw mut free, &raw mut total)
-        })?;
-        Ok(MemoryInfo { free: free as u64, total: total as u64 })
+        memory_info(&self.hub)
     }
 
     fn allocate(&self, kind: MemoryKind, bytes: usize) -> DeviceResult<RawMemory> {
@@ -88,7 +93,7 @@ impl DeviceBackend for CudaDevice {
         };
         match code {
             0 => Ok(RawMemory { address, bytes, epoch, block: None }),
-            driver::OUT_OF_MEMORY => Err(self.out_of_memory(kind, bytes)),
+            driver::OUT_OF_MEMORY => Err(out_of_memory(&self.hub, kind, bytes as u64)),
             code => Err(DeviceError::Driver { call, code, name: driver::name(code) }),
         }
     }
@@ -102,6 +107,24 @@ impl DeviceBackend for CudaDevice {
         match kind {
             MemoryKind::Device => self.hub.call_in_drop(epoch, "cuMemFree", free_device),
             MemoryKind::Staging => self.hub.call_in_drop(epoch, "cuMemFreeHost", free_staging),
+        };
+    }
+
+    fn address_space(
+        &self,
+        kind: MemoryKind,
+        limit: u64,
+    ) -> Option<(Geometry, Box<dyn AddressSpace>)> {
+        let boxed = |(geometry, space)| (geometry, Box::new(space) as Box<dyn AddressSpace>);
+        match kind {
+            MemoryKind::Device => CudaSpace::reserve(&self.hub, limit).map(boxed),
+            #[cfg(unix)]
+            MemoryKind::Staging => {
+                let (geometry, space) = super::staging::StagingSpace::reserve(&self.hub, limit)?;
+                Some((geometry, Box::new(space)))
+            }
+            #[cfg(not(unix))]
+            MemoryKind::Staging => None,
         }
     }
 

@@ -71,6 +71,13 @@ impl Hub {
         self.info.id
     }
 
+    pub(super) fn ordinal(&self) -> u32 {
+        match self.info.id {
+            DeviceId::Cuda(ordinal) => ordinal,
+            DeviceId::Host => unreachable!("invariant: a hub is one of a CUDA device"),
+        }
+    }
+
     pub(super) fn info(&self) -> &DeviceInfo {
         &self.info
     }
@@ -114,15 +121,19 @@ impl Hub {
     }
 
     /// A call made while dropping a handle of `epoch`: a stale handle is forgotten, an error counted.
+    /// Whether it was done.
     pub(super) fn call_in_drop(
         &self,
         epoch: Epoch,
         name: &'static str,
         call: impl FnOnce() -> CUresult,
-    ) {
-        if epoch == self.epoch() && self.call(name, call).is_err() {
-            self.drop_errors.fetch_add(1, Ordering::Relaxed);
+    ) -> bool {
+        if epoch != self.epoch() {
+            return false;
         }
+        let done = self.call(name, call).is_ok();
+        self.drop_errors.fetch_add(u64::from(!done), Ordering::Relaxed);
+        done
     }
 
     pub(super) fn drop_errors(&self) -> u64 {

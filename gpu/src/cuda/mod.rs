@@ -5,6 +5,7 @@
 //! | `driver` | calls of the driver: results into errors, raw handles |
 //! | `Hub` | one per device: the context for life, the epoch, what happens when it is lost |
 //! | `reactor` | one thread per device: learns what is over by asking events, never by callbacks |
+//! | `space`, `staging` | virtual memory of the device, and pinned memory of the host in slabs |
 //! | `stream`, `event`, `module`, `device` | the interface of this crate over driver handles |
 //!
 //! `cust` is used for what it does well (initialisation, devices, contexts, the raw bindings) and
@@ -25,6 +26,9 @@ mod event;
 mod hub;
 mod module;
 mod reactor;
+mod space;
+#[cfg(unix)]
+mod staging;
 mod stream;
 
 use crate::device::{Device, DeviceId, DeviceInfo};

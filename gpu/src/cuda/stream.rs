@@ -17,6 +17,10 @@ use crate::module::{Function, FunctionKind, LaunchConfig};
 use crate::stream::{Direction, Operation, StreamBackend};
 use crate::timeline::{Completion, Position, Timeline};
 
+/// What is registered of host memory at once, in bytes, and aligned to as much. The driver copies on its
+/// own only what lies in one registration.
+pub(super) const SLAB: u64 = 8 << 20;
+
 pub(super) struct CudaStream {
     hub: Arc<Hub>,
     raw: Raw<sys::CUstream_st>,
@@ -44,6 +48,18 @@ impl CudaStream {
     }
 
     fn copy(&self, from: u64, to: u64, bytes: usize, direction: Direction) -> DeviceResult {
+        let host = match direction {
+            Direction::ToDevice => from,
+            Direction::ToHost => to,
+            Direction::OnDevice => return self.copy_piece(from, to, bytes, direction),
+        };
+        pieces(host, bytes).try_for_each(|(offset, bytes)| {
+            let (from, to) = (from + offset as u64, to + offset as u64);
+            self.copy_piece(from, to, bytes, direction)
+        })
+    }
+
+    fn copy_piece(&self, from: u64, to: u64, bytes: usize, direction: Direction) -> DeviceResult {
         let (host_from, host_to, stream) = (from as *const c_void, to as *mut c_void, self.raw.0);
         // SAFETY: `Stream` has checked that both ranges lie in live leases of this device
         // and epoch. They stay so: a lease dropped meanwhile is parked behind this stream. Host
@@ -183,4 +199,30 @@ impl Drop for CudaStream {
 
 fn foreign(what: &str) -> DeviceError {
     DeviceError::WrongOwner(format!("the {what} is not one of a CUDA device"))
+}
+
+/// A copy of host memory in as many pieces as the slabs that it touches: offset and bytes of each.
+fn pieces(host: u64, bytes: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let to_edge = (SLAB - (host + done as u64) % SLAB) as usize;
+        let piece = (bytes - done).min(to_edge);
+        done += piece;
+        (piece > 0).then_some((done - piece, piece))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_end_at_the_edges_of_slabs() {
+        let edges = |host, bytes| pieces(host, bytes).collect::<Vec<_>>();
+        const S: usize = SLAB as usize;
+        assert_eq!(edges(SLAB, 0), []);
+        assert_eq!(edges(SLAB, S), [(0, S)]);
+        assert_eq!(edges(2 * SLAB - 512, 4096), [(0, 512), (512, 3584)]);
+        assert_eq!(edges(SLAB - 1, 2 * S), [(0, 1), (1, S), (S + 1, S - 1)]);
+    }
 }

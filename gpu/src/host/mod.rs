@@ -21,4 +21,6 @@ mod stream;
 pub use device::{HostOptions, open};
 pub use executor::{ThreadBudget, ThreadPermit};
 
+#[cfg(all(unix, feature = "cuda"))]
+pub(crate) use space::HostSpace;
 pub(crate) use stream::HostEvent;

@@ -34,9 +34,12 @@ pub(super) fn geometry(limit: u64) -> Option<Geometry> {
 }
 
 /// Anonymous memory: addresses are reserved, pages come and go.
-pub(super) struct HostSpace {
+pub(crate) struct HostSpace {
+    device: DeviceId,
     kind: MemoryKind,
     memory: Arc<Memory>,
+    /// All that was reserved.
+    reserved: (*mut c_void, usize),
     base: *mut c_void,
     span: usize,
     mapped: u64,
@@ -49,35 +52,48 @@ unsafe impl Send for HostSpace {}
 impl HostSpace {
     /// Reserves addresses, if so many are to be had.
     pub(super) fn reserve(kind: MemoryKind, memory: &Arc<Memory>, span: u64) -> Option<Self> {
-        let (memory, span) = (Arc::clone(memory), usize::try_from(span).ok()?);
+        Self::aligned(DeviceId::Host, kind, Arc::clone(memory), span, 1)
+    }
+
+    /// Staging memory of another device: addresses that begin at a multiple of `align`, a power of two.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn staging_of(device: DeviceId, span: u64, align: u64) -> Option<Self> {
+        let memory = Arc::new(Memory::new(u64::MAX));
+        Self::aligned(device, MemoryKind::Staging, memory, span, align)
+    }
+
+    fn aligned(
+        device: DeviceId,
+        kind: MemoryKind,
+        memory: Arc<Memory>,
+        span: u64,
+        align: u64,
+    ) -> Option<Self> {
+        let (span, align) = (usize::try_from(span).ok()?, usize::try_from(align).ok()?);
+        let bytes = span.checked_add(align - 1)?;
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: without an address the system chooses one where nothing is mapped.
-        let base = unsafe { mmap_anonymous(ptr::null_mut(), span, ProtFlags::empty(), flags) };
-        Some(Self { kind, memory, base: base.ok()?, span, mapped: 0 })
+        let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::empty(), flags) };
+        let start = start.ok()?;
+        let base = start.map_addr(|address| address.next_multiple_of(align));
+        Some(Self { device, kind, memory, reserved: (start, bytes), base, span, mapped: 0 })
     }
 
-    fn at(&self, pages: Pages) -> (*mut c_void, usize) {
-        let (start, bytes) = (pages.start as usize, pages.bytes as usize);
-        assert!(start <= self.span && bytes <= self.span - start, "{pages:?}");
-        (self.base.wrapping_byte_add(start), bytes)
-    }
-}
-
-impl AddressSpace for HostSpace {
-    fn base(&self) -> u64 {
-        self.base.expose_provenance() as u64
+    fn out_of_memory(&self, asked: u64) -> DeviceError {
+        let (free, limit) = (self.memory.free(), self.memory.capacity());
+        DeviceError::OutOfMemory { device: self.device, kind: self.kind, asked, free, limit }
     }
 
     fn map(&mut self, pages: Pages) -> DeviceResult {
         if !self.memory.take(pages.bytes) {
-            return Err(self.memory.out_of_memory(self.kind, pages.bytes));
+            return Err(self.out_of_memory(pages.bytes));
         }
         let (start, bytes) = self.at(pages);
         // SAFETY: the pages are within what was reserved, and not yet in use by anybody.
         let mapped = unsafe { mprotect(start, bytes, MprotectFlags::READ | MprotectFlags::WRITE) };
         if mapped.is_err() {
             self.memory.give(pages.bytes);
-            return Err(self.memory.out_of_memory(self.kind, pages.bytes));
+            return Err(self.out_of_memory(pages.bytes));
         }
         self.mapped += pages.bytes;
         Ok(())
@@ -96,21 +112,31 @@ impl AddressSpace for HostSpace {
         self.memory.give(pages.bytes);
         self.mapped -= pages.bytes;
     }
+
+    fn at(&self, pages: Pages) -> (*mut c_void, usize) {
+        let (start, bytes) = (pages.start as usize, pages.bytes as usize);
+        assert!(start <= self.span && bytes <= self.span - start, "{pages:?}");
+        (self.base.wrapping_byte_add(start), bytes)
+    }
+}
+
+impl AddressSpace for HostSpace {
+    fn base(&self) -> u64 {
+        self.base.expose_provenance() as u64
+    }
+
+    fn rearrange(&mut self, unmap: &[Pages], map: Option<Pages>) -> DeviceResult {
+        unmap.iter().for_each(|pages| self.unmap(*pages));
+        map.map_or(Ok(()), |pages| self.map(pages))
+    }
 }
 
 impl Drop for HostSpace {
     fn drop(&mut self) {
         // SAFETY: the addresses were reserved here, and who owns this drops it only when nothing in
         // them is in use.
-        unsafe { munmap(self.base, self.span) }.ok();
+        unsafe { munmap(self.reserved.0, self.reserved.1) }.ok();
         self.memory.give(self.mapped);
-    }
-}
-
-impl Memory {
-    fn out_of_memory(&self, kind: MemoryKind, asked: u64) -> DeviceError {
-        let (free, limit) = (self.free(), self.capacity());
-        DeviceError::OutOfMemory { device: DeviceId::Host, kind, asked, free, limit }
     }
 }
 

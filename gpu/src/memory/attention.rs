@@ -16,6 +16,8 @@ pub enum Need {
     Room = 2,
     /// Blocks lie in a pool that should not keep them.
     Release = 4,
+    /// A pool had to grow: some more now spares others the wait.
+    Ahead = 8,
 }
 
 /// Calls from the fast paths to the one allocator of a device.

@@ -23,7 +23,6 @@ use crate::timeline::Timeline;
 /// another, and returns to its pool when dropped, also while work on it is queued.
 pub struct Buffer<T: Element> {
     lease: Lease,
-    home: Arc<Timeline>,
     len: usize,
     element: PhantomData<T>,
 }
@@ -36,10 +35,10 @@ impl<T: Element> Buffer<T> {
     /// leased for a stream.
     pub fn new(lease: Lease, len: usize) -> DeviceResult<Self> {
         check(&lease, MemoryKind::Device, len.checked_mul(size_of::<T>()))?;
-        let home = lease.home().cloned();
-        let home = home
-            .ok_or_else(|| DeviceError::InvalidArgument("the lease is not for a stream".into()))?;
-        Ok(Self { lease, home, len, element: PhantomData })
+        if lease.home().is_none() {
+            return Err(DeviceError::InvalidArgument("the lease is not for a stream".into()));
+        }
+        Ok(Self { lease, len, element: PhantomData })
     }
 
     /// How many elements.
@@ -62,12 +61,11 @@ impl<T: Element> Buffer<T> {
     }
 
     pub(crate) fn home(&self) -> &Arc<Timeline> {
-        &self.home
+        self.lease.home().expect("invariant: looked at when it was made")
     }
 
-    pub(crate) fn set_home(&mut self, home: Arc<Timeline>) {
-        self.lease.set_home(Arc::clone(&home));
-        self.home = home;
+    pub(crate) fn set_home(&mut self, home: &Arc<Timeline>) {
+        self.lease.set_home(home);
     }
 
     pub(crate) fn as_value(&self, writable: bool) -> Value {
@@ -106,7 +104,7 @@ impl<T: Element> Staging<T> {
     }
 
     /// The block is in use by that stream from now on.
-    pub(crate) fn set_home(&mut self, home: Arc<Timeline>) {
+    pub(crate) fn set_home(&mut self, home: &Arc<Timeline>) {
         self.lease.set_home(home);
     }
 }

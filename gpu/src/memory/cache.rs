@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::arena::{LastUse, Manner};
 use super::pool::{NoRoom, Store, StreamUse};
 use super::stats::{ClassStats, MemoryStats};
-use super::{MemoryKind, RawMemory, arena::LastUse};
+use super::{MemoryKind, RawMemory};
 use crate::device::Device;
 use crate::error::{DeviceError, DeviceResult};
 use crate::timeline::{Completion, Timeline};
@@ -28,8 +29,7 @@ struct Blocks {
     by_class: BTreeMap<usize, Vec<Parked>>,
     cached: u64,
     mapped: u64,
-    leases: u64,
-    hits: u64,
+    peak_live: u64,
     growths: u64,
     releases: u64,
     forgotten: u64,
@@ -99,30 +99,45 @@ impl Cache {
 }
 
 impl Store for Cache {
-    fn take(&self, class: usize, home: Option<&Arc<Timeline>>) -> Option<RawMemory> {
+    fn take(
+        &self,
+        class: usize,
+        home: Option<&Arc<Timeline>>,
+        most: usize,
+        to: &mut dyn FnMut(RawMemory),
+    ) {
         let mut blocks = self.blocks();
-        let parked = blocks.by_class.get_mut(&class)?;
-        let index = parked.iter().rposition(|block| block.serves(home))?;
-        let memory = parked.swap_remove(index).memory;
-        blocks.cached -= class as u64;
-        blocks.hits += 1;
-        blocks.leases += 1;
-        Some(memory)
-    }
-
-    fn put(&self, memory: RawMemory, last_use: Option<StreamUse>) {
-        let bytes = memory.bytes;
-        let mut blocks = self.blocks();
-        if memory.epoch != self.device.epoch() {
-            blocks.mapped -= bytes as u64;
-            blocks.forgotten += 1;
-            return;
+        for _ in 0..most {
+            let Some(parked) = blocks.by_class.get_mut(&class) else { return };
+            let Some(index) = parked.iter().rposition(|block| block.serves(home)) else { return };
+            to(parked.swap_remove(index).memory);
+            blocks.cached -= class as u64;
+            blocks.note_peak();
         }
-        blocks.by_class.entry(bytes).or_default().push(Parked { memory, last_use });
-        blocks.cached += bytes as u64;
     }
 
-    fn grow(&self, class: usize, _: Option<&Arc<Timeline>>) -> Result<RawMemory, NoRoom> {
+    fn put(&self, memory: &mut dyn Iterator<Item = RawMemory>, last_use: Option<StreamUse>) {
+        let epoch = self.device.epoch();
+        let mut blocks = self.blocks();
+        for memory in memory {
+            let bytes = memory.bytes;
+            if memory.epoch != epoch {
+                blocks.mapped -= bytes as u64;
+                blocks.forgotten += 1;
+                continue;
+            }
+            let parked = Parked { memory, last_use: last_use.clone() };
+            blocks.by_class.entry(bytes).or_default().push(parked);
+            blocks.cached += bytes as u64;
+        }
+    }
+
+    fn grow(
+        &self,
+        class: usize,
+        _: Option<&Arc<Timeline>>,
+        _: Manner,
+    ) -> Result<RawMemory, NoRoom> {
         let evicted = self.make_way(class)?;
         self.release(evicted);
         let grown = self.allocate(class);
@@ -130,7 +145,7 @@ impl Store for Cache {
         match grown {
             Ok(memory) => {
                 blocks.growths += 1;
-                blocks.leases += 1;
+                blocks.note_peak();
                 Ok(memory)
             }
             Err(error) => {
@@ -163,13 +178,15 @@ impl Store for Cache {
 
     fn describe(&self, stats: &mut MemoryStats) {
         let blocks = self.blocks();
+        stats.live = blocks.mapped - blocks.cached;
+        stats.peak_live = blocks.peak_live;
         stats.mapped = blocks.mapped;
         stats.cached = blocks.cached;
-        stats.leases = blocks.leases;
-        stats.hits = blocks.hits;
         stats.growths = blocks.growths;
         stats.releases = blocks.releases;
         stats.forgotten = blocks.forgotten;
+        let busy = blocks.by_class.values().flatten().filter(|block| !block.is_idle());
+        stats.quarantined = busy.map(|block| block.memory.bytes as u64).sum();
         let classes = blocks.by_class.iter().filter(|(_, parked)| !parked.is_empty());
         let class = |(bytes, parked): (&usize, &Vec<Parked>)| ClassStats {
             block_bytes: *bytes as u64,
@@ -180,6 +197,10 @@ impl Store for Cache {
 }
 
 impl Blocks {
+    fn note_peak(&mut self) {
+        self.peak_live = self.peak_live.max(self.mapped - self.cached);
+    }
+
     /// Takes idle blocks out, the largest first, until `enough`.
     fn evict(&mut self, enough: impl Fn(&Self) -> bool) -> Vec<RawMemory> {
         let mut evicted = Vec::new();

@@ -1,55 +1,49 @@
 //! How large blocks are.
 //!
-//! In an arena they are multiples of a grain. Where blocks are not split they are of size classes, eight
-//! for each doubling, so that at most an eighth of a block is not asked for.
+//! Small ones, and all where blocks are not split, are of size classes, eight for each doubling: at most
+//! an eighth of a block is not asked for, and one that was given back serves many sizes. Others are
+//! multiples of a grain.
 
-/// The smallest block, in bytes; every block is a multiple of it, which aligns any element.
-const GRAIN: usize = 512;
+/// The smallest block of memory that is not paged, in bytes; it aligns any element.
+pub(crate) const GRAIN: u64 = 512;
 
 /// How many blocks a request may take out of one declaration, and be sure of them.
 const BLOCKS: u64 = 128;
 
-/// The size of the block that serves an allocation of `bytes`, or `None` beyond the address space.
-///
-/// Zero bytes get a block too: every lease has an address of its own.
-pub fn class_bytes(bytes: usize) -> Option<usize> {
-    let doubling = bytes.max(1).checked_next_power_of_two()?;
-    let step = (doubling / 16).max(GRAIN);
-    bytes.max(1).checked_next_multiple_of(step)
-}
-
 /// How large the blocks of a pool are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BlockSizes {
-    /// Size classes: [`class_bytes`].
-    Classes,
-    /// Multiples of a grain.
-    Grains {
-        /// The grain, in bytes.
-        bytes: u64,
-    },
+pub struct BlockSizes {
+    /// What every block is a multiple of, in bytes; a power of two.
+    pub grain: u64,
+    /// The largest block of a size class, in bytes; itself the size of one.
+    pub classes_to: u64,
 }
 
 impl BlockSizes {
+    /// Size classes throughout.
+    pub const fn classes(grain: u64) -> Self {
+        Self { grain, classes_to: u64::MAX }
+    }
+
     /// The size of the block that serves an allocation of `bytes`, or `None` beyond the address space.
     ///
     /// Zero bytes get a block too: every lease has an address of its own.
     pub fn block_bytes(self, bytes: usize) -> Option<usize> {
-        match self {
-            Self::Classes => class_bytes(bytes),
-            Self::Grains { bytes: grain } => {
-                bytes.max(1).checked_next_multiple_of(usize::try_from(grain).ok()?)
-            }
-        }
+        let bytes = bytes.max(1) as u64;
+        let step = match bytes <= self.classes_to {
+            true => (bytes.checked_next_power_of_two()? / 16).max(self.grain),
+            false => self.grain,
+        };
+        // Steps are powers of two: masks do it, and dividing would take longer than all the rest.
+        let block = bytes.checked_add(step - 1)? & !(step - 1);
+        usize::try_from(block).ok()
     }
 
     /// What is committed for a request that declares `bytes`: as much as up to 128 blocks for them may
     /// take together, whatever is lost by rounding. Zero stays zero; the sum saturates.
     pub fn reservation_bytes(self, bytes: u64) -> u64 {
-        let rounding = match self {
-            Self::Classes => bytes / 8 + BLOCKS * GRAIN as u64,
-            Self::Grains { bytes: grain } => BLOCKS * grain,
-        };
+        let to_classes = (bytes / 8).min(self.classes_to.saturating_mul(BLOCKS / 8));
+        let rounding = to_classes + BLOCKS * self.grain;
         if bytes == 0 { 0 } else { bytes.saturating_add(rounding) }
     }
 }
@@ -59,19 +53,23 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SIZES: [BlockSizes; 2] = [BlockSizes::Classes, BlockSizes::Grains { bytes: 4096 }];
+    const CLASSES: BlockSizes = BlockSizes::classes(GRAIN);
+    const SIZES: [BlockSizes; 3] = [
+        CLASSES,
+        BlockSizes { grain: GRAIN, classes_to: 256 << 10 },
+        BlockSizes { grain: 4096, classes_to: 256 << 10 },
+    ];
 
     #[test]
     fn small_sizes_have_the_classes_expected() {
         let classes = [0, 1, 512, 513, 4096, 4097, 8192, 9000, 1 << 20, (1 << 20) + 1];
         let expected =
             [512, 512, 512, 1024, 4096, 4608, 8192, 9216, 1 << 20, (1 << 20) + (1 << 17)];
-        assert_eq!(classes.map(|bytes| class_bytes(bytes).unwrap()), expected);
+        assert_eq!(classes.map(|bytes| CLASSES.block_bytes(bytes).unwrap()), expected);
     }
 
     #[test]
     fn sizes_beyond_the_address_space_have_none() {
-        assert_eq!(class_bytes(usize::MAX), None);
         for sizes in SIZES {
             assert_eq!(sizes.block_bytes(usize::MAX), None);
             assert_eq!(sizes.reservation_bytes(u64::MAX), u64::MAX);
@@ -82,11 +80,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_class_fits_and_wastes_at_most_an_eighth(bytes in 1usize..1 << 40) {
-            let class = class_bytes(bytes).unwrap();
-            prop_assert!(class >= bytes);
-            prop_assert!(class - bytes < GRAIN || (class - bytes) as u128 * 8 <= bytes as u128);
-            prop_assert_eq!(class_bytes(class).unwrap(), class, "a class is its own class");
+        fn a_block_fits_wastes_at_most_an_eighth_and_is_its_own_block(bytes in 1usize..1 << 40) {
+            for sizes in SIZES {
+                let block = sizes.block_bytes(bytes).unwrap();
+                prop_assert!(block >= bytes && (block as u64).is_multiple_of(sizes.grain));
+                let waste = (block - bytes) as u64;
+                let most = if block as u64 <= sizes.classes_to { bytes as u64 / 8 } else { 0 };
+                prop_assert!(waste < sizes.grain || waste <= most, "{bytes}: {waste}");
+                prop_assert_eq!(sizes.block_bytes(block), Some(block));
+            }
         }
 
         #[test]

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::MemoryKind;
 use super::attention::Attention;
-use super::lease::{Charge, Lease};
+use super::lease::{Charge, Held, Home, Lease};
 use super::pool::{Growth, Pool};
 use super::pressure::{PressureCell, PressureLevel, PressureThresholds};
-use super::reservation::{Need, Reservation, Shortage};
+use super::reservation::{Account, Need, Reservation, Shortage};
 use super::stats::MemoryStats;
 use crate::device::Device;
-use crate::error::{DeviceError, DeviceResult};
-use crate::stream::Stream;
+use crate::error::DeviceResult;
+use crate::stream::{Stream, StreamOptions};
 
 /// How much memory of a device may be used, and how.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,12 +102,39 @@ impl DeviceMemory {
     ) -> DeviceResult<Leased> {
         let pool = self.pool(kind);
         let bytes = pool.block_bytes(bytes)?;
-        let charge = charge(pool, bytes as u64, reservation)?;
-        let home = stream.map(|stream| Arc::clone(stream.timeline()));
-        Ok(match pool.take(bytes, home.as_ref()) {
-            Some(memory) => Leased::Ready(Lease::new(memory, Arc::clone(pool), charge, home)),
-            None => Leased::NeedsGrowth(Growth { pool: Arc::clone(pool), bytes, charge, home }),
+        let account = account(pool, reservation);
+        let magazine = stream.and_then(|stream| stream.magazine(pool));
+        if let Some(magazine) = magazine
+            && let Some(lease) = magazine.take(pool, bytes, account)
+        {
+            return Ok(Leased::Ready(lease));
+        }
+        pool.charge(bytes as u64, account).or_else(|_| {
+            // Streams may keep some of the bytes; an error that stays is the answer.
+            pool.settle_magazines();
+            pool.charge(bytes as u64, account)
+        })?;
+        let charge = Charge::new(pool, account, bytes as u64);
+        let home = stream.map(|stream| Home {
+            timeline: Arc::clone(stream.timeline()),
+            magazine: magazine.cloned(),
+        });
+        Ok(match pool.take(bytes, home.as_ref().map(|home| &home.timeline)) {
+            Some(memory) => Leased::Ready(Lease::new(Box::new(Held { memory, home, charge }))),
+            None => Leased::NeedsGrowth(Growth { bytes, home, charge, waits: 0 }),
         })
+    }
+
+    /// Opens a stream that keeps small blocks of this memory at hand, for itself to use again.
+    ///
+    /// # Errors
+    /// As [`Device::open_stream`].
+    pub fn open_stream(&self, options: &StreamOptions) -> DeviceResult<Stream> {
+        let mut stream = self.device.open_stream(options)?;
+        if let Some(magazine) = self.device_pool.magazine(stream.timeline()) {
+            stream.keep_blocks(magazine);
+        }
+        Ok(stream)
     }
 
     /// Promises bytes to a request: all of them, or none.
@@ -115,7 +142,15 @@ impl DeviceMemory {
     /// # Errors
     /// [`Shortage`] says whether waiting could help.
     pub fn try_reserve(&self, need: Need) -> Result<Reservation, Shortage> {
-        Reservation::try_new(need, self.device_pool.ledger(), self.staging_pool.ledger())
+        let (device, staging) = (self.device_pool.ledger(), self.staging_pool.ledger());
+        match Reservation::try_new(need, device, staging) {
+            Err(Shortage::NotNow { .. }) => {
+                // Streams may keep some of the bytes.
+                self.device_pool.settle_magazines();
+                Reservation::try_new(need, device, staging)
+            }
+            tried => tried,
+        }
     }
 
     /// The pressure level now.
@@ -144,29 +179,21 @@ impl DeviceMemory {
         self.pool(kind).stats()
     }
 
+    /// Gets memory ahead of need, for the allocator: what is needed from the start, or as it has shown
+    /// since. May be slow.
+    pub fn prepare(&self, at_start: bool) {
+        self.device_pool.prepare(at_start);
+        self.staging_pool.prepare(at_start);
+    }
+
     /// Gives all idle memory back to the device; the bytes given back. May wait for it.
     pub fn trim(&self) -> u64 {
         self.device_pool.trim(0) + self.staging_pool.trim(0)
     }
 }
 
-/// Takes the bytes of a lease from the reservation, if it declared any of this kind; if not, commits
-/// them for the lease alone.
-fn charge(pool: &Pool, bytes: u64, reservation: Option<&Reservation>) -> DeviceResult<Charge> {
-    let ledger = Arc::clone(pool.ledger());
+/// What the request declared of this kind, if it declared any.
+fn account<'a>(pool: &Pool, reservation: Option<&'a Reservation>) -> Option<&'a Arc<Account>> {
     let account = reservation.map(|reservation| reservation.account(pool.kind()));
-    let Some(account) = account.filter(|account| account.declared() > 0) else {
-        return if ledger.commit(bytes) {
-            Ok(Charge::new(ledger, None, bytes))
-        } else {
-            Err(pool.out_of_memory(bytes))
-        };
-    };
-    match account.debit(bytes) {
-        Ok(()) => Ok(Charge::new(ledger, Some(Arc::clone(account)), bytes)),
-        Err(left) => {
-            let (kind, declared) = (pool.kind(), account.declared());
-            Err(DeviceError::DeclaredTooLittle { kind, declared, left, asked: bytes })
-        }
-    }
+    account.filter(|account| account.declared() > 0)
 }

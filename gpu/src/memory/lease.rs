@@ -7,9 +7,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::ledger::Ledger;
 use super::pool::Pool;
 use super::reservation::Account;
+use super::stream_magazine::StreamMagazine;
 use super::{MemoryKind, RawMemory};
 use crate::device::{Device, DeviceKind, Epoch};
 use crate::timeline::Timeline;
@@ -18,26 +18,98 @@ use crate::timeline::Timeline;
 /// leave the books when the charge is dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
-    ledger: Arc<Ledger>,
+    pool: Arc<Pool>,
     account: Option<Arc<Account>>,
     bytes: u64,
 }
 
 impl Charge {
-    /// For bytes that were committed on the ledger, or debited from the account.
-    pub(crate) fn new(ledger: Arc<Ledger>, account: Option<Arc<Account>>, bytes: u64) -> Self {
-        ledger.lease(bytes);
-        Self { ledger, account, bytes }
+    /// For bytes that were committed, or debited from the account.
+    pub(crate) fn new(pool: &Arc<Pool>, account: Option<&Arc<Account>>, bytes: u64) -> Self {
+        Self { pool: Arc::clone(pool), account: account.cloned(), bytes }
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    pub(super) fn account(&self) -> Option<&Arc<Account>> {
+        self.account.as_ref()
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Somebody else answers for the bytes from now on.
+    pub(super) fn take_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Charges anew, once the old charge is settled. The count of references to an account changes
+    /// only when the account does: within a request nothing is counted.
+    pub(super) fn renew(&mut self, account: Option<&Arc<Account>>, bytes: u64) {
+        let same = match (&self.account, account) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            self.account = account.cloned();
+        }
+        self.bytes = bytes;
+    }
+
+    pub(super) fn settle(&mut self) {
+        let bytes = self.take_bytes();
+        match &self.account {
+            _ if bytes == 0 => {}
+            Some(account) => account.credit(bytes),
+            None => self.pool.ledger().uncommit(bytes),
+        }
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.ledger.unlease(self.bytes);
-        match &self.account {
-            Some(account) => account.credit(self.bytes),
-            None => self.ledger.uncommit(self.bytes),
+        self.settle();
+    }
+}
+
+/// Whose work a block is used by: a stream, with its magazine if it has one.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    pub(crate) timeline: Arc<Timeline>,
+    pub(crate) magazine: Option<Arc<StreamMagazine>>,
+}
+
+/// A block and all that belongs to it. In a box, because it goes into its stream's magazine and out of
+/// it as it is: a hit moves a pointer and counts no reference.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(super) memory: RawMemory,
+    pub(super) home: Option<Home>,
+    /// Dropped after the memory is back: else its bytes could be promised before they are there.
+    pub(super) charge: Charge,
+}
+
+impl Held {
+    /// Into the magazine that it is of, or back to the pool.
+    fn give_back(self: Box<Self>) {
+        let magazine = self.home.as_ref().and_then(|home| home.magazine.as_ref());
+        let Some(magazine) = magazine.map(Arc::as_ptr) else { return self.give_to_pool() };
+        // SAFETY: `self` keeps the magazine alive until it is parked. From then on the magazine is kept
+        // by `self` in it, which is taken out only under the lock that `park` holds to its end.
+        let parked = unsafe { &*magazine }.park(self);
+        if let Err(refused) = parked {
+            refused.give_to_pool();
         }
+    }
+
+    fn give_to_pool(self) {
+        let Self { memory, home, charge } = self;
+        charge.pool.put(memory, home.as_ref().map(|home| &home.timeline));
+        drop(charge);
     }
 }
 
@@ -45,45 +117,36 @@ impl Drop for Charge {
 /// without waiting: the pool hands it on only when the stream has passed what used it.
 pub struct Lease {
     /// Taken on drop.
-    memory: Option<RawMemory>,
-    pool: Arc<Pool>,
-    home: Option<Arc<Timeline>>,
-    /// After `memory` in drop order: a block is back before its bytes can be promised again.
-    charge: Charge,
+    held: Option<Box<Held>>,
 }
 
 impl Lease {
-    pub(crate) fn new(
-        memory: RawMemory,
-        pool: Arc<Pool>,
-        charge: Charge,
-        home: Option<Arc<Timeline>>,
-    ) -> Self {
-        Self { memory: Some(memory), pool, home, charge }
+    pub(crate) fn new(held: Box<Held>) -> Self {
+        Self { held: Some(held) }
     }
 
-    fn memory(&self) -> &RawMemory {
-        self.memory.as_ref().expect("invariant: taken only on drop")
+    fn held(&self) -> &Held {
+        self.held.as_ref().expect("invariant: taken only on drop")
     }
 
     /// The address, in the device's own terms.
     pub fn address(&self) -> u64 {
-        self.memory().address
+        self.held().memory.address
     }
 
     /// The size of the block, in bytes: at least what was asked for.
     pub fn bytes(&self) -> usize {
-        self.memory().bytes
+        self.held().memory.bytes
     }
 
     /// Which memory it is.
     pub fn kind(&self) -> MemoryKind {
-        self.pool.kind()
+        self.held().charge.pool.kind()
     }
 
     /// The device that it is memory of.
     pub fn device(&self) -> &Device {
-        self.pool.device()
+        self.held().charge.pool.device()
     }
 
     /// The block's bytes, where the host can reach them: host and staging memory that no stream uses.
@@ -105,38 +168,41 @@ impl Lease {
 
     fn is_for_host(&self) -> bool {
         let host = self.device().kind() == DeviceKind::Host || self.kind() == MemoryKind::Staging;
-        host && self.home.is_none()
+        host && self.home().is_none()
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
-        self.memory().epoch
+        self.held().memory.epoch
     }
 
     pub(crate) fn home(&self) -> Option<&Arc<Timeline>> {
-        self.home.as_ref()
+        self.held().home.as_ref().map(|home| &home.timeline)
     }
 
     /// From now on the block is used by that stream, and follows it when dropped.
-    pub(crate) fn set_home(&mut self, home: Arc<Timeline>) {
-        self.home = Some(home);
+    pub(crate) fn set_home(&mut self, timeline: &Arc<Timeline>) {
+        if self.home().is_some_and(|home| Arc::ptr_eq(home, timeline)) {
+            return;
+        }
+        let held = self.held.as_mut().expect("invariant: taken only on drop");
+        held.home = Some(Home { timeline: Arc::clone(timeline), magazine: None });
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(memory) = self.memory.take() {
-            self.pool.put(memory, self.home.as_ref());
+        if let Some(held) = self.held.take() {
+            held.give_back();
         }
     }
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Charge { bytes, .. } = self.charge;
         f.debug_struct("Lease")
             .field("device", &self.device().id())
             .field("kind", &self.kind())
-            .field("bytes", &bytes)
+            .field("bytes", &self.bytes())
             .finish_non_exhaustive()
     }
 }

@@ -5,19 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::attention::{Attention, Need};
 use super::class::BlockSizes;
-use super::pressure::PressureCell;
+use super::pressure::{PressureCell, PressureLevel};
 
 /// The books of one kind of memory of one device.
 ///
-/// `committed` counts what reservations hold and what is leased outside of any; `live` counts what
-/// is leased. `live ≤ committed ≤ limit` holds at every moment.
+/// `committed` counts what reservations hold and what is leased outside of any; it is at most the limit
+/// at every moment.
 #[derive(Debug)]
 pub struct Ledger {
     limit: u64,
     sizes: BlockSizes,
     committed: AtomicU64,
-    live: AtomicU64,
-    peak_live: AtomicU64,
     /// Only the device's own memory makes pressure; staging has a hard limit and queues.
     pressure: Option<Arc<PressureCell>>,
     attention: Arc<Attention>,
@@ -30,15 +28,7 @@ impl Ledger {
         pressure: Option<Arc<PressureCell>>,
         attention: Arc<Attention>,
     ) -> Self {
-        Self {
-            limit,
-            sizes,
-            committed: 0.into(),
-            live: 0.into(),
-            peak_live: 0.into(),
-            pressure,
-            attention,
-        }
+        Self { limit, sizes, committed: 0.into(), pressure, attention }
     }
 
     /// The most that may ever be committed.
@@ -56,19 +46,19 @@ impl Ledger {
         self.committed.load(Ordering::Acquire)
     }
 
-    /// Bytes leased now.
-    pub fn live(&self) -> u64 {
-        self.live.load(Ordering::Acquire)
-    }
-
-    /// The most bytes that were ever leased at once.
-    pub fn peak_live(&self) -> u64 {
-        self.peak_live.load(Ordering::Acquire)
-    }
-
     /// Bytes that could be committed now.
     pub fn free(&self) -> u64 {
         self.limit - self.committed()
+    }
+
+    /// Whether somebody waits for bytes to come back.
+    pub(super) fn is_room_wanted(&self) -> bool {
+        self.attention.is_room_wanted()
+    }
+
+    /// How full the device is; `Normal` for memory that makes no pressure.
+    pub(super) fn pressure(&self) -> PressureLevel {
+        self.pressure.as_ref().map_or(PressureLevel::Normal, |pressure| pressure.level())
     }
 
     /// Promises bytes, all or nothing.
@@ -89,16 +79,6 @@ impl Ledger {
         assert!(before >= bytes, "invariant: more bytes came back than were promised");
         self.watch(before - bytes);
         self.attention.room();
-    }
-
-    pub(crate) fn lease(&self, bytes: u64) {
-        let live = self.live.fetch_add(bytes, Ordering::AcqRel) + bytes;
-        self.peak_live.fetch_max(live, Ordering::AcqRel);
-    }
-
-    pub(crate) fn unlease(&self, bytes: u64) {
-        let before = self.live.fetch_sub(bytes, Ordering::AcqRel);
-        assert!(before >= bytes, "invariant: more bytes came back than were leased");
     }
 
     fn watch(&self, committed: u64) {

@@ -26,6 +26,7 @@
 //! `live = committed = 0`. Leases within a reservation cannot meet out-of-memory: their bytes were
 //! committed when the reservation was granted, and what is free makes way.
 
+mod allowance;
 pub mod arena;
 mod attention;
 mod buffer;
@@ -34,11 +35,13 @@ mod class;
 mod device;
 mod lease;
 pub mod ledger;
+pub mod magazine;
 pub mod pool;
 mod pressure;
 mod reservation;
 mod space;
 mod stats;
+mod stream_magazine;
 
 use std::fmt;
 
@@ -46,13 +49,14 @@ use crate::device::Epoch;
 
 pub use attention::{Attention, Need as AttentionNeed};
 pub use buffer::{Buffer, Staging};
-pub use class::{BlockSizes, class_bytes};
+pub use class::BlockSizes;
 pub use device::{DeviceMemory, Leased, MemoryLimits};
 pub use lease::Lease;
 pub use pool::{Grown, Growth};
 pub use pressure::{ParsePressureLevelError, PressureLevel, PressureThresholds};
 pub use reservation::{Need, Reservation, Shortage};
 pub use stats::{ClassStats, MemoryStats};
+pub(crate) use stream_magazine::StreamMagazine;
 
 /// Which memory of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -7,22 +7,33 @@
 //! Behind it is an [arena](super::arena) where the device has virtual memory, and a cache of blocks by
 //! size class where it has not, or where pooling is off.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::arena::LastUse;
+use super::arena::{LastUse, Manner};
 use super::attention::{Attention, Need};
 use super::cache::Cache;
-use super::class::BlockSizes;
-use super::lease::{Charge, Lease};
+use super::class::{BlockSizes, GRAIN};
+use super::lease::{Charge, Held, Home, Lease};
 use super::ledger::Ledger;
-use super::pressure::PressureCell;
+use super::magazine::LARGEST;
+use super::pressure::{PressureCell, PressureLevel};
+use super::reservation::Account;
 use super::space::Space;
-use super::stats::MemoryStats;
+use super::stats::{ClassStats, MemoryStats};
+use super::stream_magazine::{Reading, StreamMagazine};
 use super::{MemoryKind, MemoryLimits, RawMemory};
 use crate::device::Device;
 use crate::error::{DeviceError, DeviceResult};
 use crate::timeline::{Completion, Position, Timeline};
+
+/// The most that one stream keeps at hand, as a part of the limit.
+const MAGAZINE_PART: u64 = 64;
+
+/// How often a growth waits for others to pass: for a minute, if each time is a millisecond.
+const MOST_WAITS: u32 = 60_000;
 
 /// The memory of one kind that a device gives, with what of it is not in use.
 pub struct Pool {
@@ -33,21 +44,48 @@ pub struct Pool {
     /// Whether memory is kept for the next lease.
     keep: bool,
     store: Box<dyn Store>,
+    magazines: Mutex<Vec<Weak<StreamMagazine>>>,
+    /// How many look for memory that is nowhere but in magazines: none is put there meanwhile.
+    short: AtomicUsize,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    /// Leases served from what is there, by the store, or by magazines that are closed.
+    hits: AtomicU64,
+    /// Leases that the allocator had to serve.
+    grown: AtomicU64,
+    /// Leases refused although their bytes were committed.
+    unkept: AtomicU64,
 }
 
 /// Where blocks come from and go to.
 pub(super) trait Store: Send + Sync {
-    /// A block that is there and ready for work of the stream of `home`.
-    fn take(&self, bytes: usize, home: Option<&Arc<Timeline>>) -> Option<RawMemory>;
-    /// Takes a block back, in use up to `last_use`.
-    fn put(&self, memory: RawMemory, last_use: Option<StreamUse>);
+    /// Takes blocks that are there and ready for work of the stream of `home`, up to a number.
+    fn take(
+        &self,
+        bytes: usize,
+        home: Option<&Arc<Timeline>>,
+        most: usize,
+        to: &mut dyn FnMut(RawMemory),
+    );
+    /// Takes blocks back, in use up to `last_use`.
+    fn put(&self, memory: &mut dyn Iterator<Item = RawMemory>, last_use: Option<StreamUse>);
     /// Gets memory from the device for a block. May be slow.
-    fn grow(&self, bytes: usize, home: Option<&Arc<Timeline>>) -> Result<RawMemory, NoRoom>;
+    fn grow(
+        &self,
+        bytes: usize,
+        home: Option<&Arc<Timeline>>,
+        manner: Manner,
+    ) -> Result<RawMemory, NoRoom>;
+    /// Gets memory ahead of need.
+    fn prepare(&self, _at_start: bool) {}
     /// Gives memory that is not in use back to the device, until at most `keep` bytes are left of it.
     fn trim(&self, keep: u64) -> u64;
     /// Forgets the memory of earlier epochs, if there can be any.
-    fn forget_lost(&self) {}
-    /// Fills in what it knows.
+    fn forget_lost(&self);
+    /// Fills in what it knows; what lies in magazines is in use to it.
     fn describe(&self, stats: &mut MemoryStats);
 }
 
@@ -74,7 +112,7 @@ impl StreamUse {
     }
 
     pub(super) fn completion(&self) -> Completion {
-        Completion::new(Arc::clone(&self.timeline), self.position)
+        Completion::of_passing(Arc::clone(&self.timeline), self.position)
     }
 }
 
@@ -100,10 +138,19 @@ impl Pool {
         pressure: Option<Arc<PressureCell>>,
         attention: Arc<Attention>,
     ) -> Arc<Self> {
-        let (store, sizes) = store(&device, kind, limits);
-        let (limit, keep) = (limits.of(kind), limits.pooling);
-        let ledger = Arc::new(Ledger::new(limit, sizes, pressure, Arc::clone(&attention)));
-        Arc::new(Self { device, kind, ledger, attention, keep, store })
+        let (store, promised, sizes) = store(&device, kind, limits);
+        let ledger = Ledger::new(promised, sizes, pressure, Arc::clone(&attention));
+        Arc::new(Self {
+            device,
+            kind,
+            ledger: Arc::new(ledger),
+            attention,
+            keep: limits.pooling,
+            store,
+            magazines: Mutex::default(),
+            short: AtomicUsize::new(0),
+            counters: Counters::default(),
+        })
     }
 
     pub(crate) fn device(&self) -> &Device {
@@ -138,21 +185,117 @@ impl Pool {
         stream.filter(|_| self.kind == MemoryKind::Device)
     }
 
-    /// Serves a lease from what is there.
-    pub(crate) fn take(&self, bytes: usize, stream: Option<&Arc<Timeline>>) -> Option<RawMemory> {
-        self.store.take(bytes, self.order(stream))
+    /// A magazine for a stream, if blocks are kept and come after what used them.
+    pub(crate) fn magazine(
+        self: &Arc<Self>,
+        timeline: &Arc<Timeline>,
+    ) -> Option<Arc<StreamMagazine>> {
+        let most = self.ledger.limit() / MAGAZINE_PART;
+        if !self.keep || most < self.ledger.sizes().grain || self.order(Some(timeline)).is_none() {
+            return None;
+        }
+        let magazine = StreamMagazine::new(self, timeline, most);
+        let mut magazines = self.magazines();
+        magazines.retain(|magazine| magazine.strong_count() > 0);
+        magazines.push(Arc::downgrade(&magazine));
+        Some(magazine)
     }
 
-    fn grow(&self, bytes: usize, stream: Option<&Arc<Timeline>>) -> Result<RawMemory, NoRoom> {
-        self.store.grow(bytes, self.order(stream))
+    /// Whether magazines may keep blocks: not while somebody is short of them.
+    pub(super) fn fills_magazines(&self) -> bool {
+        self.short.load(Ordering::SeqCst) == 0 && self.ledger.pressure() < PressureLevel::Critical
+    }
+
+    /// Whether magazines may get more blocks than are wanted.
+    pub(super) fn refills_magazines(&self) -> bool {
+        self.short.load(Ordering::SeqCst) == 0 && self.ledger.pressure() == PressureLevel::Normal
+    }
+
+    /// Takes back what magazines keep; how many bytes that are.
+    fn flush_magazines(&self) -> u64 {
+        self.open_magazines().iter().map(|magazine| magazine.flush()).sum()
+    }
+
+    /// Has bytes back that streams keep counted between leases.
+    pub(super) fn settle_magazines(&self) {
+        self.open_magazines().iter().for_each(|magazine| magazine.settle());
+    }
+
+    /// Takes the bytes of a lease from what the request declared, or commits them for the lease alone.
+    pub(super) fn charge(&self, bytes: u64, account: Option<&Arc<Account>>) -> DeviceResult {
+        let Some(account) = account else {
+            let committed = self.ledger.commit(bytes);
+            return if committed { Ok(()) } else { Err(self.out_of_memory(bytes)) };
+        };
+        account.debit(bytes).map_err(|left| {
+            let (kind, declared) = (self.kind, account.declared());
+            DeviceError::DeclaredTooLittle { kind, declared, left, asked: bytes }
+        })
+    }
+
+    pub(super) fn note_hits(&self, hits: u64) {
+        self.counters.hits.fetch_add(hits, Ordering::Relaxed);
+    }
+
+    /// Serves a lease from what is there.
+    pub(super) fn take(&self, bytes: usize, stream: Option<&Arc<Timeline>>) -> Option<RawMemory> {
+        let mut taken = None;
+        self.store.take(bytes, self.order(stream), 1, &mut |memory| taken = Some(memory));
+        self.note_hits(u64::from(taken.is_some()));
+        taken
+    }
+
+    /// Blocks for a magazine, which counts its leases itself.
+    pub(super) fn take_several(
+        &self,
+        bytes: usize,
+        stream: &Arc<Timeline>,
+        most: usize,
+    ) -> Vec<RawMemory> {
+        let mut taken = Vec::with_capacity(most);
+        self.store.take(bytes, self.order(Some(stream)), most, &mut |memory| taken.push(memory));
+        taken
+    }
+
+    /// A block that is not there, from the device or from whoever keeps one and does not use it.
+    fn grow(
+        &self,
+        bytes: usize,
+        stream: Option<&Arc<Timeline>>,
+        wait: bool,
+    ) -> Result<RawMemory, NoRoom> {
+        let home = self.order(stream);
+        let refused = match self.store.grow(bytes, home, Manner { wait, remap: false }) {
+            Ok(memory) => return Ok(memory),
+            Err(refused) => refused,
+        };
+        self.short.fetch_add(1, Ordering::SeqCst);
+        let flushed = self.flush_magazines();
+        // The device has none, and does not have more by being asked again.
+        let in_vain = matches!(refused, NoRoom::Device(_)) && flushed == 0;
+        let grown = match in_vain {
+            true => Err(refused),
+            false => self.store.grow(bytes, home, Manner { wait, remap: true }),
+        };
+        self.short.fetch_sub(1, Ordering::SeqCst);
+        grown
     }
 
     /// Takes a block back, with the position up to which `stream` may still use it.
     pub(crate) fn put(&self, memory: RawMemory, stream: Option<&Arc<Timeline>>) {
-        self.store.put(memory, stream.map(StreamUse::until_now));
+        self.store.put(&mut std::iter::once(memory), stream.map(StreamUse::until_now));
         if !self.keep {
             self.release_soon();
         }
+    }
+
+    /// Takes blocks back that a stream kept.
+    pub(super) fn put_several(
+        &self,
+        memory: &mut dyn Iterator<Item = RawMemory>,
+        stream: &Arc<Timeline>,
+    ) {
+        self.store.put(memory, Some(StreamUse::until_now(stream)));
     }
 
     /// Memory must not be kept: the allocator gives it back, or this thread where there is none.
@@ -167,7 +310,15 @@ impl Pool {
     /// Gives idle memory back to the device until at most `keep` bytes are left that are not in use.
     /// Returns the bytes given back. May wait for the device.
     pub fn trim(&self, keep: u64) -> u64 {
+        self.flush_magazines();
         self.store.trim(keep)
+    }
+
+    /// Gets memory ahead of need: what is needed from the start, or as it has shown since. May be slow.
+    pub(super) fn prepare(&self, at_start: bool) {
+        if self.ledger.pressure() == PressureLevel::Normal {
+            self.store.prepare(at_start);
+        }
     }
 
     /// Forgets the memory of earlier epochs.
@@ -177,32 +328,65 @@ impl Pool {
 
     /// A snapshot of the pool and its ledger.
     pub fn stats(&self) -> MemoryStats {
-        let ledger = &self.ledger;
-        let (live, committed) = (ledger.live(), ledger.committed());
+        let (ledger, counters) = (&self.ledger, &self.counters);
+        let hits = counters.hits.load(Ordering::Relaxed);
         let mut stats = MemoryStats {
             limit: ledger.limit(),
-            committed,
-            live,
-            reserved: committed.saturating_sub(live),
-            peak_live: ledger.peak_live(),
+            committed: ledger.committed(),
+            leases: hits + counters.grown.load(Ordering::Relaxed),
+            hits,
+            unkept: counters.unkept.load(Ordering::Relaxed),
             ..MemoryStats::default()
         };
         self.store.describe(&mut stats);
+        self.describe_magazines(&mut stats);
+        stats.reserved = stats.committed.saturating_sub(stats.live);
         stats
+    }
+
+    fn describe_magazines(&self, stats: &mut MemoryStats) {
+        let mut classes = BTreeMap::<u64, u64>::new();
+        for magazine in self.open_magazines() {
+            let Reading { blocks, unreserved, hits } = magazine.read();
+            stats.parked += blocks.iter().sum::<u64>();
+            stats.magazine_hits += hits;
+            stats.committed = stats.committed.saturating_sub(unreserved);
+            blocks.iter().for_each(|bytes| *classes.entry(*bytes).or_default() += 1);
+        }
+        stats.live = stats.live.saturating_sub(stats.parked);
+        stats.cached += stats.parked;
+        stats.leases += stats.magazine_hits;
+        stats.hits += stats.magazine_hits;
+        let class = |(block_bytes, cached)| ClassStats { block_bytes, cached };
+        stats.magazines = classes.into_iter().map(class).collect();
+    }
+
+    fn open_magazines(&self) -> Vec<Arc<StreamMagazine>> {
+        self.magazines().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn magazines(&self) -> MutexGuard<'_, Vec<Weak<StreamMagazine>>> {
+        self.magazines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// An arena where the device has virtual memory and memory is kept, else a cache.
-fn store(device: &Device, kind: MemoryKind, limits: &MemoryLimits) -> (Box<dyn Store>, BlockSizes) {
+/// An arena where the device has virtual memory and memory is kept, else a cache. What it promises at
+/// most, and in blocks of which sizes.
+fn store(
+    device: &Device,
+    kind: MemoryKind,
+    limits: &MemoryLimits,
+) -> (Box<dyn Store>, u64, BlockSizes) {
     let (limit, keep, defrag) = (limits.of(kind), limits.pooling, limits.defrag);
     match keep.then(|| Space::open(device, kind, limit, defrag)).flatten() {
         Some(space) => {
-            let bytes = space.geometry().grain;
-            (Box::new(space), BlockSizes::Grains { bytes })
+            let sizes = BlockSizes { grain: space.geometry().grain, classes_to: LARGEST };
+            let promised = space.promised();
+            (Box::new(space), promised, sizes)
         }
         None => {
             let cache = Cache::new(device.clone(), kind, limit, defrag || !keep);
-            (Box::new(cache), BlockSizes::Classes)
+            (Box::new(cache), limit, BlockSizes::classes(GRAIN))
         }
     }
 }
@@ -236,10 +420,11 @@ pub(super) enum NoRoom {
 #[derive(Debug)]
 #[must_use = "a growth that is dropped gives its bytes back"]
 pub struct Growth {
-    pub(crate) pool: Arc<Pool>,
-    pub(crate) bytes: usize,
-    pub(crate) charge: Charge,
-    pub(crate) home: Option<Arc<Timeline>>,
+    pub(super) bytes: usize,
+    pub(super) home: Option<Home>,
+    pub(super) charge: Charge,
+    /// How often it has waited for others.
+    pub(super) waits: u32,
 }
 
 /// How far a [`Growth`] got.
@@ -248,7 +433,8 @@ pub struct Growth {
 pub enum Grown {
     /// The lease.
     Ready(Lease),
-    /// There will be room once this is complete; then run the growth again.
+    /// There will be room, or better room, once this is complete. Then run the growth again; or before, if
+    /// that takes long: it does not wait again while the limit allows otherwise.
     Wait(Growth, Completion),
 }
 
@@ -257,20 +443,34 @@ impl Growth {
     ///
     /// # Errors
     /// If the device has no such block, although the limit allows it, or is lost.
-    pub fn run(self) -> DeviceResult<Grown> {
+    pub fn run(mut self) -> DeviceResult<Grown> {
+        let pool = Arc::clone(self.charge.pool());
+        let timeline = self.home.as_ref().map(|home| &home.timeline);
         // Somebody may have put one back meanwhile.
-        if let Some(memory) = self.pool.take(self.bytes, self.home.as_ref()) {
+        if let Some(memory) = pool.take(self.bytes, timeline) {
             return Ok(Grown::Ready(self.finish(memory)));
         }
-        match self.pool.grow(self.bytes, self.home.as_ref()) {
-            Ok(memory) => Ok(Grown::Ready(self.finish(memory))),
-            Err(NoRoom::Busy(completion)) => Ok(Grown::Wait(self, completion)),
-            Err(NoRoom::Full) => Err(self.pool.out_of_memory(self.bytes as u64)),
+        match pool.grow(self.bytes, timeline, self.waits == 0) {
+            Ok(memory) => {
+                pool.attention.raise(Need::Ahead);
+                pool.counters.grown.fetch_add(1, Ordering::Relaxed);
+                Ok(Grown::Ready(self.finish(memory)))
+            }
+            Err(NoRoom::Busy(completion)) if self.waits < MOST_WAITS => {
+                self.waits += 1;
+                Ok(Grown::Wait(self, completion))
+            }
+            Err(NoRoom::Busy(_)) => Err(pool.out_of_memory(self.bytes as u64)),
+            Err(NoRoom::Full) => {
+                pool.counters.unkept.fetch_add(1, Ordering::Relaxed);
+                Err(pool.out_of_memory(self.bytes as u64))
+            }
             Err(NoRoom::Device(error)) => Err(error),
         }
     }
 
     fn finish(self, memory: RawMemory) -> Lease {
-        Lease::new(memory, self.pool, self.charge, self.home)
+        let Self { home, charge, .. } = self;
+        Lease::new(Box::new(Held { memory, home, charge }))
     }
 }

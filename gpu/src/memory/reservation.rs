@@ -1,9 +1,11 @@
 //! Bytes promised to a request before it starts.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use super::MemoryKind;
 use super::ledger::Ledger;
+use super::stream_magazine::StreamMagazine;
 
 /// What a request declares that it will hold at most, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,9 +95,9 @@ impl Reservation {
         }
     }
 
-    /// Most bytes of that kind that were leased from it at once.
+    /// Most bytes of that kind that were leased from it at once, or kept by its stream between leases.
     pub fn peak(&self, kind: MemoryKind) -> u64 {
-        self.account(kind).state().peak
+        self.account(kind).peak()
     }
 }
 
@@ -110,73 +112,134 @@ fn never(kind: MemoryKind, asked: u64, ledger: &Ledger) -> Shortage {
     Shortage::Never { kind, asked, limit: ledger.limit() }
 }
 
-/// One kind of memory of a reservation.
+/// One kind of memory of a reservation. Leases debit and credit it from any thread, each by one atomic.
 #[derive(Debug)]
 pub(crate) struct Account {
     ledger: Arc<Ledger>,
     /// What the request said, before rounding.
     declared: u64,
-    state: Mutex<AccountState>,
+    /// What was committed for it.
+    granted: u64,
+    /// Bytes that may still be leased, and whether the reservation has ended: [`CLOSED`].
+    left: AtomicU64,
+    peak: AtomicU64,
+    /// The magazine that may keep bytes of it between two leases.
+    keeper: OnceLock<Weak<StreamMagazine>>,
 }
 
-#[derive(Debug)]
-struct AccountState {
-    left: u64,
-    spent: u64,
-    peak: u64,
-    open: bool,
-}
+/// Set in [`Account::left`] once the reservation has ended. No sum of bytes that are leased reaches it.
+const CLOSED: u64 = 1 << 63;
 
 impl Account {
     fn open(kind: MemoryKind, declared: u64, ledger: &Arc<Ledger>) -> Result<Arc<Self>, Shortage> {
-        let asked = ledger.sizes().reservation_bytes(declared);
-        if asked > ledger.limit() {
-            return Err(never(kind, asked, ledger));
+        let granted = ledger.sizes().reservation_bytes(declared);
+        if granted > ledger.limit() {
+            return Err(never(kind, granted, ledger));
         }
-        if !ledger.commit(asked) {
-            return Err(Shortage::NotNow { kind, asked, free: ledger.free() });
+        if !ledger.commit(granted) {
+            return Err(Shortage::NotNow { kind, asked: granted, free: ledger.free() });
         }
-        let state = AccountState { left: asked, spent: 0, peak: 0, open: true };
-        Ok(Arc::new(Self { ledger: Arc::clone(ledger), declared, state: Mutex::new(state) }))
+        let (left, peak) = (granted.into(), 0.into());
+        let (ledger, keeper) = (Arc::clone(ledger), OnceLock::new());
+        Ok(Arc::new(Self { ledger, declared, granted, left, peak, keeper }))
     }
 
     pub(crate) fn declared(&self) -> u64 {
         self.declared
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.left.load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    /// Whether that magazine may keep bytes of it: the first that asks.
+    pub(super) fn is_kept_by(&self, magazine: &Weak<StreamMagazine>) -> bool {
+        self.keeper.get_or_init(|| Weak::clone(magazine)).ptr_eq(magazine)
+    }
+
+    /// Has its bytes back from whoever keeps them between leases.
+    pub(super) fn recall(&self) {
+        if let Some(keeper) = self.keeper.get().and_then(Weak::upgrade) {
+            keeper.settle();
+        }
+    }
+
     /// Takes bytes for a lease, or says how many are left.
     pub(crate) fn debit(&self, bytes: u64) -> Result<(), u64> {
-        let mut state = self.state();
-        if bytes > state.left {
-            return Err(state.left);
+        let take = |left: u64| (left & CLOSED == 0).then(|| left.checked_sub(bytes)).flatten();
+        let before = self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
+        let before = before.map_err(|left| left & !CLOSED)?;
+        let spent = self.granted - (before - bytes);
+        if spent > self.peak.load(Ordering::Relaxed) {
+            self.peak.fetch_max(spent, Ordering::Relaxed);
         }
-        state.left -= bytes;
-        state.spent += bytes;
-        state.peak = state.peak.max(state.spent);
         Ok(())
     }
 
     /// A lease ended. While the reservation lives its request may use the bytes again.
     pub(crate) fn credit(&self, bytes: u64) {
-        let mut state = self.state();
-        state.spent -= bytes;
-        if state.open {
-            state.left += bytes;
-        } else {
-            drop(state);
+        let before = self.left.fetch_add(bytes, Ordering::AcqRel);
+        if before & CLOSED != 0 {
             self.ledger.uncommit(bytes);
         }
     }
 
-    fn close(&self) {
-        let mut state = self.state();
-        state.open = false;
-        let left = std::mem::take(&mut state.left);
-        drop(state);
-        self.ledger.uncommit(left);
+    fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
     }
 
-    fn state(&self) -> MutexGuard<'_, AccountState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn close(&self) {
+        let left = self.left.swap(CLOSED, Ordering::AcqRel);
+        self.ledger.uncommit(left);
+        self.recall();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::BlockSizes;
+    use crate::memory::attention::Attention;
+
+    fn ledger(limit: u64) -> Arc<Ledger> {
+        Arc::new(Ledger::new(limit, BlockSizes::classes(1), None, Arc::new(Attention::default())))
+    }
+
+    #[test]
+    fn what_is_credited_after_the_end_leaves_the_books() {
+        let ledger = ledger(10_000);
+        let account = Account::open(MemoryKind::Device, 1000, &ledger).unwrap();
+        let granted = ledger.committed();
+        account.debit(300).unwrap();
+        account.debit(200).unwrap();
+        account.credit(200);
+        assert_eq!((ledger.committed(), account.peak()), (granted, 500));
+        assert_eq!(account.debit(granted), Err(granted - 300));
+        account.close();
+        assert_eq!(ledger.committed(), 300);
+        assert_eq!(account.debit(1), Err(0), "nothing is leased from what has ended");
+        account.credit(300);
+        assert_eq!(ledger.committed(), 0);
+    }
+
+    #[test]
+    fn bytes_are_counted_once_whenever_the_reservation_ends() {
+        let ledger = ledger(1 << 40);
+        for round in 0..2000_u64 {
+            let account = Account::open(MemoryKind::Device, 1 << 20, &ledger).unwrap();
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        for bytes in 1..round % 40 {
+                            if account.debit(bytes).is_ok() {
+                                account.credit(bytes);
+                            }
+                        }
+                    });
+                }
+                account.close();
+            });
+            assert_eq!(ledger.committed(), 0, "round {round}");
+        }
     }
 }

@@ -2,16 +2,21 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::arena::{Arena, Block, Geometry, NoRoom as NoFit, Provision};
+use super::arena::{Arena, Block, Geometry, Manner, NoRoom as NoFit, Provision};
 use super::pool::{NoRoom, Store, StreamUse};
 use super::stats::MemoryStats;
 use super::{MemoryKind, RawMemory};
 use crate::device::{AddressSpace, Device, Epoch};
-use crate::error::DeviceError;
+use crate::error::{DeviceError, DeviceResult};
 use crate::timeline::Timeline;
 
-/// One range of addresses of a device that is never lost, within a limit.
+/// Staging memory that is there from the start, in bytes, and at most a quarter of its limit.
+const FIRST_STAGING: u64 = 64 << 20;
+
+/// One range of addresses of a device, within a limit. After the device was lost, another.
 pub(super) struct Space {
+    device: Device,
+    kind: MemoryKind,
     limit: u64,
     /// Whether free pages move to where they are needed.
     remap: bool,
@@ -26,14 +31,13 @@ struct Books {
     arena: Arena<StreamUse>,
     base: u64,
     epoch: Epoch,
-    leases: u64,
-    hits: u64,
     growths: u64,
     releases: u64,
     remaps: u64,
+    forgotten: u64,
 }
 
-/// The pages behind the addresses: none after the end.
+/// The pages behind the addresses: none after the end, or while the device is lost.
 type Pages = Option<Box<dyn AddressSpace>>;
 
 impl Space {
@@ -44,14 +48,21 @@ impl Space {
             arena: Arena::new(geometry),
             base: pages.base(),
             epoch: device.epoch(),
-            leases: 0,
-            hits: 0,
             growths: 0,
             releases: 0,
             remaps: 0,
+            forgotten: 0,
         };
         let (books, pages) = (Mutex::new(books), Mutex::new(Some(pages)));
-        Some(Self { limit, remap, geometry, books, pages })
+        Some(Self { device: device.clone(), kind, limit, remap, geometry, books, pages })
+    }
+
+    /// How many bytes may be promised. Where blocks are whole pages any free page serves any block, and it
+    /// is the limit. Where they share pages, parts of pages are lost between them: a sixteenth is kept
+    /// back, twice of what any recorded workload has lost (docs/memory.md).
+    pub(super) fn promised(&self) -> u64 {
+        let Geometry { page, grain, .. } = self.geometry;
+        if page == grain { self.limit } else { self.limit - self.limit / 16 }
     }
 
     /// How its addresses are divided.
@@ -59,27 +70,35 @@ impl Space {
         self.geometry
     }
 
-    fn provide(&self, bytes: usize, home: Option<&StreamUse>) -> Result<Provision, NoRoom> {
-        let provided = self.books().arena.provide(bytes as u64, self.limit, self.remap, home);
+    fn provide(
+        &self,
+        bytes: usize,
+        home: Option<&StreamUse>,
+        manner: Manner,
+    ) -> Result<Provision, NoRoom> {
+        let provided = self.books().arena.provide(bytes as u64, self.limit, manner, home);
         provided.map_err(|no_fit| match no_fit {
             NoFit::Busy(last_use) => NoRoom::Busy(last_use.completion()),
             NoFit::Full => NoRoom::Full,
         })
     }
 
-    fn try_grow(&self, bytes: usize, home: Option<&Arc<Timeline>>) -> Result<RawMemory, NoRoom> {
+    fn try_grow(
+        &self,
+        bytes: usize,
+        home: Option<&Arc<Timeline>>,
+        manner: Manner,
+    ) -> Result<RawMemory, NoRoom> {
+        self.forget_lost();
         // Held from the plan to its end: else another's plan could count on pages of this one.
         let mut pages = self.pages();
-        let provision = self.provide(bytes, home.map(StreamUse::any).as_ref())?;
-        let pages = pages.as_mut().expect("invariant: taken only on drop");
-        provision.unmap.iter().for_each(|run| pages.unmap(*run));
-        let mapped = provision.map.map_or(Ok(()), |run| pages.map(run));
+        let pages = self.open_again(&mut pages).map_err(NoRoom::Device)?;
+        let provision = self.provide(bytes, home.map(StreamUse::any).as_ref(), manner)?;
+        let rearranged = pages.rearrange(&provision.unmap, provision.map);
         let mut books = self.books();
-        match mapped {
+        match rearranged {
             Ok(()) => {
-                books.leases += 1;
                 books.growths += u64::from(provision.map.is_some());
-                books.hits += u64::from(provision.map.is_none());
                 books.remaps += u64::from(!provision.unmap.is_empty());
                 Ok(books.raw(provision.block))
             }
@@ -88,6 +107,42 @@ impl Space {
                 Err(NoRoom::Device(error))
             }
         }
+    }
+
+    /// Maps as many bytes ahead of need, if there is room.
+    fn extend(&self, bytes: u64) {
+        let mut pages = self.pages();
+        let Some(pages) = pages.as_mut() else { return };
+        let Some(provision) = self.books().arena.extend(bytes, self.limit) else { return };
+        let mapped = pages.rearrange(&[], provision.map);
+        let mut books = self.books();
+        match mapped {
+            Ok(()) => {
+                books.growths += 1;
+                let freed = books.arena.free(provision.block, None);
+                freed.expect("invariant: nobody else had it");
+            }
+            // Who needs it will ask for it, and hear of the error.
+            Err(_) => books.arena.cancel(provision, None),
+        }
+    }
+
+    /// The pages; new addresses, if those that were there are lost and the device is back.
+    fn open_again<'a>(&self, pages: &'a mut Pages) -> DeviceResult<&'a mut dyn AddressSpace> {
+        if pages.is_none() {
+            self.device.health()?;
+            let again = self.device.backend().address_space(self.kind, self.limit);
+            let (_, again) = again.filter(|(geometry, _)| *geometry == self.geometry).ok_or(
+                DeviceError::Unsupported {
+                    device: self.device.id(),
+                    what: "reserve addresses again",
+                },
+            )?;
+            let mut books = self.books();
+            (books.base, books.epoch) = (again.base(), self.device.epoch());
+            *pages = Some(again);
+        }
+        Ok(&mut **pages.as_mut().expect("invariant: they are open"))
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -112,33 +167,55 @@ impl Drop for Space {
 }
 
 impl Store for Space {
-    fn take(&self, bytes: usize, home: Option<&Arc<Timeline>>) -> Option<RawMemory> {
-        let home = home.map(StreamUse::any);
+    fn take(
+        &self,
+        bytes: usize,
+        home: Option<&Arc<Timeline>>,
+        most: usize,
+        to: &mut dyn FnMut(RawMemory),
+    ) {
+        let (home, epoch) = (home.map(StreamUse::any), self.device.epoch());
         let mut books = self.books();
-        let block = books.arena.allocate(bytes as u64, home.as_ref())?;
-        books.leases += 1;
-        books.hits += 1;
-        Some(books.raw(block))
+        if books.epoch != epoch {
+            return;
+        }
+        for _ in 0..most {
+            let Some(block) = books.arena.allocate(bytes as u64, home.as_ref()) else { return };
+            to(books.raw(block));
+        }
     }
 
-    fn put(&self, memory: RawMemory, last_use: Option<StreamUse>) {
+    fn put(&self, memory: &mut dyn Iterator<Item = RawMemory>, last_use: Option<StreamUse>) {
         let mut books = self.books();
-        let block = memory.block.expect("invariant: memory of an arena comes with its block");
-        let freed = books.arena.free(block, last_use);
-        freed.expect("invariant: a lease is dropped once");
+        for memory in memory {
+            if memory.epoch != books.epoch {
+                books.forgotten += 1;
+                continue;
+            }
+            let block = memory.block.expect("invariant: memory of an arena comes with its block");
+            let freed = books.arena.free(block, last_use.clone());
+            freed.expect("invariant: a lease is dropped once");
+        }
     }
 
-    fn grow(&self, bytes: usize, home: Option<&Arc<Timeline>>) -> Result<RawMemory, NoRoom> {
-        match self.try_grow(bytes, home) {
+    fn grow(
+        &self,
+        bytes: usize,
+        home: Option<&Arc<Timeline>>,
+        manner: Manner,
+    ) -> Result<RawMemory, NoRoom> {
+        let manner = Manner { remap: manner.remap && self.remap, ..manner };
+        match self.try_grow(bytes, home, manner) {
             // Others use the device too: give it all that is not in use, and ask once more.
             Err(NoRoom::Device(DeviceError::OutOfMemory { .. })) if self.trim(0) > 0 => {
-                self.try_grow(bytes, home)
+                self.try_grow(bytes, home, manner)
             }
             grown => grown,
         }
     }
 
     fn trim(&self, keep: u64) -> u64 {
+        self.forget_lost();
         let mut pages = self.pages();
         let unmap = {
             let mut books = self.books();
@@ -148,20 +225,50 @@ impl Store for Space {
             unmap
         };
         if let Some(pages) = pages.as_mut() {
-            unmap.iter().for_each(|run| pages.unmap(*run));
+            // (Only giving memory can fail.)
+            pages.rearrange(&unmap, None).ok();
         }
         unmap.iter().map(|run| run.bytes).sum()
     }
 
+    fn prepare(&self, at_start: bool) {
+        self.forget_lost();
+        let ahead = match (at_start, self.kind) {
+            // Pinning takes long: some is to be there before it is needed.
+            (true, MemoryKind::Staging) => (self.limit / 4).min(FIRST_STAGING),
+            (true, MemoryKind::Device) => 0,
+            (false, _) => self.books().arena.headroom(),
+        };
+        if ahead > 0 {
+            self.extend(ahead);
+        }
+    }
+
+    fn forget_lost(&self) {
+        let epoch = self.device.epoch();
+        if self.books().epoch == epoch {
+            return;
+        }
+        let mut pages = self.pages();
+        let mut books = self.books();
+        books.arena = Arena::new(self.geometry);
+        books.epoch = epoch;
+        // (Its handles are of the lost epoch: they are forgotten, not passed to the driver.)
+        *pages = None;
+    }
+
     fn describe(&self, stats: &mut MemoryStats) {
         let books = self.books();
+        stats.live = books.arena.live();
+        stats.peak_live = books.arena.peak_live();
         stats.mapped = books.arena.mapped();
         stats.cached = books.arena.mapped() - books.arena.live();
-        stats.leases = books.leases;
-        stats.hits = books.hits;
+        stats.quarantined = books.arena.quarantined();
+        stats.stranded = books.arena.stranded();
         stats.growths = books.growths;
         stats.releases = books.releases;
         stats.remaps = books.remaps;
+        stats.forgotten = books.forgotten;
         stats.classes = books.arena.free_by_class();
     }
 }

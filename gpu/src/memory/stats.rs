@@ -14,14 +14,24 @@ pub struct MemoryStats {
     pub reserved: u64,
     /// Held from the device: `live + cached`.
     pub mapped: u64,
-    /// Held by the pool for the next lease.
+    /// Held by the pool for the next lease, magazines included.
     pub cached: u64,
-    /// The most that was ever leased at once.
+    /// Of what is cached: at hand in the magazines of streams.
+    pub parked: u64,
+    /// Of what is cached: still used by work of a stream, and kept from others until that is over.
+    pub quarantined: u64,
+    /// Of what is cached: in pages that are partly in use, so that it cannot move or be given back.
+    pub stranded: u64,
+    /// The most that was ever leased, or in magazines, at once.
     pub peak_live: u64,
     /// Leases granted.
     pub leases: u64,
-    /// Leases served from the cache.
+    /// Leases served from what was there, without the allocator.
     pub hits: u64,
+    /// Of these: from the magazines of streams that are open.
+    pub magazine_hits: u64,
+    /// Leases refused although their bytes were committed. Anything but 0 is a fault of the pool.
+    pub unkept: u64,
     /// Times that memory was taken from the device.
     pub growths: u64,
     /// Times that memory was given back to the device: blocks, or runs of pages.
@@ -33,6 +43,8 @@ pub struct MemoryStats {
     /// What is free, class by class; classes without blocks are left out. In an arena a class is a
     /// power of two, and counts the free ranges up to the next.
     pub classes: Vec<ClassStats>,
+    /// What magazines have, class by class.
+    pub magazines: Vec<ClassStats>,
 }
 
 /// Cached blocks of one size.
@@ -51,7 +63,12 @@ impl MemoryStats {
         ratio(self.live, self.mapped)
     }
 
-    /// The part of the leases that the cache served, 0 to 1; 0 before the first.
+    /// The part of the mapped bytes that is free and cannot be used elsewhere, 0 to 1.
+    pub fn fragmentation(&self) -> f64 {
+        ratio(self.stranded, self.mapped)
+    }
+
+    /// The part of the leases that needed no allocator, 0 to 1; 0 before the first.
     pub fn hit_rate(&self) -> f64 {
         ratio(self.hits, self.leases)
     }

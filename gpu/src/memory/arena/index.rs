@@ -22,7 +22,7 @@ pub(super) struct Index {
 }
 
 /// The class of a range of so many grains.
-fn class(grains: u64) -> usize {
+pub(in crate::memory) fn class(grains: u64) -> usize {
     let exponent = grains.max(1).ilog2();
     let class = match exponent.checked_sub(STEP_BITS) {
         // The first sizes have a class each.

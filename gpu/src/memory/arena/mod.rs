@@ -23,7 +23,8 @@ mod index;
 mod provide;
 mod ranges;
 
-pub use provide::{NoRoom, Pages, Provision};
+pub(super) use index::class;
+pub use provide::{Manner, NoRoom, Pages, Provision};
 
 use std::collections::BTreeMap;
 
@@ -31,6 +32,11 @@ use index::Index;
 use ranges::{RangeId, Ranges, State};
 
 use super::stats::ClassStats;
+
+/// How many times larger than its neighbour in use an idle range may be, to be merged and wait with it.
+/// Without a bound all free memory would wait for a small block in its middle; without such merges memory
+/// falls into more pieces (on the recorded workloads of docs/memory.md 8 needs the least).
+const MOST_DELAYED: u64 = 8;
 
 /// Up to where a range may still be used: a position in a stream.
 pub trait LastUse: Clone {
@@ -49,7 +55,7 @@ pub trait LastUse: Clone {
 pub struct Geometry {
     /// What is mapped and unmapped at once.
     pub page: u64,
-    /// What blocks are multiples of; a divisor of the page.
+    /// What blocks are multiples of: a power of two that divides the page.
     pub grain: u64,
     /// All addresses. Many times what will be mapped at once, so that there is always a hole for the
     /// next block.
@@ -101,10 +107,11 @@ impl<U: LastUse> Arena<U> {
     /// An arena without any memory.
     ///
     /// # Panics
-    /// If the page is no multiple of the grain, or the span none of the page.
+    /// If the grain is no power of two, the page no multiple of the grain, or the span none of the page.
     pub fn new(geometry: Geometry) -> Self {
         let Geometry { page, grain, span } = geometry;
-        assert!(page % grain == 0 && span % page == 0 && span > 0, "{geometry:?}");
+        let divides = page % grain == 0 && span % page == 0 && span > 0;
+        assert!(grain.is_power_of_two() && divides, "{geometry:?}");
         let (ranges, first) = Ranges::new(span);
         Self { geometry, ranges, index: Index::new(), first, live: 0, peak_live: 0, mapped: 0 }
     }
@@ -124,6 +131,28 @@ impl<U: LastUse> Arena<U> {
         self.mapped
     }
 
+    /// The most bytes that were ever in use at once.
+    pub fn peak_live(&self) -> u64 {
+        self.peak_live
+    }
+
+    /// Free bytes that somebody still uses.
+    pub fn quarantined(&self) -> u64 {
+        let free = self.in_order().map(|id| &self.ranges[id]);
+        let busy = free.filter(|range| match &range.state {
+            State::Free(last_use) => last_use.as_ref().is_some_and(|last_use| !last_use.is_over()),
+            _ => false,
+        });
+        busy.map(|range| range.bytes).sum()
+    }
+
+    /// Free bytes in pages that are partly in use: they can neither move nor be given back.
+    pub fn stranded(&self) -> u64 {
+        let free: u64 = self.mapped - self.live;
+        let whole = self.free_runs().map(|(start, end)| self.whole_pages_of(start, end));
+        free - whole.flatten().map(|pages| pages.bytes).sum::<u64>()
+    }
+
     /// Nothing is in use: no block, and no range that was freed while somebody used it.
     pub fn is_quiet(&self) -> bool {
         let busy = |id: &RangeId| match &self.ranges[*id].state {
@@ -137,7 +166,8 @@ impl<U: LastUse> Arena<U> {
     /// The size of the block for so many bytes, or `None` if no block is that large. An empty block
     /// has a place of its own too.
     pub fn block_bytes(&self, bytes: u64) -> Option<u64> {
-        bytes.max(1).checked_next_multiple_of(self.geometry.grain)
+        let mask = self.geometry.grain - 1;
+        Some(bytes.max(1).checked_add(mask)? & !mask)
     }
 
     /// A block of at least so many bytes, out of what is mapped and ready: idle, or last used by the
@@ -162,7 +192,7 @@ impl<U: LastUse> Arena<U> {
 
     /// The smallest range that fits and is ready; of several the one with the lowest address.
     fn best_fit(&self, bytes: u64, home: Option<&U>) -> Option<RangeId> {
-        let heads = self.index.heads_from(bytes / self.geometry.grain);
+        let heads = self.index.heads_from(self.grains(bytes));
         heads.into_iter().find_map(|head| self.best_of_class(head, bytes, home))
     }
 
@@ -247,15 +277,20 @@ impl<U: LastUse> Arena<U> {
         id
     }
 
-    /// Whether two neighbours are as good as one: both free, and not waiting for different streams.
+    /// Whether two neighbours are as good as one: both idle, or both used by the same stream; or one is
+    /// idle and not much larger, so that little has to wait for the other.
     fn merges(&self, a: RangeId, b: RangeId) -> bool {
+        let (bytes_a, bytes_b) = (self.ranges[a].bytes, self.ranges[b].bytes);
         let (State::Free(a), State::Free(b)) = (&self.ranges[a].state, &self.ranges[b].state)
         else {
             return false;
         };
-        match (a, b) {
-            (Some(a), Some(b)) => a.is_same_stream(b) || a.is_over() || b.is_over(),
-            _ => true,
+        let busy = |last_use: &Option<U>| last_use.clone().filter(|last_use| !last_use.is_over());
+        match (busy(a), busy(b)) {
+            (Some(a), Some(b)) => a.is_same_stream(&b),
+            (None, None) => true,
+            (Some(_), None) => bytes_b <= MOST_DELAYED * bytes_a,
+            (None, Some(_)) => bytes_a <= MOST_DELAYED * bytes_b,
         }
     }
 
@@ -274,13 +309,18 @@ impl<U: LastUse> Arena<U> {
         };
     }
 
+    /// (A shift: dividing takes as long as half of an allocation.)
+    fn grains(&self, bytes: u64) -> u64 {
+        bytes >> self.geometry.grain.trailing_zeros()
+    }
+
     fn list(&mut self, id: RangeId) {
-        let grains = self.ranges[id].bytes / self.geometry.grain;
+        let grains = self.grains(self.ranges[id].bytes);
         self.index.insert(&mut self.ranges, id, grains);
     }
 
     fn unlist(&mut self, id: RangeId) {
-        let grains = self.ranges[id].bytes / self.geometry.grain;
+        let grains = self.grains(self.ranges[id].bytes);
         self.index.remove(&mut self.ranges, id, grains);
     }
 }

@@ -15,6 +15,15 @@ pub struct Pages {
     pub bytes: u64,
 }
 
+/// What may be done for a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// Wait for another stream rather than map much more than was ever in use.
+    pub wait: bool,
+    /// Move pages.
+    pub remap: bool,
+}
+
 /// A block, and what has to happen before it may be used: first unmap, then map.
 #[derive(Debug)]
 #[must_use]
@@ -44,6 +53,9 @@ pub enum NoRoom<U> {
     Full,
 }
 
+/// The most that is mapped ahead of need.
+const MOST_HEADROOM: u64 = 64 << 20;
+
 /// A hole that could be filled, in part, so that a block fits.
 #[derive(Debug, Clone, Copy)]
 struct Site {
@@ -68,7 +80,6 @@ struct Shore {
 
 impl<U: LastUse> Arena<U> {
     /// A block of at least `bytes`, with at most `limit` bytes mapped; see the module for how.
-    /// `remap` allows pages to move.
     ///
     /// # Errors
     /// [`NoRoom`] if there is none, or somebody should be waited for first. Nothing has changed then.
@@ -76,7 +87,7 @@ impl<U: LastUse> Arena<U> {
         &mut self,
         bytes: u64,
         limit: u64,
-        remap: bool,
+        manner: Manner,
         home: Option<&U>,
     ) -> Result<Provision, NoRoom<U>> {
         let bytes = self.block_bytes(bytes).ok_or(NoRoom::Full)?;
@@ -84,18 +95,44 @@ impl<U: LastUse> Arena<U> {
         if let Some(range) = self.best_fit(bytes, home) {
             return Ok(Provision { block: self.cut(range, bytes), unmap: Vec::new(), map: None });
         }
+        if let Some((first, last)) = self.ready_span(bytes, home) {
+            self.join(first, last, bytes);
+            return Ok(Provision { block: self.occupy(first), unmap: Vec::new(), map: None });
+        }
         let cheap = self.pages_below(limit.min(self.roomy(bytes)));
         if let Some(site) = self.best_site(bytes, home, cheap) {
             return Ok(self.fill(site, bytes));
         }
-        if let Some(user) = self.user_of_best_span(bytes, home) {
+        if manner.wait
+            && let Some(user) = self.user_of_best_span(bytes, home)
+        {
             return Err(NoRoom::Busy(user));
         }
         let new = self.pages_below(limit);
         if let Some(site) = self.best_site(bytes, home, new) {
             return Ok(self.fill(site, bytes));
         }
-        if remap { self.remap(bytes, new, home) } else { Err(self.no_room()) }
+        if manner.remap { self.remap(bytes, new, home) } else { Err(self.no_room()) }
+    }
+
+    /// Memory ahead of need: at most `bytes` of new pages, with at most `limit` bytes mapped. A block, so
+    /// that nobody has it before it is mapped; then it is to be freed. None if there is no room.
+    pub fn extend(&mut self, bytes: u64, limit: u64) -> Option<Provision> {
+        let page = self.geometry.page;
+        let bytes = bytes.checked_next_multiple_of(page)?.min(self.pages_below(limit));
+        let site = self.bare_site(bytes).filter(|_| bytes > 0)?;
+        let peak_live = self.peak_live;
+        let provision = self.fill(site, bytes);
+        self.peak_live = peak_live;
+        Some(provision)
+    }
+
+    /// How much is to be mapped ahead now, in bytes, so that few have to wait for it: a sixteenth of what
+    /// is mapped, at most 64 MiB, and never more than nobody would wait for.
+    pub fn headroom(&self) -> u64 {
+        let wanted = (self.mapped / 16).min(MOST_HEADROOM);
+        let free = self.mapped - self.live;
+        wanted.saturating_sub(free).min(self.roomy(0).saturating_sub(self.mapped))
     }
 
     /// Fills a hole with pages from elsewhere: the one that needs the fewest, or, if it would have
@@ -236,6 +273,22 @@ impl<U: LastUse> Arena<U> {
         shore
     }
 
+    /// The shortest run of free neighbours that are ready for the stream of `home` and have so many bytes.
+    fn ready_span(&self, bytes: u64, home: Option<&U>) -> Option<(RangeId, RangeId)> {
+        let spans = self.in_order().filter_map(|first| {
+            let mut sum = 0;
+            let ready = self.from(first).take_while(|id| self.was_ready(*id, home));
+            for last in ready {
+                sum += self.ranges[last].bytes;
+                if sum >= bytes {
+                    return Some((sum, first, last));
+                }
+            }
+            None
+        });
+        spans.min_by_key(|(sum, ..)| *sum).map(|(_, first, last)| (first, last))
+    }
+
     /// Somebody who still uses the shortest run of free neighbours with so many bytes.
     fn user_of_best_span(&self, bytes: u64, home: Option<&U>) -> Option<U> {
         let spans = self.in_order().filter_map(|first| {
@@ -350,10 +403,27 @@ impl<U: LastUse> Arena<U> {
 
     /// The pages that lie wholly in a range.
     fn whole_pages(&self, id: RangeId) -> Option<Pages> {
+        self.whole_pages_of(self.ranges[id].start, self.ranges[id].end())
+    }
+
+    /// The pages that lie wholly between two addresses.
+    pub(super) fn whole_pages_of(&self, start: u64, end: u64) -> Option<Pages> {
         let page = self.geometry.page;
-        let range = &self.ranges[id];
-        let (start, end) = (range.start.next_multiple_of(page), range.end() / page * page);
+        let (start, end) = (start.next_multiple_of(page), end / page * page);
         (start < end).then(|| Pages { start, bytes: end - start })
+    }
+
+    /// Where free ranges lie side by side, whoever used them: from where to where.
+    pub(super) fn free_runs(&self) -> impl Iterator<Item = (u64, u64)> {
+        let mut ranges = self.in_order().peekable();
+        std::iter::from_fn(move || {
+            let first = ranges.by_ref().find(|id| self.ranges[*id].is_free())?;
+            let mut last = first;
+            while let Some(next) = ranges.next_if(|id| self.ranges[*id].is_free()) {
+                last = next;
+            }
+            Some((self.ranges[first].start, self.ranges[last].end()))
+        })
     }
 
     /// Takes the memory of pages that lie in a free range, and that nobody uses: a hole is left.

@@ -1,0 +1,206 @@
+//! Virtual memory of a CUDA device: addresses reserved once, physical pages that come, move and go.
+//!
+//! Each page is a handle of its own (`cuMemCreate`): a handle cannot be split, and larger ones leave
+//! memory behind that cannot move. A page that moves is mapped anew and not copied.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cust::sys;
+
+use super::driver;
+use super::hub::Hub;
+use crate::device::{AddressSpace, Epoch};
+use crate::error::{DeviceError, DeviceResult};
+use crate::memory::MemoryKind;
+use crate::memory::arena::{Geometry, Pages};
+
+/// What blocks are multiples of, in bytes.
+const GRAIN: u64 = 512;
+/// Addresses for each byte of the limit, and the most of them: a sixteenth of what a GPU has.
+const SPARSENESS: u64 = 64;
+const MOST_ADDRESSES: u64 = 1 << 43;
+/// Blocks share pages, so that parts of pages are lost between them. With fewer pages than this that
+/// would be a large part of all, and blocks one by one are the better choice.
+const FEWEST_PAGES: u64 = 64;
+
+type Handle = sys::CUmemGenericAllocationHandle;
+
+pub(super) struct CudaSpace {
+    hub: Arc<Hub>,
+    epoch: Epoch,
+    base: u64,
+    span: u64,
+    page: u64,
+    /// The page of each address that has one.
+    mapped: BTreeMap<u64, Handle>,
+    /// Pages without an address, within one rearrangement.
+    spare: Vec<Handle>,
+}
+
+impl CudaSpace {
+    /// Reserves addresses, if the device can do without copies what an arena does, and the limit is
+    /// worth it.
+    pub(super) fn reserve(hub: &Arc<Hub>, limit: u64) -> Option<(Geometry, Self)> {
+        let page = granularity(hub)?;
+        let geometry = geometry(limit, page)?;
+        let (mut base, span, epoch) = (0, geometry.span, hub.epoch());
+        // SAFETY: `base` is valid for a write.
+        let reserve = || unsafe { sys::cuMemAddressReserve(&raw mut base, span as usize, 0, 0, 0) };
+        hub.call("cuMemAddressReserve", reserve).ok()?;
+        let (hub, mapped, spare) = (Arc::clone(hub), BTreeMap::new(), Vec::new());
+        Some((geometry, Self { hub, epoch, base, span, page, mapped, spare }))
+    }
+
+    fn unmap(&mut self, pages: Pages) {
+        let (address, bytes) = (self.base + pages.start, pages.bytes as usize);
+        // SAFETY: these pages are mapped, and who owns this says that nothing uses them.
+        let unmap = || unsafe { sys::cuMemUnmap(address, bytes) };
+        let unmapped = self.hub.call_in_drop(self.epoch, "cuMemUnmap", unmap);
+        let end = pages.start + pages.bytes;
+        let handles: Vec<u64> = self.mapped.range(pages.start..end).map(|(at, _)| *at).collect();
+        let handles = handles.into_iter().filter_map(|at| self.mapped.remove(&at));
+        if unmapped {
+            self.spare.extend(handles);
+        }
+        // (Pages that stay mapped stay so to the end of the process; the error is counted.)
+    }
+
+    fn map(&mut self, pages: Pages) -> DeviceResult {
+        for start in (pages.start..pages.start + pages.bytes).step_by(self.page as usize) {
+            let handle = self.page()?;
+            let (address, bytes) = (self.base + start, self.page as usize);
+            // SAFETY: the addresses are reserved here and free; the handle is a page that lives.
+            let map = || unsafe { sys::cuMemMap(address, bytes, 0, handle, 0) };
+            if let Err(error) = self.hub.call("cuMemMap", map) {
+                self.spare.push(handle);
+                return Err(error);
+            }
+            self.mapped.insert(start, handle);
+        }
+        let (address, bytes) = (self.base + pages.start, pages.bytes as usize);
+        let access = sys::CUmemAccessDesc {
+            location: location(&self.hub),
+            flags: sys::CUmemAccess_flags_enum::CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
+        };
+        // SAFETY: these addresses are mapped, and `access` is read before the call returns.
+        self.hub.call("cuMemSetAccess", || unsafe {
+            sys::cuMemSetAccess(address, bytes, &raw const access, 1)
+        })
+    }
+
+    /// A page that has no address.
+    fn page(&mut self) -> DeviceResult<Handle> {
+        if let Some(handle) = self.spare.pop() {
+            return Ok(handle);
+        }
+        let (mut handle, properties) = (0, properties(&self.hub));
+        // SAFETY: `handle` is valid for a write, and `properties` is read before the call returns.
+        let code = self.hub.try_call("cuMemCreate", || unsafe {
+            sys::cuMemCreate(&raw mut handle, self.page as usize, &raw const properties, 0)
+        })?;
+        match code {
+            0 => Ok(handle),
+            driver::OUT_OF_MEMORY => {
+                Err(super::device::out_of_memory(&self.hub, MemoryKind::Device, self.page))
+            }
+            code => {
+                let (call, name) = ("cuMemCreate", driver::name(code));
+                Err(DeviceError::Driver { call, code, name })
+            }
+        }
+    }
+
+    /// Gives pages without an address back.
+    fn release_spare(&mut self) {
+        for handle in self.spare.drain(..) {
+            // SAFETY: the page is not mapped, and nobody else has the handle.
+            let release = || unsafe { sys::cuMemRelease(handle) };
+            self.hub.call_in_drop(self.epoch, "cuMemRelease", release);
+        }
+    }
+}
+
+impl AddressSpace for CudaSpace {
+    fn base(&self) -> u64 {
+        self.base
+    }
+
+    fn rearrange(&mut self, unmap: &[Pages], map: Option<Pages>) -> DeviceResult {
+        unmap.iter().for_each(|pages| self.unmap(*pages));
+        let mapped = map.map_or(Ok(()), |pages| self.map(pages));
+        if let (Err(_), Some(pages)) = (&mapped, map) {
+            let end = pages.start + pages.bytes;
+            let begun: Vec<u64> = self.mapped.range(pages.start..end).map(|(at, _)| *at).collect();
+            begun.into_iter().for_each(|start| self.unmap(Pages { start, bytes: self.page }));
+        }
+        self.release_spare();
+        mapped
+    }
+}
+
+impl Drop for CudaSpace {
+    fn drop(&mut self) {
+        let mapped: Vec<u64> = self.mapped.keys().copied().collect();
+        mapped.into_iter().for_each(|start| self.unmap(Pages { start, bytes: self.page }));
+        self.release_spare();
+        // SAFETY: the addresses were reserved here, as many, and nothing is mapped there any more.
+        let free = || unsafe { sys::cuMemAddressFree(self.base, self.span as usize) };
+        self.hub.call_in_drop(self.epoch, "cuMemAddressFree", free);
+    }
+}
+
+/// How addresses for `limit` bytes are divided.
+fn geometry(limit: u64, page: u64) -> Option<Geometry> {
+    let span = (limit / page * page).saturating_mul(SPARSENESS).min(MOST_ADDRESSES);
+    (limit / page >= FEWEST_PAGES && limit <= span / 4).then_some(Geometry {
+        page,
+        grain: GRAIN,
+        span,
+    })
+}
+
+/// The size of a page; none where the driver has no virtual memory for the device.
+fn granularity(hub: &Hub) -> Option<u64> {
+    let (mut bytes, properties) = (0, properties(hub));
+    let least = sys::CUmemAllocationGranularity_flags_enum::CU_MEM_ALLOC_GRANULARITY_MINIMUM;
+    // SAFETY: `bytes` is valid for a write, and `properties` is read before the call returns.
+    let asked = hub.call("cuMemGetAllocationGranularity", || unsafe {
+        sys::cuMemGetAllocationGranularity(&raw mut bytes, &raw const properties, least)
+    });
+    asked.ok().map(|()| bytes as u64).filter(|bytes| bytes.is_power_of_two() && *bytes >= GRAIN)
+}
+
+/// Memory of that device.
+fn properties(hub: &Hub) -> sys::CUmemAllocationProp {
+    sys::CUmemAllocationProp {
+        type_: sys::CUmemAllocationType_enum::CU_MEM_ALLOCATION_TYPE_PINNED,
+        requestedHandleTypes: sys::CUmemAllocationHandleType_enum::CU_MEM_HANDLE_TYPE_NONE,
+        location: location(hub),
+        win32HandleMetaData: std::ptr::null_mut(),
+        allocFlags: sys::CUmemAllocationProp_st__bindgen_ty_1::default(),
+    }
+}
+
+fn location(hub: &Hub) -> sys::CUmemLocation {
+    sys::CUmemLocation {
+        type_: sys::CUmemLocationType_enum::CU_MEM_LOCATION_TYPE_DEVICE,
+        id: i32::try_from(hub.ordinal()).expect("invariant: the driver counts them as `int`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_pages_are_not_worth_it_and_addresses_are_not_endless() {
+        const PAGE: u64 = 2 << 20;
+        let span = |limit| geometry(limit, PAGE).map(|geometry| geometry.span);
+        assert_eq!(span(64 * PAGE - 1), None);
+        assert_eq!(span(64 * PAGE + 1), Some(64 * 64 * PAGE));
+        assert_eq!(span(1 << 40), Some(1 << 43));
+        assert_eq!(span(1 << 42), None);
+        assert_eq!(span(u64::MAX), None);
+    }
+}

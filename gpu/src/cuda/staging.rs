@@ -1,0 +1,110 @@
+//! Staging memory of a CUDA device: host memory in slabs, each pinned and registered with the driver.
+//!
+//! Registering takes a driver call and long; it is done slab by slab, ahead of need. The driver copies
+//! on its own only what lies in one registration: copies end at the edges of slabs (`stream::pieces`).
+
+use std::collections::BTreeSet;
+use std::ffi::c_void;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+
+use cust::sys;
+
+use super::hub::Hub;
+use super::stream::SLAB;
+use crate::device::{AddressSpace, Epoch};
+use crate::error::DeviceResult;
+use crate::host::HostSpace;
+use crate::memory::arena::{Geometry, Pages};
+
+/// What blocks are multiples of, in bytes.
+const GRAIN: u64 = 512;
+/// Addresses for each byte of the limit.
+const SPARSENESS: u64 = 64;
+/// As for device memory: with fewer slabs too much would be lost between blocks.
+const FEWEST_SLABS: u64 = 16;
+
+pub(super) struct StagingSpace {
+    hub: Arc<Hub>,
+    epoch: Epoch,
+    /// Ends only when nothing of it is registered.
+    host: ManuallyDrop<HostSpace>,
+    registered: BTreeSet<u64>,
+}
+
+impl StagingSpace {
+    pub(super) fn reserve(hub: &Arc<Hub>, limit: u64) -> Option<(Geometry, Self)> {
+        let span = (limit / SLAB).checked_mul(SLAB * SPARSENESS)?;
+        let geometry = Geometry { page: SLAB, grain: GRAIN, span };
+        if limit / SLAB < FEWEST_SLABS {
+            return None;
+        }
+        let host = ManuallyDrop::new(HostSpace::staging_of(hub.id(), span, SLAB)?);
+        let (hub, epoch, registered) = (Arc::clone(hub), hub.epoch(), BTreeSet::new());
+        Some((geometry, Self { hub, epoch, host, registered }))
+    }
+
+    fn at(&self, slab: u64) -> *mut c_void {
+        std::ptr::with_exposed_provenance_mut((self.host.base() + slab) as usize)
+    }
+
+    fn register(&mut self, pages: Pages) -> DeviceResult {
+        for slab in slabs(pages) {
+            let (start, flags) = (self.at(slab), sys::CU_MEMHOSTREGISTER_PORTABLE);
+            // SAFETY: the slab is mapped, and stays so until it is unregistered.
+            let register = || unsafe { sys::cuMemHostRegister_v2(start, SLAB as usize, flags) };
+            self.hub.call("cuMemHostRegister", register)?;
+            self.registered.insert(slab);
+        }
+        Ok(())
+    }
+
+    fn unregister(&mut self, slab: u64) {
+        if self.registered.remove(&slab) {
+            let start = self.at(slab);
+            // SAFETY: the slab was registered, and who owns this says that nothing uses it.
+            let unregister = || unsafe { sys::cuMemHostUnregister(start) };
+            self.hub.call_in_drop(self.epoch, "cuMemHostUnregister", unregister);
+        }
+    }
+
+    fn unmap(&mut self, pages: Pages) -> DeviceResult {
+        slabs(pages).for_each(|slab| self.unregister(slab));
+        self.host.rearrange(&[pages], None)
+    }
+}
+
+/// Where the slabs of a run begin.
+fn slabs(pages: Pages) -> impl Iterator<Item = u64> {
+    (pages.start..pages.start + pages.bytes).step_by(SLAB as usize)
+}
+
+impl AddressSpace for StagingSpace {
+    fn base(&self) -> u64 {
+        self.host.base()
+    }
+
+    fn rearrange(&mut self, unmap: &[Pages], map: Option<Pages>) -> DeviceResult {
+        unmap.iter().try_for_each(|pages| self.unmap(*pages))?;
+        let Some(pages) = map else { return Ok(()) };
+        self.host.rearrange(&[], Some(pages))?;
+        self.register(pages).or_else(|error| {
+            self.unmap(pages)?;
+            Err(error)
+        })
+    }
+}
+
+impl Drop for StagingSpace {
+    /// After the device was lost its registrations are left alone, and with them the memory: the driver may
+    /// still know the addresses, so nobody else may get them.
+    fn drop(&mut self) {
+        if self.epoch != self.hub.epoch() {
+            return;
+        }
+        let registered: Vec<u64> = self.registered.iter().copied().collect();
+        registered.into_iter().for_each(|slab| self.unregister(slab));
+        // SAFETY: dropped once, here, and not used afterwards.
+        unsafe { ManuallyDrop::drop(&mut self.host) };
+    }
+}

@@ -1,0 +1,79 @@
+//! Bytes in the books that no lease has: a stream spends and saves them without touching the books.
+//!
+//! What a lease gives back stays counted, within a bound, for the next lease of the same reservation
+//! (or of none). The books are shared by all threads; this is the stream's own.
+
+use std::sync::Arc;
+
+use super::lease::Charge;
+use super::ledger::Ledger;
+use super::reservation::Account;
+
+/// A part of the limit that a stream may keep counted, at most.
+const PART: u64 = 1024;
+const MOST: u64 = 1 << 20;
+
+#[derive(Debug)]
+pub(super) struct Allowance {
+    ledger: Arc<Ledger>,
+    account: Option<Arc<Account>>,
+    bytes: u64,
+    most: u64,
+}
+
+impl Allowance {
+    pub(super) fn new(ledger: &Arc<Ledger>) -> Self {
+        let most = (ledger.limit() / PART).min(MOST);
+        Self { ledger: Arc::clone(ledger), account: None, bytes: 0, most }
+    }
+
+    /// Bytes that are counted in the ledger for no reservation.
+    pub(super) fn unreserved(&self) -> u64 {
+        if self.account.is_none() { self.bytes } else { 0 }
+    }
+
+    /// Takes the bytes of a lease, if there are as many of that account.
+    pub(super) fn spend(&mut self, account: Option<&Arc<Account>>, bytes: u64) -> bool {
+        let enough = self.bytes >= bytes && self.is_of(account);
+        self.bytes -= if enough { bytes } else { 0 };
+        enough
+    }
+
+    /// Takes over what a lease leaves, if it may be kept. Nothing is while somebody waits for room.
+    pub(super) fn save(&mut self, charge: &mut Charge, keep: impl Fn(&Account) -> bool) {
+        let account = charge.account();
+        if self.ledger.is_room_wanted() || self.bytes + charge.bytes() > self.most {
+            return;
+        }
+        // An account that has ended is told nothing more; one has a single keeper.
+        if account.is_some_and(|account| account.is_closed()) {
+            return;
+        }
+        if !self.is_of(account) {
+            if account.is_some_and(|account| !keep(account)) {
+                return;
+            }
+            self.settle();
+            self.account = account.cloned();
+        }
+        self.bytes += charge.take_bytes();
+    }
+
+    /// Gives the bytes back to the books.
+    pub(super) fn settle(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        match self.account.take() {
+            _ if bytes == 0 => {}
+            Some(account) => account.credit(bytes),
+            None => self.ledger.uncommit(bytes),
+        }
+    }
+
+    fn is_of(&self, account: Option<&Arc<Account>>) -> bool {
+        match (&self.account, account) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
