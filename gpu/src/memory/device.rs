@@ -7,6 +7,7 @@ use super::attention::Attention;
 use super::lease::{Charge, Lease};
 use super::pool::{Growth, Pool};
 use super::pressure::{PressureCell, PressureLevel, PressureThresholds};
+use super::record::Recorder;
 use super::reservation::{Need, Reservation, Shortage};
 use super::stats::MemoryStats;
 use crate::device::Device;
@@ -142,6 +143,14 @@ impl DeviceMemory {
     /// A snapshot of that kind.
     pub fn stats(&self, kind: MemoryKind) -> MemoryStats {
         self.pool(kind).stats()
+    }
+
+    /// Tells `recorder` of each lease of device memory and of its end, from now on.
+    ///
+    /// # Errors
+    /// If there is a recorder already: it stays, and this one comes back.
+    pub fn record(&self, recorder: Recorder) -> Result<(), Recorder> {
+        self.device_pool.record(recorder)
     }
 
     /// Gives all idle memory back to the device; the bytes given back. May wait for it.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::ledger::Ledger;
 use super::pool::Pool;
+use super::record::Action;
 use super::reservation::Account;
 use super::{MemoryKind, RawMemory};
 use crate::device::{Device, DeviceKind, Epoch};
@@ -59,6 +60,7 @@ impl Lease {
         charge: Charge,
         home: Option<Arc<Timeline>>,
     ) -> Self {
+        pool.tell(Action::Allocate, &memory, home.as_ref());
         Self { memory: Some(memory), pool, home, charge }
     }
 
@@ -125,6 +127,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(memory) = self.memory.take() {
+            self.pool.tell(Action::Free, &memory, self.home.as_ref());
             self.pool.put(memory, self.home.as_ref());
         }
     }

@@ -8,7 +8,7 @@
 //! size class where it has not, or where pooling is off.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::arena::LastUse;
 use super::attention::{Attention, Need};
@@ -17,6 +17,7 @@ use super::class::BlockSizes;
 use super::lease::{Charge, Lease};
 use super::ledger::Ledger;
 use super::pressure::PressureCell;
+use super::record::{Action, Recorder};
 use super::space::Space;
 use super::stats::MemoryStats;
 use super::{MemoryKind, MemoryLimits, RawMemory};
@@ -33,6 +34,7 @@ pub struct Pool {
     /// Whether memory is kept for the next lease.
     keep: bool,
     store: Box<dyn Store>,
+    recorder: OnceLock<Recorder>,
 }
 
 /// Where blocks come from and go to.
@@ -103,7 +105,8 @@ impl Pool {
         let (store, sizes) = store(&device, kind, limits);
         let (limit, keep) = (limits.of(kind), limits.pooling);
         let ledger = Arc::new(Ledger::new(limit, sizes, pressure, Arc::clone(&attention)));
-        Arc::new(Self { device, kind, ledger, attention, keep, store })
+        let recorder = OnceLock::new();
+        Arc::new(Self { device, kind, ledger, attention, keep, store, recorder })
     }
 
     pub(crate) fn device(&self) -> &Device {
@@ -136,6 +139,17 @@ impl Pool {
     /// Whom work on a block comes after by itself. Host writes to staging memory come after nobody.
     fn order<'a>(&self, stream: Option<&'a Arc<Timeline>>) -> Option<&'a Arc<Timeline>> {
         stream.filter(|_| self.kind == MemoryKind::Device)
+    }
+
+    /// Tells `recorder` of each lease and its end from now on.
+    pub(super) fn record(&self, recorder: Recorder) -> Result<(), Recorder> {
+        self.recorder.set(recorder)
+    }
+
+    pub(super) fn tell(&self, action: Action, memory: &RawMemory, home: Option<&Arc<Timeline>>) {
+        if let Some(recorder) = self.recorder.get() {
+            recorder.tell(action, (memory.address, memory.bytes as u64), home);
+        }
     }
 
     /// Serves a lease from what is there.
