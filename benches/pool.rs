@@ -9,23 +9,25 @@
 //! | offset-allocator + mutex | an offset from that crate's allocator, behind a mutex |
 //! | our arena + mutex | an offset from the bookkeeping of our pool, behind a mutex |
 //! | our lease | host memory as kernels get it, with the books, the limit and the pressure level |
+//! | our lease, cuda:0 | the same of the first CUDA device, if there is one |
+//! | cuMemAlloc/cuMemFree + our books | the same without pooling: a call of the driver each way, and our books |
+//! | cuMemAllocAsync/cuMemFreeAsync | memory of the driver's own pool, on a stream for each thread |
 //! | the loop alone | nothing: what the other figures contain of the measuring itself |
 //!
 //! The first three are programs of their own, because a program has one global allocator and its
-//! other interfaces are unsafe. The mixes are described in `src/pool.rs`.
-#![allow(clippy::unwrap_used, reason = "a benchmark may fail")]
+//! other interfaces are unsafe; so are those on CUDA, for a driver's threads shall disturb nobody. The
+//! mixes are described in `src/pool.rs`.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a benchmark may fail, and say why")]
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use clap::Parser;
-use rustkernel_benches::pool::{Hand, MIXES, Peer, measure};
+use rustkernel_benches::pool::cuda::{self, Measured};
+use rustkernel_benches::pool::{Hand, Leases, MIXES, Peer, measure};
 use rustkernel_benches::{Figures, Options};
-use rustkernel_gpu::host::{self, HostOptions, ThreadBudget};
 use rustkernel_gpu::memory::arena::{Arena, Block, Geometry, LastUse};
-use rustkernel_gpu::memory::{
-    DeviceMemory, Grown, Lease, Leased, MemoryKind, MemoryLimits, PressureThresholds,
-};
+use serde::de::DeserializeOwned;
 
 /// Programs that measure their own global allocator.
 const PROGRAMS: [(&str, &str); 3] = [
@@ -37,7 +39,7 @@ const PROGRAMS: [(&str, &str); 3] = [
 fn main() {
     let options = Options::parse();
     let mut figures = Figures::new();
-    for _ in 0..options.rounds {
+    for round in 0..options.rounds {
         let mut add = |peer, nanos: [f64; 3]| {
             MIXES.into_iter().zip(nanos).for_each(|(mix, nanos)| figures.add(peer, mix, nanos));
         };
@@ -45,6 +47,11 @@ fn main() {
         add("size classes + mutex", measure(&Locked::new(Classes::default())));
         add("offset-allocator + mutex", measure(&Locked::new(Offsets::new())));
         ours(&mut add);
+        match on_cuda() {
+            Ok(rows) => cuda::PEERS.into_iter().zip(rows).for_each(|(peer, row)| add(peer, row)),
+            Err(reason) if round == 0 => eprintln!("no rows of a CUDA device: {reason}"),
+            Err(_) => {}
+        }
         add("the loop alone", measure(&Nothing));
     }
     figures.print(&options);
@@ -52,10 +59,14 @@ fn main() {
 
 fn ours(add: &mut impl FnMut(&'static str, [f64; 3])) {
     add("our arena + mutex", measure(&Locked::new(OurArena::new())));
-    add("our lease", measure(&Leases::new()));
+    add("our lease", measure(&Leases::on_host()));
 }
 
-fn measured_by(program: &str) -> [f64; 3] {
+fn on_cuda() -> Measured {
+    measured_by(env!("CARGO_BIN_EXE_pool_cuda"))
+}
+
+fn measured_by<T: DeserializeOwned>(program: &str) -> T {
     let output = Command::new(program).output().unwrap();
     assert!(output.status.success(), "{program}: {output:?}");
     serde_json::from_slice(&output.stdout).unwrap()
@@ -177,54 +188,6 @@ impl Hand for OurArena {
 
     fn free(&mut self, block: Block) {
         self.0.free(block, None).unwrap();
-    }
-}
-
-struct Leases(Arc<DeviceMemory>);
-
-impl Leases {
-    fn new() -> Self {
-        const BYTES: u64 = 1 << 30;
-        let device = host::open(HostOptions {
-            name: "bench".into(),
-            memory_bytes: BYTES,
-            staging_bytes: BYTES,
-            threads: ThreadBudget::new(1),
-        });
-        let limits = MemoryLimits {
-            device_bytes: BYTES,
-            staging_bytes: BYTES,
-            pooling: true,
-            defrag: true,
-            thresholds: PressureThresholds::default(),
-        };
-        Self(DeviceMemory::new(device, &limits))
-    }
-}
-
-impl Peer for Leases {
-    type Hand = Self;
-
-    fn hand(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl Hand for Leases {
-    type Block = Lease;
-
-    fn allocate(&mut self, bytes: usize) -> Lease {
-        match self.0.lease(MemoryKind::Device, bytes, None, None).unwrap() {
-            Leased::Ready(lease) => lease,
-            Leased::NeedsGrowth(growth) => match growth.run().unwrap() {
-                Grown::Ready(lease) => lease,
-                Grown::Wait(..) => unreachable!("nothing is busy without a stream"),
-            },
-        }
-    }
-
-    fn free(&mut self, lease: Lease) {
-        drop(lease);
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `Hub` | one per device: the context for life, the epoch, what happens when it is lost |
 //! | `reactor` | one thread per device: learns what is over by asking events, never by callbacks |
 //! | `stream`, `event`, `module`, `device` | the interface of this crate over driver handles |
+//! | `ordered` | the driver's own pool of memory, for benchmarks alone |
 //!
 //! `cust` is used for what it does well (initialisation, devices, contexts, the raw bindings) and
 //! avoided where 0.3.2 would bite: its streams lose the non-blocking flag, its events are consumed
@@ -24,6 +25,8 @@ mod driver;
 mod event;
 mod hub;
 mod module;
+#[doc(hidden)]
+pub mod ordered;
 mod reactor;
 mod stream;
 
