@@ -12,26 +12,27 @@
 //! | our lease | host memory as kernels get it, with the books, the limit and the pressure level |
 //! | our lease, reserved | the same within a reservation, as requests have that declare their memory |
 //! | our lease, no stream | the same without a stream: from the arena each time |
+//! | our lease, cuda:0 | the same of the first CUDA device, if there is one |
+//! | cuMemAlloc/cuMemFree + our books | the same without pooling: a call of the driver each way, and our books |
+//! | cuMemAllocAsync/cuMemFreeAsync | memory of the driver's own pool, on a stream for each thread |
 //! | the loop alone | nothing: what the other figures contain of the measuring itself |
 //!
 //! The first three are programs of their own, because a program has one global allocator and its
-//! other interfaces are unsafe. The mixes are described in `src/pool.rs`.
-#![allow(clippy::unwrap_used, reason = "a benchmark may fail")]
+//! other interfaces are unsafe; so are those on CUDA, for a driver's threads shall disturb nobody. The
+//! mixes are described in `src/pool.rs`.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a benchmark may fail, and say why")]
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use clap::Parser;
-use rustkernel_benches::pool::{Hand, MIXES, Peer, measure};
+use rustkernel_benches::pool::cuda::{self, Measured};
+use rustkernel_benches::pool::{Hand, Leases, MIXES, Peer, measure};
 use rustkernel_benches::{Figures, Options};
-use rustkernel_gpu::host::{self, HostOptions, ThreadBudget};
+use rustkernel_gpu::memory::BlockSizes;
 use rustkernel_gpu::memory::arena::{Arena, Block, Geometry, LastUse, Manner};
 use rustkernel_gpu::memory::magazine::{self, Magazine};
-use rustkernel_gpu::memory::{
-    BlockSizes, DeviceMemory, Grown, Lease, Leased, MemoryKind, MemoryLimits, Need,
-    PressureThresholds, Reservation,
-};
-use rustkernel_gpu::{Stream, StreamOptions};
+use serde::de::DeserializeOwned;
 
 /// Programs that measure their own global allocator.
 const PROGRAMS: [(&str, &str); 3] = [
@@ -43,7 +44,7 @@ const PROGRAMS: [(&str, &str); 3] = [
 fn main() {
     let options = Options::parse();
     let mut figures = Figures::new();
-    for _ in 0..options.rounds {
+    for round in 0..options.rounds {
         let mut add = |peer, nanos: [f64; 3]| {
             MIXES.into_iter().zip(nanos).for_each(|(mix, nanos)| figures.add(peer, mix, nanos));
         };
@@ -51,6 +52,11 @@ fn main() {
         add("size classes + mutex", measure(&Locked::new(Classes::default())));
         add("offset-allocator + mutex", measure(&Locked::new(Offsets::new())));
         ours(&mut add);
+        match on_cuda() {
+            Ok(rows) => cuda::PEERS.into_iter().zip(rows).for_each(|(peer, row)| add(peer, row)),
+            Err(reason) if round == 0 => eprintln!("no rows of a CUDA device: {reason}"),
+            Err(_) => {}
+        }
         add("the loop alone", measure(&Nothing));
     }
     figures.print(&options);
@@ -59,12 +65,16 @@ fn main() {
 fn ours(add: &mut impl FnMut(&'static str, [f64; 3])) {
     add("our arena + mutex", measure(&Locked::new(OurArena::new())));
     add("our magazine", measure(&Magazines));
-    add("our lease", measure(&Leases::new(true, 0)));
-    add("our lease, reserved", measure(&Leases::new(true, 64 << 20)));
-    add("our lease, no stream", measure(&Leases::new(false, 0)));
+    add("our lease", measure(&Leases::on_host()));
+    add("our lease, reserved", measure(&Leases::on_host().reserving(64 << 20)));
+    add("our lease, no stream", measure(&Leases::on_host().without_streams()));
 }
 
-fn measured_by(program: &str) -> [f64; 3] {
+fn on_cuda() -> Measured {
+    measured_by(env!("CARGO_BIN_EXE_pool_cuda"))
+}
+
+fn measured_by<T: DeserializeOwned>(program: &str) -> T {
     let output = Command::new(program).output().unwrap();
     assert!(output.status.success(), "{program}: {output:?}");
     serde_json::from_slice(&output.stdout).unwrap()
@@ -226,71 +236,6 @@ impl Hand for OurMagazine {
         if let Some(place) = self.magazine.place(bytes) {
             place.put(block);
         }
-    }
-}
-
-struct Leases {
-    memory: Arc<DeviceMemory>,
-    /// Whether each thread has a stream of its own.
-    stream: bool,
-    /// What each thread reserves, in bytes.
-    reserved: u64,
-}
-
-impl Leases {
-    fn new(stream: bool, reserved: u64) -> Self {
-        const BYTES: u64 = 1 << 30;
-        let device = host::open(HostOptions {
-            name: "bench".into(),
-            memory_bytes: BYTES,
-            staging_bytes: BYTES,
-            threads: ThreadBudget::new(2),
-        });
-        let limits = MemoryLimits {
-            device_bytes: BYTES,
-            staging_bytes: BYTES,
-            pooling: true,
-            defrag: true,
-            thresholds: PressureThresholds::default(),
-        };
-        Self { memory: DeviceMemory::new(device, &limits), stream, reserved }
-    }
-}
-
-struct Lessee {
-    memory: Arc<DeviceMemory>,
-    stream: Option<Stream>,
-    reservation: Option<Reservation>,
-}
-
-impl Peer for Leases {
-    type Hand = Lessee;
-
-    fn hand(&self) -> Lessee {
-        let memory = Arc::clone(&self.memory);
-        let stream = self.stream.then(|| memory.open_stream(&StreamOptions::default()).unwrap());
-        let need = (self.reserved > 0).then_some(Need::device(self.reserved));
-        let reservation = need.map(|need| memory.try_reserve(need).unwrap());
-        Lessee { memory, stream, reservation }
-    }
-}
-
-impl Hand for Lessee {
-    type Block = Lease;
-
-    fn allocate(&mut self, bytes: usize) -> Lease {
-        let (stream, reservation) = (self.stream.as_ref(), self.reservation.as_ref());
-        match self.memory.lease(MemoryKind::Device, bytes, stream, reservation).unwrap() {
-            Leased::Ready(lease) => lease,
-            Leased::NeedsGrowth(growth) => match growth.run().unwrap() {
-                Grown::Ready(lease) => lease,
-                Grown::Wait(..) => unreachable!("nothing is submitted, so nothing is busy"),
-            },
-        }
-    }
-
-    fn free(&mut self, lease: Lease) {
-        drop(lease);
     }
 }
 

@@ -8,15 +8,20 @@
 //!
 //! No block is written to: what is measured is the allocator, not the memory.
 
+pub mod cuda;
+mod lease;
+
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::Instant;
+
+pub use lease::Leases;
 
 /// The mixes, in the order of [`measure`]'s figures.
 pub const MIXES: [&str; 3] = ["one size", "mixed sizes", "mixed sizes, 2 threads"];
 
 const PAIRS: usize = 200_000;
-const WARM_UP: usize = 20_000;
+const FEW_PAIRS: usize = 4_000;
 const ONE_SIZE: usize = 4096;
 const LIVE: usize = 64;
 const SMALLEST: f64 = 512.0;
@@ -45,8 +50,18 @@ pub trait Hand {
 
 /// Nanoseconds a pair, for each of [`MIXES`].
 pub fn measure<P: Peer>(peer: &P) -> [f64; 3] {
+    measure_pairs(peer, PAIRS)
+}
+
+/// The same for what takes microseconds.
+pub fn measure_few<P: Peer>(peer: &P) -> [f64; 3] {
+    measure_pairs(peer, FEW_PAIRS)
+}
+
+fn measure_pairs<P: Peer>(peer: &P, count: usize) -> [f64; 3] {
     let (same, mixed) = ([(ONE_SIZE, 0)], mix());
-    [on_threads(peer, &same, 1), on_threads(peer, &mixed, 1), on_threads(peer, &mixed, 2)]
+    let on_threads = |mix: &[Next], threads| on_threads(peer, (mix, count), threads);
+    [on_threads(&same, 1), on_threads(&mixed, 1), on_threads(&mixed, 2)]
 }
 
 /// A size, and which of the live blocks makes way for it.
@@ -68,11 +83,11 @@ fn mix() -> Vec<Next> {
     (0..4096).map(next).collect()
 }
 
-/// What a pair takes, with so many threads that begin together.
-fn on_threads<P: Peer>(peer: &P, mix: &[Next], threads: usize) -> f64 {
+/// What a pair takes, of so many of a mix, with so many threads that begin together.
+fn on_threads<P: Peer>(peer: &P, work: (&[Next], usize), threads: usize) -> f64 {
     let start = Barrier::new(threads);
     std::thread::scope(|scope| {
-        let run = || scope.spawn(|| timed(&mut peer.hand(), mix, &start));
+        let run = || scope.spawn(|| timed(&mut peer.hand(), work, &start));
         let running: Vec<_> = (0..threads).map(|_| run()).collect();
         let times = running.into_iter().map(|thread| thread.join().unwrap_or(f64::NAN));
         times.sum::<f64>() / threads as f64
@@ -80,13 +95,13 @@ fn on_threads<P: Peer>(peer: &P, mix: &[Next], threads: usize) -> f64 {
 }
 
 #[allow(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
-fn timed(hand: &mut impl Hand, mix: &[Next], start: &Barrier) -> f64 {
+fn timed(hand: &mut impl Hand, (mix, count): (&[Next], usize), start: &Barrier) -> f64 {
     start.wait();
     let mut live: [_; LIVE] = std::array::from_fn(|_| None);
-    pairs(hand, mix, &mut live, WARM_UP);
+    pairs(hand, mix, &mut live, count / 10);
     let begin = Instant::now();
-    pairs(hand, mix, &mut live, PAIRS);
-    let nanos = begin.elapsed().as_nanos() as f64 / PAIRS as f64;
+    pairs(hand, mix, &mut live, count);
+    let nanos = begin.elapsed().as_nanos() as f64 / count as f64;
     live.into_iter().flatten().for_each(|block| hand.free(block));
     nanos
 }
@@ -161,7 +176,7 @@ mod tests {
             }
         }
         let mut counting = Counting(0);
-        timed(&mut &mut counting, &mix(), &Barrier::new(1));
+        timed(&mut &mut counting, (&mix(), 1000), &Barrier::new(1));
         assert_eq!(counting.0, 0);
     }
 }

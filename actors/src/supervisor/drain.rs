@@ -141,6 +141,7 @@ impl SupervisorActor {
             environment.lanes.stop();
             environment.memories.iter().for_each(MemoryClient::stop);
         }
+        self.config.end_guard = None;
         let Ledger { submitted, completed, failed, rejected, cancelled } = report.ledger;
         info!(self.config.logger, "all requests answered"; "submitted" => submitted, "completed" => completed,
             "failed" => failed, "rejected" => rejected, "cancelled" => cancelled);

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use rustkernel_gpu::host::ThreadBudget;
+use rustkernel_gpu::memory::record::Recorder;
 use rustkernel_gpu::memory::{DeviceMemory, MemoryKind, MemoryLimits, PressureLevel};
 use rustkernel_gpu::{Device, DeviceId};
 use slog::{Logger, debug, error, info, warn};
@@ -37,8 +38,8 @@ const MAILBOX: usize = 1024;
 /// What a supervisor is given to work with.
 #[derive(Debug)]
 pub struct SupervisorConfig {
-    /// The devices, with what may be used of their memory.
-    pub devices: Vec<(Device, MemoryLimits)>,
+    /// The devices.
+    pub devices: Vec<DeviceConfig>,
     /// Most instances, over all kernels.
     pub max_kernel_instances: usize,
     /// Threads that instances share.
@@ -55,6 +56,20 @@ pub struct SupervisorConfig {
     pub logger: Logger,
     /// Dropped after the last line of the supervisor's: what flushes the log, say.
     pub log_guard: Option<Box<dyn Any + Send>>,
+    /// Dropped when everything is released, and before anybody is told of the end: what has to be
+    /// complete by then. Dropping it may block for a moment.
+    pub end_guard: Option<Box<dyn Any + Send>>,
+}
+
+/// A device that a supervisor is given.
+#[derive(Debug)]
+pub struct DeviceConfig {
+    /// The device.
+    pub device: Device,
+    /// What may be used of its memory.
+    pub limits: MemoryLimits,
+    /// Whoever is told what happens to its memory, from the start on.
+    pub recorder: Option<Recorder>,
 }
 
 /// What everybody may read of a runtime, and what the supervisor alone writes.
@@ -303,8 +318,8 @@ fn surroundings(
 ) -> Result<Environment, StartError> {
     let lanes = Arc::new(Lanes::start(config.worker_threads, Arc::clone(&config.threads))?);
     let mut memories = Vec::new();
-    for (device, limits) in &config.devices {
-        memories.push(start::allocator(device, limits, supervisor, &config.logger)?);
+    for device in &config.devices {
+        memories.push(start::allocator(device, supervisor, &config.logger)?);
     }
     Ok(Environment {
         lifecycle: Arc::clone(&board.lifecycle),

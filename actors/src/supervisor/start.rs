@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
-use rustkernel_gpu::Device;
-use rustkernel_gpu::memory::{DeviceMemory, MemoryKind, MemoryLimits};
+use rustkernel_gpu::memory::{DeviceMemory, MemoryKind};
 use slog::{Logger, error, info, o};
 
 use super::drain::{self, STOP_GRACE};
 use super::lifecycle::{LifecycleEvent, LifecycleState, Step, transition};
-use super::{AddKernel, Child, PressureReport, Start, SupervisorActor, surroundings};
+use super::{AddKernel, Child, DeviceConfig, PressureReport, Start, SupervisorActor, surroundings};
 use crate::allocator::{AllocatorActor, MemoryClient};
 use crate::clock;
 use crate::error::StartError;
@@ -17,12 +16,14 @@ use crate::kernel::{AnySpec, Order, SpawnEnvironment, Spawned};
 
 /// The allocator of a device, on a thread of its own.
 pub(super) fn allocator(
-    device: &Device,
-    limits: &MemoryLimits,
+    DeviceConfig { device, limits, recorder }: &DeviceConfig,
     supervisor: &Recipient<PressureReport>,
     logger: &Logger,
 ) -> Result<MemoryClient, StartError> {
     let memory = DeviceMemory::new(device.clone(), limits);
+    if let Some(recorder) = recorder {
+        memory.record(recorder.clone()).expect("invariant: the memory is new");
+    }
     let arbiter = Arbiter::try_new().map_err(|error| StartError::NoThread(error.to_string()))?;
     let logger = logger.new(o!("device" => device.id().to_string()));
     let address = AllocatorActor::start(&memory, supervisor.clone(), &arbiter.handle(), logger);

@@ -4,7 +4,7 @@ use super::error::ReplayError;
 use super::options::{Backend, PolicyName};
 use super::plot::Plot;
 use super::report::Report;
-use super::{Arena, BestFit, SizeClasses};
+use super::{Arena, BestFit, RuntimePool, SizeClasses, pool};
 use crate::trace::Trace;
 
 /// What the command line asks for.
@@ -32,6 +32,10 @@ pub(super) fn report(
         }
         (PolicyName::SizeClasses, Backend::Offsets) => {
             Report::new::<SizeClasses>(trace, backend, plot, progress)
+        }
+        (PolicyName::Arena, Backend::Host | Backend::Cuda(_)) => {
+            pool::check_size(trace, backend)?;
+            Report::new::<RuntimePool>(trace, backend, plot, progress)
         }
         (_, Backend::Host | Backend::Cuda(_)) => {
             unsupported("it only computes positions (--backend offsets)")

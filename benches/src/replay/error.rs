@@ -28,6 +28,20 @@ pub enum ReplayError {
     /// A policy could not be set up, or its memory failed.
     #[error("{0}")]
     Memory(String),
+    /// The trace holds more at once than the backend's memory has.
+    #[error(
+        "{trace} holds {peak} bytes at once, and {backend} has {memory}; --backend offsets needs no memory"
+    )]
+    TooLarge {
+        /// The trace.
+        trace: String,
+        /// Its peak of live bytes.
+        peak: u64,
+        /// The backend.
+        backend: Backend,
+        /// What that has, in bytes.
+        memory: u64,
+    },
     /// The plot could not be drawn or written.
     #[error("{}: {reason}", file.display())]
     Plot {

@@ -9,6 +9,9 @@
 //! the same steps against the clock ([`time`]). Runs are single-threaded in row order, so everything
 //! but the times is the same on every machine.
 //!
+//! On offsets a policy only computes positions. On memory of the host or of a CUDA device the runtime's own
+//! pool is what is replayed to ([`RuntimePool`]).
+//!
 //! A policy is a [`Policy`]; `choose.rs` is the one place that knows which there are.
 
 mod arena;
@@ -20,6 +23,7 @@ mod options;
 mod order;
 mod plot;
 mod policy;
+mod pool;
 mod program;
 mod report;
 mod run;
@@ -37,6 +41,7 @@ pub use locked::Locked;
 pub use options::{Backend, Options, PolicyName};
 pub use order::{DELAY_US, LastUse};
 pub use policy::{Counters, Policy, Setup, Worker};
+pub use pool::RuntimePool;
 pub use program::program;
 pub use report::Report;
 pub use run::{Level, Run, run};

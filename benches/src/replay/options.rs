@@ -13,7 +13,8 @@ pub struct Options {
     /// Print one JSON object per trace, one a line.
     #[arg(long)]
     pub json: bool,
-    /// Where the memory is: `host`, `offsets` (none at all, simulated) or `cuda:N`.
+    /// Where the memory is: `offsets` (none at all, simulated), or `host` or `cuda:N`, where the runtime's
+    /// own pool is replayed to.
     #[arg(long, default_value_t = Backend::Offsets)]
     pub backend: Backend,
     /// How blocks are placed.
@@ -30,7 +31,7 @@ pub struct Options {
 /// How blocks are placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PolicyName {
-    /// The runtime's own arena.
+    /// The runtime's own: its arena on offsets, its pool on memory.
     Arena,
     /// One fixed range, best fit, merging.
     BestFit,

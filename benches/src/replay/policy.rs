@@ -78,4 +78,9 @@ pub trait Policy: Worker + Sized {
 
     /// What was done so far.
     fn counters(&self) -> Counters;
+
+    /// Why an allocation failed, if it was not for want of room.
+    fn failure(&self) -> Option<ReplayError> {
+        None
+    }
 }

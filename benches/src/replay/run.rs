@@ -28,7 +28,7 @@ pub struct Level {
 /// shown what holds after each step.
 ///
 /// # Errors
-/// If the policy cannot be set up.
+/// If the policy cannot be set up, or its memory fails.
 pub fn run<P: Policy>(
     trace: &Trace,
     setup: &Setup,
@@ -40,6 +40,7 @@ pub fn run<P: Policy>(
         match step.op {
             Op::Allocate if !policy.allocate(step) => {
                 finished = false;
+                policy.failure().map_or(Ok(()), Err)?;
                 break;
             }
             Op::Allocate => level.live += step.bytes,

@@ -35,7 +35,7 @@ impl<R: Read> Lines<R> {
         self.ended
     }
 
-    /// The next line that is not blank, without its end.
+    /// The next line that is neither blank nor a remark, without its end.
     pub(super) fn next(&mut self) -> Result<Option<&[u8]>, Reason> {
         loop {
             self.row.clear();
@@ -51,7 +51,7 @@ impl<R: Read> Lines<R> {
             if !self.ended && count as u64 == LONGEST {
                 return Err(Reason::LongLine);
             }
-            if !self.row.trim_ascii().is_empty() {
+            if !self.row.trim_ascii().is_empty() && !self.row.starts_with(b"#") {
                 return Ok(Some(self.row.trim_ascii_end()));
             }
         }

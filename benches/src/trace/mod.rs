@@ -7,7 +7,7 @@
 //! | `t_us,op,id,bytes,stream` | an allocation (`a`) or a free (`f`), in time order |
 //! | `id,lower,upper,size` | a buffer that lives from `lower` to before `upper` (minimalloc) |
 //!
-//! A name that ends in `.gz` is unpacked on the way. What a file says is checked before anything is
+//! Lines that begin with `#` are remarks. A name that ends in `.gz` is unpacked on the way. What a file says is checked before anything is
 //! replayed: a file that is damaged, cut short or contradicts itself is refused with its line
 //! ([`TraceError`]). Ids and streams become dense numbers, so that a replay needs no map.
 

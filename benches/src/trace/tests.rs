@@ -49,6 +49,14 @@ fn file(bytes: &[u8], name: &str) -> (TempDir, PathBuf) {
 }
 
 #[test]
+fn remarks_are_passed_over_and_counted_as_lines() {
+    let [before, after] = [parse(GOOD).unwrap(), parse(&format!("# a\n{GOOD}# b\n\n")).unwrap()];
+    assert_eq!(before, after);
+    let unknown = row("# 12 are missing\n9.0,x,1,1,1");
+    assert_eq!(unknown, (8, "unknown operation `x`: `a` allocates, `f` frees".into()));
+}
+
+#[test]
 fn ids_and_streams_become_dense() {
     let trace = parse(GOOD).unwrap();
     assert_eq!((trace.ids, trace.streams, trace.peak_live, trace.page), (3, 2, 150, PAGE));

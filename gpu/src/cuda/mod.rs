@@ -7,6 +7,7 @@
 //! | `reactor` | one thread per device: learns what is over by asking events, never by callbacks |
 //! | `space`, `staging` | virtual memory of the device, and pinned memory of the host in slabs |
 //! | `stream`, `event`, `module`, `device` | the interface of this crate over driver handles |
+//! | `ordered` | the driver's own pool of memory, for benchmarks alone |
 //!
 //! `cust` is used for what it does well (initialisation, devices, contexts, the raw bindings) and
 //! avoided where 0.3.2 would bite: its streams lose the non-blocking flag, its events are consumed
@@ -25,6 +26,8 @@ mod driver;
 mod event;
 mod hub;
 mod module;
+#[doc(hidden)]
+pub mod ordered;
 mod reactor;
 mod space;
 #[cfg(unix)]

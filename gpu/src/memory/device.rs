@@ -7,6 +7,7 @@ use super::attention::Attention;
 use super::lease::{Charge, Held, Home, Lease};
 use super::pool::{Growth, Pool};
 use super::pressure::{PressureCell, PressureLevel, PressureThresholds};
+use super::record::Recorder;
 use super::reservation::{Account, Need, Reservation, Shortage};
 use super::stats::MemoryStats;
 use crate::device::Device;
@@ -184,6 +185,14 @@ impl DeviceMemory {
     pub fn prepare(&self, at_start: bool) {
         self.device_pool.prepare(at_start);
         self.staging_pool.prepare(at_start);
+    }
+
+    /// Tells `recorder` of each lease of device memory and of its end, from now on.
+    ///
+    /// # Errors
+    /// If there is a recorder already: it stays, and this one comes back.
+    pub fn record(&self, recorder: Recorder) -> Result<(), Recorder> {
+        self.device_pool.record(recorder)
     }
 
     /// Gives all idle memory back to the device; the bytes given back. May wait for it.

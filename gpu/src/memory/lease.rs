@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::pool::Pool;
+use super::record::Action;
 use super::reservation::Account;
 use super::stream_magazine::StreamMagazine;
 use super::{MemoryKind, RawMemory};
@@ -122,6 +123,8 @@ pub struct Lease {
 
 impl Lease {
     pub(crate) fn new(held: Box<Held>) -> Self {
+        let home = held.home.as_ref().map(|home| &home.timeline);
+        held.charge.pool.tell(Action::Allocate, &held.memory, home);
         Self { held: Some(held) }
     }
 
@@ -192,6 +195,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
+            // Before it is back: somebody else may have the address then.
+            let home = held.home.as_ref().map(|home| &home.timeline);
+            held.charge.pool.tell(Action::Free, &held.memory, home);
             held.give_back();
         }
     }

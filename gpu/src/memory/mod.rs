@@ -19,6 +19,7 @@
 //! | `space` | a store of pages that come, go and move, where the device has virtual memory |
 //! | [`arena`] | the bookkeeping of such a space |
 //! | `cache` | a store of blocks by size class, where it has not |
+//! | [`record`] | each lease and its end, told to whoever records them |
 //! | [`PressureLevel`] | how full the device is, with hysteresis |
 //!
 //! What always holds, per device and kind of memory, all in bytes:
@@ -38,6 +39,7 @@ pub mod ledger;
 pub mod magazine;
 pub mod pool;
 mod pressure;
+pub mod record;
 mod reservation;
 mod space;
 mod stats;

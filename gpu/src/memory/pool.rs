@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use super::arena::{LastUse, Manner};
 use super::attention::{Attention, Need};
@@ -20,6 +20,7 @@ use super::lease::{Charge, Held, Home, Lease};
 use super::ledger::Ledger;
 use super::magazine::LARGEST;
 use super::pressure::{PressureCell, PressureLevel};
+use super::record::{Action, Recorder};
 use super::reservation::Account;
 use super::space::Space;
 use super::stats::{ClassStats, MemoryStats};
@@ -48,6 +49,7 @@ pub struct Pool {
     /// How many look for memory that is nowhere but in magazines: none is put there meanwhile.
     short: AtomicUsize,
     counters: Counters,
+    recorder: OnceLock<Recorder>,
 }
 
 #[derive(Default)]
@@ -150,6 +152,7 @@ impl Pool {
             magazines: Mutex::default(),
             short: AtomicUsize::new(0),
             counters: Counters::default(),
+            recorder: OnceLock::new(),
         })
     }
 
@@ -183,6 +186,17 @@ impl Pool {
     /// Whom work on a block comes after by itself. Host writes to staging memory come after nobody.
     fn order<'a>(&self, stream: Option<&'a Arc<Timeline>>) -> Option<&'a Arc<Timeline>> {
         stream.filter(|_| self.kind == MemoryKind::Device)
+    }
+
+    /// Tells `recorder` of each lease and its end from now on.
+    pub(super) fn record(&self, recorder: Recorder) -> Result<(), Recorder> {
+        self.recorder.set(recorder)
+    }
+
+    pub(super) fn tell(&self, action: Action, memory: &RawMemory, home: Option<&Arc<Timeline>>) {
+        if let Some(recorder) = self.recorder.get() {
+            recorder.tell(action, (memory.address, memory.bytes as u64), home);
+        }
     }
 
     /// A magazine for a stream, if blocks are kept and come after what used them.

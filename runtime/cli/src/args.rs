@@ -103,6 +103,15 @@ pub(crate) struct CallArgs {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) deadline: Duration,
 
+    /// Record each allocation and free of device memory in this file, .csv or .csv.gz (one for each
+    /// device if there are several)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record_memory: Option<PathBuf>,
+
+    /// What the rows of that file look like: the replay program's, or RMM's
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, requires = "record_memory")]
+    pub(crate) record_format: RecordRows,
+
     /// How to report: for people, or for programs as one object on standard output
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) output_format: OutputFormat,
@@ -114,6 +123,14 @@ pub(crate) enum OutputFormat {
     #[default]
     Table,
     Json,
+}
+
+/// What a recording looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum RecordRows {
+    #[default]
+    Trace,
+    Rmm,
 }
 
 /// `NAME=FILE`. The file's name need not be UTF-8.

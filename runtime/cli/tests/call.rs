@@ -304,3 +304,50 @@ fn two_runs_do_not_disturb_each_other() {
     assert_eq!(data(&folder.read("sum.npy")), bytes(&SUM));
     assert_eq!(folder.names(), ["sum.npy", "x.npy", "y.npy"]);
 }
+
+#[test]
+fn memory_is_recorded_on_request() {
+    let folder = Folder::with_vectors();
+    let record = |arguments: &[&str]| folder.saxpy(&[&["-i", "x=x.npy"], arguments].concat());
+    let ended = record(&["--record-memory", "trace.csv"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    // (Nothing but what the caller gave: it works on that.)
+    assert!(
+        ended.stderr.contains("memory of host: 0 allocations → trace.csv\n"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(folder.read("trace.csv"), b"t_us,op,id,bytes,stream\n");
+    let rmm = record(&["--record-memory", "rmm.csv", "--record-format", "rmm", "-q"]);
+    assert_eq!((rmm.code, rmm.stderr.as_str()), (0, ""));
+    assert_eq!(folder.read("rmm.csv"), b"Thread,Time,Action,Pointer,Size,Stream\n");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_recording_that_cannot_be_written_to_its_end_is_73() {
+    let folder = Folder::with_vectors();
+    std::os::unix::fs::symlink("/dev/full", folder.path("full.csv")).unwrap();
+    let ended =
+        folder.saxpy(&["-i", "x=x.npy", "-o", "output=sum.npy", "--record-memory", "full.csv"]);
+    assert_eq!(ended.code, 73, "{}", ended.stderr);
+    let expected = "error: memory cannot be recorded to full.csv: No space left on device";
+    assert!(ended.stderr.starts_with(expected), "{}", ended.stderr);
+    assert_eq!(folder.names(), ["full.csv", "x.npy", "y.npy"]);
+}
+
+#[test]
+fn a_recording_needs_a_place_and_an_ending() {
+    let folder = Folder::with_vectors();
+    let record = |path| folder.saxpy(&["-i", "x=x.npy", "--record-memory", path]);
+    for (path, code, reason) in [
+        ("trace.txt", 64, "its name has to end in .csv or .csv.gz\n"),
+        ("nowhere/trace.csv", 73, "No such file or directory (os error 2)\n"),
+    ] {
+        let ended = record(path);
+        let expected = format!("error: memory cannot be recorded to {path}: {reason}");
+        assert_eq!((ended.code, ended.stderr), (code, expected));
+    }
+    assert_eq!(folder.names(), ["x.npy", "y.npy"]);
+    assert_eq!(folder.saxpy(&["-i", "x=x.npy", "--record-format", "rmm"]).code, 64);
+}

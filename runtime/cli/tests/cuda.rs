@@ -129,3 +129,18 @@ fn a_gpu_that_cannot_be_used_is_told_and_done_without() {
     );
     assert_eq!(saxpy(1, "cuDevicePrimaryCtxRetain=2", &["-q"]).stderr, "");
 }
+
+#[test]
+fn memory_of_each_device_is_recorded_in_a_file_of_its_own() {
+    let folder = Folder::with_vectors();
+    let call = ["call", "saxpy", "-i", "x=x.npy", "-i", "y=y.npy", "-p", "a=2"];
+    let record = ["--record-memory", "trace.csv"];
+    let ended = end(&mut with_devices(&folder, 1, "", &[&call[..], &record].concat()));
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(folder.names(), ["trace.cuda0.csv", "trace.host.csv", "x.npy", "y.npy"]);
+    let rows = |name: &str| String::from_utf8(folder.read(name)).unwrap().lines().count() - 1;
+    let blocks = rows("trace.cuda0.csv") / 2;
+    assert!(blocks > 0 && rows("trace.cuda0.csv") % 2 == 0 && rows("trace.host.csv") == 0);
+    let told = format!("memory of cuda:0: {blocks} allocations → trace.cuda0.csv\n");
+    assert!(ended.stderr.contains(&told), "{}", ended.stderr);
+}

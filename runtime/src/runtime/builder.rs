@@ -5,14 +5,14 @@ use std::fmt;
 use std::time::Duration;
 
 use rustkernel_actors::kernel::{AnySpec, Kernel, KernelSpec};
-use rustkernel_actors::supervisor::SupervisorConfig;
+use rustkernel_actors::supervisor::{DeviceConfig, SupervisorConfig};
 use rustkernel_actors::{StartError, Supervisor};
 use rustkernel_gpu::host::ThreadBudget;
-use rustkernel_gpu::{DeviceError, DeviceId};
+use rustkernel_gpu::{Device, DeviceError, DeviceId};
 use slog::Logger;
 
 use super::{InvalidConfig, Runtime, RuntimeConfig, RuntimePreset, devices};
-use crate::memory::{InvalidMemoryConfig, MemoryConfig};
+use crate::memory::{InvalidMemoryConfig, MemoryConfig, RecordConfig, RecordError, Writers};
 use crate::observability::{self, LogConfig};
 
 /// Builds a [`Runtime`].
@@ -23,6 +23,7 @@ use crate::observability::{self, LogConfig};
 pub struct RuntimeBuilder {
     config: RuntimeConfig,
     memory: MemoryConfig,
+    recording: Option<RecordConfig>,
     logger: Option<Logger>,
     specs: Vec<Box<dyn AnySpec>>,
 }
@@ -40,6 +41,9 @@ pub enum BuildError {
     /// A device that the configuration names is not there.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// Memory cannot be recorded.
+    #[error(transparent)]
+    Recording(#[from] RecordError),
     /// A kernel makes no sense, or is one too many.
     #[error(transparent)]
     Kernel(#[from] StartError),
@@ -68,6 +72,14 @@ impl RuntimeBuilder {
     #[must_use]
     pub fn with_memory(mut self, memory: MemoryConfig) -> Self {
         self.memory = memory;
+        self
+    }
+
+    /// Records each allocation and free of device memory in a file, or in one for each device, from the
+    /// start of the runtime to its end. [`Runtime::recordings`] tells how that went.
+    #[must_use]
+    pub fn with_memory_recording(mut self, recording: RecordConfig) -> Self {
+        self.recording = Some(recording);
         self
     }
 
@@ -147,6 +159,12 @@ impl RuntimeBuilder {
         self
     }
 
+    fn writers(&self, devices: &[Device], logger: &Logger) -> Result<Writers, RecordError> {
+        let Some(recording) = &self.recording else { return Ok(Writers::default()) };
+        let devices: Vec<DeviceId> = devices.iter().map(Device::id).collect();
+        Writers::start(recording, &devices, logger)
+    }
+
     /// Builds the runtime. Its kernels start with [`Runtime::start`].
     ///
     /// # Errors
@@ -154,18 +172,21 @@ impl RuntimeBuilder {
     pub fn build(self) -> Result<Runtime, BuildError> {
         self.config.validate()?;
         self.memory.validate()?;
-        let (logger, guard) = match self.logger {
-            Some(logger) => (logger, None),
+        let (logger, guard) = match &self.logger {
+            Some(logger) => (logger.clone(), None),
             None => observability::logger(&self.config.log),
         };
         let threads = ThreadBudget::new(self.config.blocking_threads);
         let found = devices::open(&self.config, &self.memory, &threads, &logger)?;
-        let limited = found.into_iter().map(|device| {
+        let writers = self.writers(&found, &logger)?;
+        let recordings = writers.about();
+        let devices = found.into_iter().map(|device| {
             let limits = self.memory.limits(device.info());
-            (device, limits)
+            let recorder = writers.recorder(device.id());
+            DeviceConfig { device, limits, recorder }
         });
         let supervisor = SupervisorConfig {
-            devices: limited.collect(),
+            devices: devices.collect(),
             max_kernel_instances: self.config.max_kernel_instances,
             worker_threads: self.config.worker_threads,
             threads,
@@ -174,8 +195,9 @@ impl RuntimeBuilder {
             spin: self.config.spin,
             logger,
             log_guard: guard.map(|guard| Box::new(guard) as Box<dyn Any + Send>),
+            end_guard: Some(Box::new(writers)),
         };
-        Ok(Runtime::new(self.config, Supervisor::new(supervisor, self.specs)?))
+        Ok(Runtime::new(self.config, Supervisor::new(supervisor, self.specs)?, recordings))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A runtime's handle.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use rustkernel_actors::kernel::{Kernel, KernelRef, KernelSpec};
 use rustkernel_actors::message::{Fields, Signature};
@@ -9,7 +10,7 @@ use rustkernel_actors::{CallError, Events, LookupError, RuntimeStats, StartError
 use rustkernel_gpu::{DeviceId, DeviceResult};
 
 use super::RuntimeConfig;
-use crate::memory::KernelMemoryManager;
+use crate::memory::{About, KernelMemoryManager, Recording};
 
 /// A runtime: kernels, their supervisor, and the devices that they run on.
 ///
@@ -19,6 +20,7 @@ use crate::memory::KernelMemoryManager;
 pub struct Runtime {
     config: RuntimeConfig,
     supervisor: Supervisor,
+    recordings: Vec<Arc<About>>,
 }
 
 /// Why a shutdown could not be followed to its end.
@@ -31,8 +33,12 @@ pub enum ShutdownError {
 }
 
 impl Runtime {
-    pub(super) fn new(config: RuntimeConfig, supervisor: Supervisor) -> Self {
-        Self { config, supervisor }
+    pub(super) fn new(
+        config: RuntimeConfig,
+        supervisor: Supervisor,
+        recordings: Vec<Arc<About>>,
+    ) -> Self {
+        Self { config, supervisor, recordings }
     }
 
     /// The configuration that it was built with.
@@ -106,6 +112,13 @@ impl Runtime {
     /// What happens from now on.
     pub fn events(&self) -> Events {
         self.supervisor.events()
+    }
+
+    /// The recordings of device memory, one for each device if they were
+    /// [asked for](super::RuntimeBuilder::with_memory_recording). They have ended once
+    /// [`shutdown`](Self::shutdown) returns.
+    pub fn recordings(&self) -> Vec<Recording> {
+        self.recordings.iter().map(|about| about.read()).collect()
     }
 
     /// Memory of the first device, from the runtime's pools: of the first CUDA device if there is one.

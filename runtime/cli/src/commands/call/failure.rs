@@ -2,6 +2,7 @@
 
 use rustkernel_core::gpu::{DeviceError, DeviceId};
 use rustkernel_core::kernel::{CallError, Cancellation, KernelError, Rejection};
+use rustkernel_core::memory::RecordError;
 use rustkernel_core::message::{Fields, MessageError, Signature};
 use rustkernel_core::runtime::{BuildError, StartError};
 
@@ -10,8 +11,18 @@ use crate::exit::{Exit, Failure};
 pub(super) fn of_build(error: &BuildError) -> Failure {
     match error {
         BuildError::Kernel(error) => of_start(error),
+        BuildError::Recording(error) => of_recording(error),
         error => Failure::new(Exit::Software, error.to_string()),
     }
+}
+
+pub(super) fn of_recording(error: &RecordError) -> Failure {
+    let exit = match error {
+        RecordError::UnknownExtension(_) => Exit::Usage,
+        RecordError::Unwritable { .. } => Exit::CannotCreate,
+        _ => Exit::TryAgain,
+    };
+    Failure::new(exit, error.to_string())
 }
 
 pub(super) fn of_start(error: &StartError) -> Failure {

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use rustkernel_core::gpu::{DeviceError, DeviceId, DeviceInfo, DeviceKind};
 use rustkernel_core::kernel::{AnySpec, DeviceChoice, Instant};
-use rustkernel_core::memory::MemoryConfig;
+use rustkernel_core::memory::{MemoryConfig, RecordConfig, RecordFormat, Recorded, Recording};
 use rustkernel_core::message::{Fields, Signature};
 use rustkernel_core::observability::{LogConfig, LogFormat, LogLevel};
 use rustkernel_core::runtime::{BuildError, DeviceStats, Runtime, RuntimeBuilder, devices};
 
 use super::failure;
-use crate::args::{CallArgs, Talk};
+use crate::args::{CallArgs, RecordRows, Talk};
 use crate::exit::{Exit, Failure};
 use crate::output;
 
@@ -52,7 +52,9 @@ impl Caller<'_> {
             if let Err(error) = runtime.shutdown().await {
                 output::warning(error);
             }
-            outcome
+            let outcome = outcome?;
+            tell_of_recordings(&runtime.recordings(), self.talk)?;
+            Ok(outcome)
         })
     }
 
@@ -61,7 +63,15 @@ impl Caller<'_> {
         spec.set_deadline(Some(self.args.deadline));
         // What the device has is limit enough for a process that makes one call.
         let memory = MemoryConfig { max_gpu_memory: u64::MAX, ..MemoryConfig::default() };
-        RuntimeBuilder::new()
+        let mut builder = RuntimeBuilder::new();
+        if let Some(path) = &self.args.record_memory {
+            let format = match self.args.record_format {
+                RecordRows::Trace => RecordFormat::Trace,
+                RecordRows::Rmm => RecordFormat::Rmm,
+            };
+            builder = builder.with_memory_recording(RecordConfig { path: path.clone(), format });
+        }
+        builder
             .with_gpu_enabled(self.args.device != DeviceChoice::On(DeviceId::Host))
             .with_memory(memory)
             .with_shutdown_timeout(PATIENCE)
@@ -86,6 +96,30 @@ impl Caller<'_> {
             Err(error) => Err(failure::of_call(&error, self.signature)),
         }
     }
+}
+
+/// Where memory was recorded, and whether all of it was.
+///
+/// # Errors
+/// If a file could not be written to its end.
+fn tell_of_recordings(recordings: &[Recording], talk: Talk) -> Result<(), Failure> {
+    for Recording { device, path, end, .. } in recordings {
+        let path = path.display();
+        match end {
+            Some(Ok(Recorded { lost: 0, allocations, .. })) if !talk.quiet => {
+                output::note(format_args!(
+                    "memory of {device}: {allocations} allocations → {path}"
+                ));
+            }
+            Some(Ok(Recorded { lost: 0, .. })) => {}
+            Some(Ok(Recorded { lost, .. })) => output::warning(format_args!(
+                "{path} lacks {lost} allocations and frees of {device}: they came too fast"
+            )),
+            Some(Err(error)) => return Err(failure::of_recording(error)),
+            None => output::warning(format_args!("{path} is not written to its end")),
+        }
+    }
+    Ok(())
 }
 
 /// The device that the kernel was given.
