@@ -38,6 +38,8 @@ pub struct DeviceStats {
     pub lost: Option<String>,
     /// How full it is.
     pub pressure: PressureLevel,
+    /// How often each pressure level was entered, from `Normal` on: its transitions.
+    pub pressure_entered: [u64; 4],
     /// Its own memory.
     pub device: MemoryStats,
     /// Its staging memory.
@@ -68,6 +70,7 @@ impl DeviceStats {
             info: device.info().clone(),
             lost: device.health().err().map(|error| error.to_string()),
             pressure: memory.pressure(),
+            pressure_entered: memory.pressure_entered(),
             device: memory.stats(MemoryKind::Device),
             staging: memory.stats(MemoryKind::Staging),
             drop_errors: device.drop_errors(),

@@ -33,7 +33,18 @@ pub(crate) struct AllocatorActor {
     supervisor: Recipient<PressureReport>,
     waiting: VecDeque<Waiting>,
     arrivals: u64,
+    report: Report,
     logger: Logger,
+}
+
+/// Reports to the supervisor: one at a time is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Report {
+    #[default]
+    None,
+    Sent,
+    /// There is news since.
+    SentAndDue,
 }
 
 /// A reservation that waits until it fits, first come first served.
@@ -43,9 +54,10 @@ struct Waiting {
     reply: oneshot::Sender<Result<Reservation, Rejection>>,
 }
 
-/// The bytes committed on a device belong to another pressure level. The answer is the level set.
+/// The bytes committed on a device are reason to look at its pressure level. If that changes, the
+/// allocator is called by [`AttentionNeed::Level`].
 #[derive(Message)]
-#[rtype(result = "PressureLevel")]
+#[rtype(result = "()")]
 pub(crate) struct PressureReport {
     pub(crate) device: DeviceId,
 }
@@ -87,7 +99,8 @@ impl AllocatorActor {
         let memory = Arc::clone(memory);
         Self::start_in_arbiter(arbiter, move |ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
-            Self { memory, supervisor, waiting: VecDeque::new(), arrivals: 0, logger }
+            let (waiting, report) = (VecDeque::new(), Report::default());
+            Self { memory, supervisor, waiting, arrivals: 0, report, logger }
         })
     }
 
@@ -105,19 +118,34 @@ impl AllocatorActor {
             if called(AttentionNeed::Pressure) {
                 actor.report_pressure(ctx);
             }
+            if called(AttentionNeed::Level) {
+                actor.enact_level();
+            }
             actor.attend(ctx);
         }));
     }
 
-    fn report_pressure(&self, ctx: &mut Context<Self>) {
+    fn report_pressure(&mut self, ctx: &mut Context<Self>) {
+        if self.report != Report::None {
+            self.report = Report::SentAndDue;
+            return;
+        }
+        self.report = Report::Sent;
         let report = PressureReport { device: self.memory.device().id() };
         let report = self.supervisor.send(report).into_actor(self);
-        ctx.spawn(report.map(|level, actor, _| {
-            if level.is_ok_and(|level| level >= PressureLevel::Critical) {
-                let bytes = actor.memory.trim();
-                debug!(actor.logger, "flushed the pools under pressure"; "bytes" => bytes);
+        ctx.spawn(report.map(|_, actor, ctx| {
+            if std::mem::take(&mut actor.report) == Report::SentAndDue {
+                actor.report_pressure(ctx);
             }
         }));
+    }
+
+    /// Does what the pressure level asks for, once it has changed.
+    fn enact_level(&self) {
+        if self.memory.pressure() >= PressureLevel::Critical {
+            let bytes = self.memory.trim();
+            debug!(self.logger, "flushed the pools under pressure"; "bytes" => bytes);
+        }
     }
 
     fn serve_waiting(&mut self) {

@@ -5,34 +5,29 @@ use std::sync::Arc;
 use actix::prelude::*;
 use rustkernel_gpu::Device;
 use rustkernel_gpu::memory::{DeviceMemory, MemoryKind, MemoryLimits};
-use slog::{Logger, error, info, o};
+use slog::{error, info, o};
 
 use super::drain::{self, STOP_GRACE};
 use super::lifecycle::{LifecycleEvent, LifecycleState, Step, transition};
-use super::{AddKernel, Child, PressureReport, Start, SupervisorActor, surroundings};
+use super::{AddKernel, Child, Start, SupervisorActor, surroundings};
 use crate::allocator::{AllocatorActor, MemoryClient};
 use crate::clock;
 use crate::error::StartError;
 use crate::kernel::{AnySpec, Order, SpawnEnvironment, Spawned};
 
-/// The allocator of a device, on a thread of its own.
-pub(super) fn allocator(
-    device: &Device,
-    limits: &MemoryLimits,
-    supervisor: &Recipient<PressureReport>,
-    logger: &Logger,
-) -> Result<MemoryClient, StartError> {
-    let memory = DeviceMemory::new(device.clone(), limits);
+/// A thread for one allocator.
+pub(super) fn own_thread() -> Result<ArbiterHandle, StartError> {
     let arbiter = Arbiter::try_new().map_err(|error| StartError::NoThread(error.to_string()))?;
-    let logger = logger.new(o!("device" => device.id().to_string()));
-    let address = AllocatorActor::start(&memory, supervisor.clone(), &arbiter.handle(), logger);
-    Ok(MemoryClient::new(memory, address, arbiter.handle()))
+    Ok(arbiter.handle())
 }
 
 impl SupervisorActor {
     /// Makes the surroundings and the kernels' actors. Nothing of the kernels runs yet.
     fn prepare(&mut self, ctx: &mut Context<Self>) -> Result<(), StartError> {
-        let environment = surroundings(&self.config, &self.board, &ctx.address().recipient())?;
+        let devices = self.config.devices.iter();
+        let memories = devices.map(|(device, limits)| self.allocator(device, limits, ctx));
+        let memories = memories.collect::<Result<_, _>>()?;
+        let environment = surroundings(&self.config, &self.board, memories)?;
         self.board.write(|registry| {
             registry.memories.clone_from(&environment.memories);
             registry.started = Some(clock::now());
@@ -47,6 +42,21 @@ impl SupervisorActor {
             self.adopt(spec)?;
         }
         Ok(())
+    }
+
+    /// Starts the allocator of a device.
+    fn allocator(
+        &self,
+        device: &Device,
+        limits: &MemoryLimits,
+        ctx: &Context<Self>,
+    ) -> Result<MemoryClient, StartError> {
+        let memory = DeviceMemory::new(device.clone(), limits);
+        let arbiter = (self.allocator_threads)()?;
+        let logger = self.config.logger.new(o!("device" => device.id().to_string()));
+        let supervisor = ctx.address().recipient();
+        let address = AllocatorActor::start(&memory, supervisor, &arbiter, logger);
+        Ok(MemoryClient::new(memory, address, arbiter))
     }
 
     /// Checks a kernel against the limits and makes its actor.

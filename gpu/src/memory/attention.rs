@@ -10,12 +10,14 @@ use atomic_waker::AtomicWaker;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Need {
-    /// The committed bytes have left the band of the current pressure level.
+    /// The committed bytes have left the band within which the pressure level is not looked at.
     Pressure = 1,
     /// Bytes came back while somebody waits for some.
     Room = 2,
     /// Blocks lie in a pool that should not keep them.
     Release = 4,
+    /// The supervisor has set another pressure level.
+    Level = 8,
 }
 
 /// Calls from the fast paths to the one allocator of a device.

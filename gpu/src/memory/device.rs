@@ -131,7 +131,22 @@ impl DeviceMemory {
 
     /// Sets the pressure level. For its one writer, the supervisor.
     pub fn set_pressure(&self, level: PressureLevel) {
-        self.pressure.set(level, &self.thresholds, self.device_pool.ledger().limit());
+        self.pressure.set(level);
+    }
+
+    /// Has the allocator called once the committed bytes belong to another level or, while the level is
+    /// about to fall, once they no longer belong to a lower one. For the same writer, each time that it
+    /// has looked at the level.
+    pub fn watch_pressure(&self, falling: bool) {
+        let ledger = self.device_pool.ledger();
+        self.pressure.set_band(&self.thresholds, falling, ledger.limit());
+        // What was committed meanwhile was measured against the band before.
+        ledger.watch(ledger.committed());
+    }
+
+    /// How often each pressure level was entered, from `Normal` on.
+    pub fn pressure_entered(&self) -> [u64; 4] {
+        self.pressure.entered()
     }
 
     /// How the fast paths call this memory's allocator.

@@ -101,7 +101,8 @@ impl Ledger {
         assert!(before >= bytes, "invariant: more bytes came back than were leased");
     }
 
-    fn watch(&self, committed: u64) {
+    /// Calls the allocator if that many committed bytes are reason to look at the pressure level.
+    pub(crate) fn watch(&self, committed: u64) {
         if self.pressure.as_ref().is_some_and(|pressure| pressure.leaves_band(committed)) {
             self.attention.raise(Need::Pressure);
         }

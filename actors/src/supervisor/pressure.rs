@@ -1,0 +1,365 @@
+//! The pressure level of a device: it rises at once, and falls by one after a while below its edge.
+//!
+//! The thresholds have hysteresis, which keeps small noise from moving the level. The dwell keeps large
+//! noise from it: bytes that come and go by the half of the memory move the level up once, and not
+//! down while they keep coming. A fall does not depend on anybody calling: a timer looks again.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use rustkernel_gpu::memory::{AttentionNeed, DeviceMemory, MemoryKind, PressureLevel};
+use slog::{info, warn};
+
+use super::SupervisorActor;
+use crate::allocator::{MemoryClient, PressureReport};
+use crate::clock::{self, Instant};
+use crate::event::RuntimeEvent;
+
+/// How long the bytes have to stay below the edge of a level before it is left.
+pub(crate) const DWELL: Duration = Duration::from_millis(50);
+
+/// Why the level is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// The bytes have crossed an edge, perhaps more than once.
+    Crossed,
+    /// Time has passed.
+    Timer,
+}
+
+/// What there is to do about a level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+enum Verdict {
+    Stay,
+    Enter(PressureLevel),
+    /// It falls then, unless the bytes rise before.
+    Wait(Instant),
+}
+
+/// Since when a device's bytes have been below the edge of its level.
+#[derive(Debug, Default)]
+pub(super) struct Dwell {
+    below_since: Option<Instant>,
+    /// A timer is set that looks again.
+    timer: bool,
+}
+
+impl Dwell {
+    /// `settled` is the level that the bytes make now, coming from `current`.
+    fn judge(
+        &mut self,
+        (current, settled): (PressureLevel, PressureLevel),
+        reason: Reason,
+        now: Instant,
+    ) -> Verdict {
+        if settled >= current {
+            self.below_since = None;
+            return if settled > current { Verdict::Enter(settled) } else { Verdict::Stay };
+        }
+        if reason == Reason::Crossed {
+            self.below_since = None;
+        }
+        let falls = *self.below_since.get_or_insert(now) + DWELL;
+        if now < falls {
+            return Verdict::Wait(falls);
+        }
+        // The next level has a dwell of its own.
+        self.below_since = None;
+        Verdict::Enter(current.lower())
+    }
+}
+
+impl SupervisorActor {
+    /// Sets the level that a device's bytes make, or the timer that does so later.
+    fn look_at_pressure(&mut self, client: &MemoryClient, reason: Reason, ctx: &mut Context<Self>) {
+        let (memory, now) = (client.memory(), clock::now());
+        let dwell = self.dwells.entry(client.device().id()).or_default();
+        let levels = (memory.pressure(), memory.next_pressure());
+        match dwell.judge(levels, reason, now) {
+            // The limit may have moved, and the band with it.
+            Verdict::Stay => memory.watch_pressure(false),
+            Verdict::Wait(until) => {
+                memory.watch_pressure(true);
+                if !std::mem::replace(&mut dwell.timer, true) {
+                    let client = client.clone();
+                    ctx.run_later(until.saturating_duration_since(now), move |actor, ctx| {
+                        actor.dwells.entry(client.device().id()).or_default().timer = false;
+                        actor.look_at_pressure(&client, Reason::Timer, ctx);
+                    });
+                }
+            }
+            Verdict::Enter(level) => {
+                self.enter_pressure(memory, level);
+                self.look_at_pressure(client, Reason::Timer, ctx);
+            }
+        }
+    }
+
+    /// The only way a level changes.
+    fn enter_pressure(&self, memory: &DeviceMemory, to: PressureLevel) {
+        let from = memory.pressure();
+        memory.set_pressure(to);
+        memory.attention().raise(AttentionNeed::Level);
+        let (device, stats) = (memory.device().id(), memory.stats(MemoryKind::Device));
+        let (committed, limit) = (stats.committed, stats.limit);
+        let logger = &self.config.logger;
+        match to {
+            PressureLevel::Normal => info!(logger, "memory pressure is {to}"; "was" => from.name(),
+                "device" => %device, "committed" => committed, "limit" => limit),
+            _ => warn!(logger, "memory pressure is {to}"; "was" => from.name(),
+                "device" => %device, "committed" => committed, "limit" => limit),
+        }
+        let event = RuntimeEvent::PressureChanged { device, from, to, committed, limit };
+        self.board.announcer.tell(event);
+    }
+}
+
+impl Handler<PressureReport> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, report: PressureReport, ctx: &mut Self::Context) {
+        let of_device = |client: &&MemoryClient| client.device().id() == report.device;
+        if let Some(client) = self.clients().iter().find(of_device).cloned() {
+            self.look_at_pressure(&client, Reason::Crossed, ctx);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use rustkernel_gpu::host::{self, HostOptions, ThreadBudget};
+    use rustkernel_gpu::memory::PressureLevel::{Critical, Emergency, Normal, Warning};
+    use rustkernel_gpu::memory::{Lease, MemoryLimits, PressureThresholds};
+    use slog::{Drain, Logger, OwnedKVList, Record, o};
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::event::{Events, Heard};
+    use crate::supervisor::{Board, Start, SupervisorConfig};
+
+    /// A thousandth of the limit: one page.
+    const PAGE: u64 = 4096;
+    const LIMIT: u64 = 1000 * PAGE;
+
+    /// Keeps what is said about pressure.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<String>>>);
+
+    impl Drain for Lines {
+        type Ok = ();
+        type Err = slog::Never;
+
+        fn log(&self, record: &Record<'_>, _: &OwnedKVList) -> Result<(), slog::Never> {
+            let text = record.msg().to_string();
+            if text.starts_with("memory pressure") {
+                self.0.lock().unwrap().push(text);
+            }
+            Ok(())
+        }
+    }
+
+    /// A runtime on one thread whose clock stands still but when everybody waits. Its memory is real.
+    struct World {
+        client: MemoryClient,
+        events: Events,
+        lines: Lines,
+        held: Vec<Lease>,
+        _address: Addr<SupervisorActor>,
+    }
+
+    fn config(lines: &Lines) -> SupervisorConfig {
+        let threads = ThreadBudget::new(2);
+        let device = host::open(HostOptions {
+            name: "test".into(),
+            memory_bytes: LIMIT,
+            staging_bytes: LIMIT,
+            threads: Arc::clone(&threads),
+        });
+        let limits = MemoryLimits {
+            device_bytes: LIMIT,
+            staging_bytes: LIMIT,
+            pooling: true,
+            defrag: true,
+            thresholds: PressureThresholds::default(),
+        };
+        SupervisorConfig {
+            devices: vec![(device, limits)],
+            max_kernel_instances: 1,
+            worker_threads: 1,
+            threads,
+            shutdown_timeout: Duration::ZERO,
+            health_check_interval: Duration::from_secs(3600),
+            spin: Duration::ZERO,
+            logger: Logger::root(lines.clone(), o!()),
+            log_guard: None,
+        }
+    }
+
+    impl World {
+        async fn start() -> Self {
+            tokio::time::pause();
+            let (board, lines) = (Arc::new(Board::new()), Lines::default());
+            let mut actor = SupervisorActor::new(config(&lines), Arc::clone(&board), Vec::new());
+            actor.allocator_threads = || Ok(Arbiter::current());
+            let (events, address) = (board.announcer.subscribe(), actor.start());
+            let (done, outcome) = oneshot::channel();
+            address.send(Start { done }).await.unwrap();
+            outcome.await.unwrap().unwrap();
+            let client = board.memories().remove(0);
+            Self { client, events, lines, held: Vec::new(), _address: address }
+        }
+
+        /// Holds that many thousandths of the limit, and lets everybody act for that long.
+        async fn hold(&mut self, thousandths: usize, millis: u64) {
+            self.held.truncate(thousandths);
+            while self.held.len() < thousandths {
+                let lease = self.client.lease(MemoryKind::Device, PAGE as usize, None, None);
+                self.held.push(lease.await.unwrap());
+            }
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+        }
+
+        /// The transitions told since the last time, with the thousandths committed at each.
+        fn transitions(&mut self) -> Vec<(PressureLevel, PressureLevel, u64)> {
+            let heard = std::iter::from_fn(|| self.events.try_next());
+            let of_pressure = heard.filter_map(|heard| match heard {
+                Heard::Event(RuntimeEvent::PressureChanged { from, to, committed, .. }) => {
+                    Some((from, to, committed / PAGE))
+                }
+                Heard::Event(_) => None,
+                Heard::Missed(count) => panic!("{count} events missed"),
+            });
+            of_pressure.collect()
+        }
+    }
+
+    /// The specification's table, in thousandths; a level is left fifty below where it is entered.
+    fn expected(before: PressureLevel, committed: usize) -> PressureLevel {
+        let up = match committed {
+            951.. => Emergency,
+            850.. => Critical,
+            700.. => Warning,
+            _ => Normal,
+        };
+        let down = match committed {
+            900.. => Emergency,
+            800.. => Critical,
+            650.. => Warning,
+            _ => Normal,
+        };
+        before.clamp(up, down)
+    }
+
+    #[test]
+    fn a_sweep_with_jitter_is_the_table_and_one_event_for_each_crossing() {
+        System::new().block_on(async {
+            let mut world = World::start().await;
+            let mut level = Normal;
+            let mut crossings = Vec::new();
+            for base in (0..=1000).chain((0..1000).rev()) {
+                let jitter = if base % 50 <= 1 || base % 50 == 49 { 3 } else { 0 };
+                for _ in 0..jitter {
+                    world.hold((base + 1).min(1000), 5).await;
+                    level = level.max(expected(level, (base + 1).min(1000)));
+                    world.hold(base.saturating_sub(1), 5).await;
+                }
+                world.hold(base, 60).await;
+                let now = expected(level, base);
+                assert_eq!(world.client.pressure(), now, "at {base}, coming from {level}");
+                level = now;
+                crossings.extend(world.transitions());
+            }
+            // (Jitter reaches the edges upwards one step before the sweep does.)
+            let up = [(Normal, Warning, 700), (Warning, Critical, 850), (Critical, Emergency, 951)];
+            let down =
+                [(Emergency, Critical, 899), (Critical, Warning, 799), (Warning, Normal, 649)];
+            assert_eq!(crossings, [up, down].concat());
+            assert_eq!(world.client.memory().pressure_entered(), [1, 2, 2, 1]);
+            let lines = world.lines.0.lock().unwrap().clone();
+            let told = crossings.iter().map(|(_, to, _)| format!("memory pressure is {to}"));
+            assert_eq!(lines, told.collect::<Vec<_>>());
+        });
+    }
+
+    #[test]
+    fn a_level_falls_by_the_timer_alone_and_one_at_a_time() {
+        System::new().block_on(async {
+            let mut world = World::start().await;
+            world.hold(1000, 1).await;
+            assert_eq!(world.client.pressure(), Emergency);
+            world.hold(0, 0).await;
+            let dropped = clock::now();
+            for level in [Critical, Warning, Normal] {
+                while world.client.pressure() != level {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                let dwells = 3 - level as u32;
+                let took = dropped.elapsed();
+                assert!(took >= dwells * DWELL && took < dwells * DWELL + DWELL / 5, "{took:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn noise_of_three_percent_at_a_threshold_is_no_stream_of_transitions() {
+        for threshold in [700, 850, 950] {
+            System::new().block_on(async {
+                let mut world = World::start().await;
+                world.hold(threshold - 30, 1).await;
+                world.transitions();
+                let mut random = 12345usize;
+                for _ in 0..2000 {
+                    random = random.wrapping_mul(1_103_515_245).wrapping_add(12345) % (1 << 31);
+                    world.hold((threshold - 30 + random / 64 % 61).min(1000), 1).await;
+                }
+                let transitions = world.transitions();
+                assert_eq!(transitions.len(), 1, "{threshold}: {transitions:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn noise_across_the_hysteresis_moves_the_level_down_only_after_a_dwell() {
+        System::new().block_on(async {
+            let mut world = World::start().await;
+            let mut random = 54321usize;
+            let (mut rose, mut falls) = (clock::now(), 0);
+            for _ in 0..500 {
+                random = random.wrapping_mul(1_103_515_245).wrapping_add(12345) % (1 << 31);
+                // Between 60 and 75 %, for 1 to 64 ms.
+                let (thousandths, millis) = (600 + random / 64 % 151, 1 + random / 4096 % 64);
+                for _ in 0..millis {
+                    world.hold(thousandths, 1).await;
+                    for (from, to, _) in world.transitions() {
+                        if to > from {
+                            rose = clock::now();
+                        } else {
+                            falls += 1;
+                            assert!(rose.elapsed() + Duration::from_millis(1) >= DWELL);
+                        }
+                    }
+                }
+            }
+            assert!(falls > 10, "the noise crosses both edges: {falls}");
+        });
+    }
+
+    #[test]
+    fn bytes_that_come_back_within_the_dwell_keep_the_level() {
+        System::new().block_on(async {
+            let mut world = World::start().await;
+            world.hold(700, 1).await;
+            // Below the edge most of the time, and never for a whole dwell.
+            for _ in 0..100 {
+                world.hold(600, 45).await;
+                world.hold(660, 1).await;
+            }
+            assert_eq!(world.transitions(), [(Normal, Warning, 700)]);
+            world.hold(600, 60).await;
+            assert_eq!(world.transitions(), [(Warning, Normal, 600)]);
+        });
+    }
+}
