@@ -6,7 +6,7 @@ use rustkernel_gpu::DeviceInfo;
 use rustkernel_gpu::memory::{MemoryKind, MemoryStats, PressureLevel};
 use rustkernel_port::Ledger;
 
-use crate::allocator::MemoryClient;
+use crate::allocator::{AllocatorStats, MemoryClient};
 use crate::kernel::KernelStats;
 use crate::supervisor::{Board, LifecycleState};
 
@@ -44,6 +44,8 @@ pub struct DeviceStats {
     pub device: MemoryStats,
     /// Its staging memory.
     pub staging: MemoryStats,
+    /// What its allocator does where memory is short.
+    pub allocator: AllocatorStats,
     /// Driver errors met while dropping handles.
     pub drop_errors: u64,
 }
@@ -73,6 +75,7 @@ impl DeviceStats {
             pressure_entered: memory.pressure_entered(),
             device: memory.stats(MemoryKind::Device),
             staging: memory.stats(MemoryKind::Staging),
+            allocator: client.allocator_stats(),
             drop_errors: device.drop_errors(),
         }
     }

@@ -11,6 +11,7 @@
 
 mod actor;
 mod context;
+mod priority;
 mod reference;
 mod shared;
 mod spec;
@@ -22,13 +23,14 @@ use rustkernel_gpu::DeviceKind;
 use crate::error::KernelResult;
 
 pub use context::{CancelToken, KernelContext};
+pub use priority::Priority;
 pub use reference::{Call, KernelProxy, KernelRef};
 pub use shared::KernelStats;
 pub use spec::{AnySpec, DeviceChoice, KernelSpec, Placement};
 
 pub(crate) use actor::Order;
-pub(crate) use context::Setting;
-pub(crate) use shared::{Answer, AnyKernel, Shared};
+pub(crate) use context::{Request, Setting};
+pub(crate) use shared::{Answer, AnyKernel, Asked, Shared};
 pub(crate) use spec::{Environment, SpawnEnvironment, Spawned};
 
 /// The kinds of device that a kernel has code for.

@@ -14,7 +14,7 @@ use rustkernel_port::{Key, Ledger, Port, PortOptions};
 use super::context::RequestStatus;
 use super::reference::KernelRef;
 use super::spec::{Environment, Parts};
-use super::{Kernel, Placement};
+use super::{Kernel, Placement, Priority};
 use crate::clock;
 use crate::error::{CallError, Rejection};
 use crate::message::{Fields, Signature};
@@ -29,10 +29,16 @@ const COARSE_SLACK: Duration = Duration::from_millis(10);
 /// What comes back for a request. The error is boxed, so that a slot is no larger than the response.
 pub(crate) type Answer<K> = Result<<K as Kernel>::Response, Box<CallError<<K as Kernel>::Request>>>;
 
+/// A request on its way, with what its caller said of it.
+pub(crate) struct Asked<Q> {
+    pub(crate) request: Q,
+    pub(crate) priority: Priority,
+}
+
 /// One kernel's data path and counters.
 pub(crate) struct Shared<K: Kernel> {
     pub(crate) parts: Parts<K>,
-    pub(crate) port: Port<K::Request, Answer<K>>,
+    pub(crate) port: Port<Asked<K::Request>, Answer<K>>,
     lifecycle: Arc<LifecycleCell>,
     pub(crate) reaper: ReaperBell,
     pub(crate) counters: Counters,

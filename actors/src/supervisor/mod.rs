@@ -7,6 +7,8 @@ mod drain;
 mod lifecycle;
 mod pressure;
 mod start;
+#[cfg(test)]
+pub(crate) mod world;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -20,7 +22,7 @@ use rustkernel_gpu::{Device, DeviceId};
 use slog::{Logger, debug, error, info, warn};
 use tokio::sync::oneshot;
 
-use crate::allocator::MemoryClient;
+use crate::allocator::{MemoryClient, SpillHook};
 use crate::clock::{self, Instant};
 use crate::error::StartError;
 use crate::event::{Announcer, RuntimeEvent};
@@ -32,6 +34,7 @@ pub(crate) use lifecycle::LifecycleCell;
 pub use lifecycle::{IllegalTransition, LifecycleEvent, LifecycleState, Step, transition};
 pub(crate) use start::check_limits;
 
+pub(crate) use pressure::DWELL;
 use pressure::Dwell;
 
 /// Orders and reports that may wait for the supervisor.
@@ -54,6 +57,8 @@ pub struct SupervisorConfig {
     pub health_check_interval: Duration,
     /// How long either side of a call looks for the other before it sleeps.
     pub spin: Duration,
+    /// What is asked to spare memory, if anything is.
+    pub spill: Option<SpillHook>,
     /// Where log lines go.
     pub logger: Logger,
     /// Dropped after the last line of the supervisor's: what flushes the log, say.

@@ -10,7 +10,7 @@ use slog::{error, info, o};
 use super::drain::{self, STOP_GRACE};
 use super::lifecycle::{LifecycleEvent, LifecycleState, Step, transition};
 use super::{AddKernel, Child, Start, SupervisorActor, surroundings};
-use crate::allocator::{AllocatorActor, MemoryClient};
+use crate::allocator::{AllocatorActor, MemoryClient, Setting};
 use crate::clock;
 use crate::error::StartError;
 use crate::kernel::{AnySpec, Order, SpawnEnvironment, Spawned};
@@ -53,10 +53,13 @@ impl SupervisorActor {
     ) -> Result<MemoryClient, StartError> {
         let memory = DeviceMemory::new(device.clone(), limits);
         let arbiter = (self.allocator_threads)()?;
-        let logger = self.config.logger.new(o!("device" => device.id().to_string()));
-        let supervisor = ctx.address().recipient();
-        let address = AllocatorActor::start(&memory, supervisor, &arbiter, logger);
-        Ok(MemoryClient::new(memory, address, arbiter))
+        let setting = Setting {
+            memory,
+            supervisor: ctx.address().recipient(),
+            spill: self.config.spill.clone(),
+            logger: self.config.logger.new(o!("device" => device.id().to_string())),
+        };
+        Ok(AllocatorActor::start(setting, arbiter))
     }
 
     /// Checks a kernel against the limits and makes its actor.

@@ -144,6 +144,12 @@ impl DeviceMemory {
         ledger.watch(ledger.committed());
     }
 
+    /// Bytes that have to come back before the pressure level can fall.
+    pub fn pressure_excess(&self) -> u64 {
+        let ledger = self.device_pool.ledger();
+        self.thresholds.excess(self.pressure(), ledger.committed(), ledger.limit())
+    }
+
     /// How often each pressure level was entered, from `Normal` on.
     pub fn pressure_entered(&self) -> [u64; 4] {
         self.pressure.entered()

@@ -103,6 +103,12 @@ impl PressureThresholds {
         PressureLevel::ALL[level]
     }
 
+    /// How many of the committed bytes are too many for the level to fall.
+    pub(crate) fn excess(&self, level: PressureLevel, committed: u64, limit: u64) -> u64 {
+        let (leave, _) = self.bands(limit)[level as usize];
+        (committed + 1).saturating_sub(leave)
+    }
+
     /// The committed bytes at which a level is looked at again: below the first, or from the second on.
     /// While it is about to fall that is as soon as they are back at the edge where it is left.
     fn band(&self, level: PressureLevel, falling: bool, limit: u64) -> (u64, u64) {

@@ -8,6 +8,7 @@ mod manager;
 
 pub use config::{InvalidMemoryConfig, MemoryConfig};
 pub use manager::{KernelMemoryManager, ManagerStats, MemoryBuffer, MemoryError};
+pub use rustkernel_actors::{AllocatorStats, SpillRequest};
 pub use rustkernel_gpu::memory::{
     ClassStats, MemoryKind, MemoryStats, ParsePressureLevelError, PressureLevel, PressureThresholds,
 };
