@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use rustkernel_core::memory::{AllocatorStats, MemoryBuffer, MemoryConfig};
 use rustkernel_core::prelude::*;
 use rustkernel_gpu::DeviceError;
-use rustkernel_tests::{builder, eventually, within_a_minute};
+use rustkernel_tests::{builder, eventually, fake, within_a_minute};
 use tokio::sync::Notify;
 
 const MIB: usize = 1 << 20;
@@ -271,4 +271,65 @@ async fn a_hook_that_panics_or_allocates_harms_nobody() {
     drop(held);
     world.silent.call(Work::Short).await.unwrap();
     world.stop().await;
+}
+
+/// Leases what it declares.
+struct Large;
+
+impl Kernel for Large {
+    type Request = usize;
+    type Response = ();
+    const DEVICES: Devices = Devices::Any;
+
+    async fn execute(&mut self, bytes: usize, cx: &mut KernelContext) -> KernelResult {
+        cx.alloc::<u8>(bytes).await.map(drop)
+    }
+}
+
+#[tokio::test]
+async fn what_others_hold_of_a_device_is_pressure_and_not_a_limit() {
+    let ordinal = fake::claim();
+    let device = DeviceId::Cuda(ordinal);
+    // (The fake device has 256 MiB.)
+    let limit = 200 * MIB as u64;
+    let memory = MemoryConfig { max_gpu_memory: limit, ..MemoryConfig::default() };
+    let large = KernelSpec::new("large", || Large).memory(|bytes| *bytes as u64);
+    let builder = builder().with_gpu_enabled(true).with_devices([device]).with_memory(memory);
+    let runtime = builder.with_kernel(large).build().unwrap();
+    runtime.start().await.unwrap();
+    let (large, manager) =
+        (runtime.kernel::<Large>("large").unwrap(), runtime.memory_of(device).unwrap());
+    let stats = || manager.stats().device;
+    assert_eq!((stats().limit, stats().attainable, stats().foreign), (limit, limit, 0));
+
+    fake_cuda::occupy(ordinal as usize, 128 * MIB as u64);
+    eventually("it is seen", || stats().foreign == 128 * MIB as u64).await;
+    assert_eq!(stats().attainable, 128 * MIB as u64);
+    let (never, waits) = (large.clone(), large);
+    let error = never.call(201 * MIB).await.unwrap_err();
+    assert!(matches!(
+        error,
+        CallError::Rejected { rejection: Rejection::NeverFits { limit: told, .. }, .. }
+            if told == limit
+    ));
+    let waiting = tokio::spawn(async move { waits.call(150 * MIB).await });
+    let allocator = || runtime.stats().devices[0].allocator;
+    eventually("it waits for the others", || allocator().waiting == 1).await;
+    // 90 % of what is left, 58 % of the limit.
+    let held = manager.allocate(115 * MIB).unwrap();
+    let level = || runtime.stats().devices[0].pressure;
+    eventually("critical", || level() == PressureLevel::Critical).await;
+    assert!(matches!(manager.allocate(20 * MIB), Err(DeviceError::OutOfMemory { .. })));
+    // Others take nearly all that is left.
+    fake_cuda::occupy(ordinal as usize, 140 * MIB as u64);
+    eventually("emergency", || level() == PressureLevel::Emergency).await;
+    assert!(stats().committed <= stats().attainable, "{:?}", stats());
+
+    drop(held);
+    fake_cuda::occupy(ordinal as usize, 0);
+    within_a_minute(waiting).await.unwrap().unwrap();
+    eventually("normal", || level() == PressureLevel::Normal).await;
+    assert_eq!((stats().foreign, stats().attainable), (0, limit));
+    let report = within_a_minute(runtime.shutdown()).await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
 }

@@ -13,12 +13,13 @@ mod tally;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use rustkernel_gpu::memory::{
     AttentionNeed, DeviceMemory, Grown, Growth, Lease, Need, PressureLevel, Reservation, Shortage,
 };
-use rustkernel_gpu::{DeviceError, DeviceId, DeviceResult};
+use rustkernel_gpu::{DeviceError, DeviceId, DeviceKind, DeviceResult};
 use slog::{Logger, debug, warn};
 use tokio::sync::oneshot;
 
@@ -36,6 +37,9 @@ use tally::Tally;
 /// Messages that may wait for an allocator. Its clients are the instances, and each waits for the
 /// answer to one message at a time.
 const MAILBOX: usize = 4096;
+
+/// How often a device that others may use is asked what they hold.
+const SAMPLING: Duration = Duration::from_secs(1);
 
 /// The one writer of a device's growth, trimming, and queue of reservations.
 pub(crate) struct AllocatorActor {
@@ -167,6 +171,13 @@ impl AllocatorActor {
         }));
     }
 
+    /// Learns how much of the device others hold.
+    fn look_at_others(&self) {
+        if let Err(error) = self.memory.sample_foreign() {
+            debug!(self.logger, "the device does not say what others hold"; "error" => %error);
+        }
+    }
+
     /// Does what the pressure level asks for, once it has changed.
     fn enact_level(&mut self, ctx: &mut Context<Self>) {
         let level = self.memory.pressure();
@@ -256,6 +267,10 @@ impl Actor for AllocatorActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.memory.attention().attend(true);
         self.attend(ctx);
+        if self.memory.device().kind() == DeviceKind::Cuda {
+            self.look_at_others();
+            ctx.run_interval(SAMPLING, |actor, _| actor.look_at_others());
+        }
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {

@@ -102,7 +102,7 @@ impl SupervisorActor {
         memory.set_pressure(to);
         memory.attention().raise(AttentionNeed::Level);
         let (device, stats) = (memory.device().id(), memory.stats(MemoryKind::Device));
-        let (committed, limit) = (stats.committed, stats.limit);
+        let (committed, limit) = (stats.committed, stats.attainable);
         let logger = &self.config.logger;
         match to {
             PressureLevel::Normal => info!(logger, "memory pressure is {to}"; "was" => from.name(),

@@ -9,7 +9,7 @@ use super::pool::{Growth, Pool};
 use super::pressure::{PressureCell, PressureLevel, PressureThresholds};
 use super::reservation::{Need, Reservation, Shortage};
 use super::stats::MemoryStats;
-use crate::device::Device;
+use crate::device::{Device, MemoryInfo};
 use crate::error::{DeviceError, DeviceResult};
 use crate::stream::Stream;
 
@@ -126,7 +126,7 @@ impl DeviceMemory {
     /// The level that the committed bytes make now, coming from the current one.
     pub fn next_pressure(&self) -> PressureLevel {
         let ledger = self.device_pool.ledger();
-        self.thresholds.next(self.pressure(), ledger.committed(), ledger.limit())
+        self.thresholds.next(self.pressure(), ledger.committed(), ledger.attainable())
     }
 
     /// Sets the pressure level. For its one writer, the supervisor.
@@ -139,7 +139,7 @@ impl DeviceMemory {
     /// has looked at the level.
     pub fn watch_pressure(&self, falling: bool) {
         let ledger = self.device_pool.ledger();
-        self.pressure.set_band(&self.thresholds, falling, ledger.limit());
+        self.pressure.set_band(&self.thresholds, falling, ledger.attainable());
         // What was committed meanwhile was measured against the band before.
         ledger.watch(ledger.committed());
     }
@@ -147,12 +147,26 @@ impl DeviceMemory {
     /// Bytes that have to come back before the pressure level can fall.
     pub fn pressure_excess(&self) -> u64 {
         let ledger = self.device_pool.ledger();
-        self.thresholds.excess(self.pressure(), ledger.committed(), ledger.limit())
+        self.thresholds.excess(self.pressure(), ledger.committed(), ledger.attainable())
     }
 
     /// How often each pressure level was entered, from `Normal` on.
     pub fn pressure_entered(&self) -> [u64; 4] {
         self.pressure.entered()
+    }
+
+    /// Asks the device how much of it others hold, and keeps what is committed from now on within what they
+    /// leave. For the allocator: nothing grows or shrinks meanwhile. Not for the host, which has no such
+    /// number: free memory there is what the system has not found a use for.
+    ///
+    /// # Errors
+    /// If the device is lost, or its driver fails; then what was known stays.
+    pub fn sample_foreign(&self) -> DeviceResult {
+        let MemoryInfo { free, total } = self.device.memory_info()?;
+        let own = self.device_pool.stats().mapped;
+        let foreign = total.saturating_sub(free).saturating_sub(own);
+        self.device_pool.ledger().set_foreign(foreign, total);
+        Ok(())
     }
 
     /// How the fast paths call this memory's allocator.
@@ -176,17 +190,18 @@ impl DeviceMemory {
 fn charge(pool: &Pool, bytes: u64, reservation: Option<&Reservation>) -> DeviceResult<Charge> {
     let ledger = Arc::clone(pool.ledger());
     let account = reservation.map(|reservation| reservation.account(pool.kind()));
-    let Some(account) = account.filter(|account| account.declared() > 0) else {
+    let Some(declared) = account.filter(|account| account.declared() > 0) else {
         return if ledger.commit(bytes) {
-            Ok(Charge::new(ledger, None, bytes))
+            // What was not declared is counted, so that it can be learned.
+            Ok(Charge::new(ledger, account.inspect(|account| account.count(bytes)).cloned(), bytes))
         } else {
             Err(pool.out_of_memory(bytes))
         };
     };
-    match account.debit(bytes) {
-        Ok(()) => Ok(Charge::new(ledger, Some(Arc::clone(account)), bytes)),
+    match declared.debit(bytes) {
+        Ok(()) => Ok(Charge::new(ledger, Some(Arc::clone(declared)), bytes)),
         Err(left) => {
-            let (kind, declared) = (pool.kind(), account.declared());
+            let (kind, declared) = (pool.kind(), declared.declared());
             Err(DeviceError::DeclaredTooLittle { kind, declared, left, asked: bytes })
         }
     }

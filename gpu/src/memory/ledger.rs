@@ -10,10 +10,14 @@ use super::pressure::PressureCell;
 /// The books of one kind of memory of one device.
 ///
 /// `committed` counts what reservations hold and what is leased outside of any; `live` counts what
-/// is leased. `live ≤ committed ≤ limit` holds at every moment.
+/// is leased. `live ≤ committed ≤ limit` holds at every moment. Where others use the device too there may
+/// be less to have than the limit says; nothing is committed beyond that, and what was before stays.
 #[derive(Debug)]
 pub struct Ledger {
     limit: u64,
+    /// What others leave of the device.
+    ceiling: AtomicU64,
+    foreign: AtomicU64,
     sizes: BlockSizes,
     committed: AtomicU64,
     live: AtomicU64,
@@ -32,6 +36,8 @@ impl Ledger {
     ) -> Self {
         Self {
             limit,
+            ceiling: u64::MAX.into(),
+            foreign: 0.into(),
             sizes,
             committed: 0.into(),
             live: 0.into(),
@@ -44,6 +50,27 @@ impl Ledger {
     /// The most that may ever be committed.
     pub fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// The most that can be committed at present: the limit, or what others leave of the device.
+    pub fn attainable(&self) -> u64 {
+        self.limit.min(self.ceiling.load(Ordering::Acquire))
+    }
+
+    /// Bytes of the device that others hold: other processes, and contexts and modules of this one.
+    pub fn foreign(&self) -> u64 {
+        self.foreign.load(Ordering::Acquire)
+    }
+
+    /// Others hold that many bytes of the `total` that the device has.
+    pub(crate) fn set_foreign(&self, foreign: u64, total: u64) {
+        self.foreign.store(foreign, Ordering::Release);
+        let ceiling = total.saturating_sub(foreign);
+        let before = self.ceiling.swap(ceiling, Ordering::AcqRel);
+        if before.min(self.limit) != ceiling.min(self.limit) {
+            self.attention.raise(Need::Pressure);
+            self.attention.room();
+        }
     }
 
     /// How large the blocks are that are counted here.
@@ -68,13 +95,16 @@ impl Ledger {
 
     /// Bytes that could be committed now.
     pub fn free(&self) -> u64 {
-        self.limit - self.committed()
+        self.attainable().saturating_sub(self.committed())
     }
 
     /// Promises bytes, all or nothing.
     #[must_use = "the bytes were promised only if this is true"]
     pub(crate) fn commit(&self, bytes: u64) -> bool {
-        let fits = |committed: u64| committed.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        let most = self.attainable();
+        // (Nothing always fits, also where others have taken what was to be had.)
+        let fits =
+            |committed: u64| committed.checked_add(bytes).filter(|sum| *sum <= most || bytes == 0);
         match self.committed.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits) {
             Ok(before) => {
                 self.watch(before + bytes);

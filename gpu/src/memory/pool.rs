@@ -181,6 +181,8 @@ impl Pool {
         let (live, committed) = (ledger.live(), ledger.committed());
         let mut stats = MemoryStats {
             limit: ledger.limit(),
+            attainable: ledger.attainable(),
+            foreign: ledger.foreign(),
             committed,
             live,
             reserved: committed.saturating_sub(live),

@@ -93,7 +93,7 @@ impl Reservation {
         }
     }
 
-    /// Most bytes of that kind that were leased from it at once.
+    /// Most bytes of that kind that were leased with it at once, declared or not.
     pub fn peak(&self, kind: MemoryKind) -> u64 {
         self.account(kind).state().peak
     }
@@ -156,11 +156,18 @@ impl Account {
         Ok(())
     }
 
+    /// Counts bytes that were committed for a lease alone, because none were declared.
+    pub(crate) fn count(&self, bytes: u64) {
+        let mut state = self.state();
+        state.spent += bytes;
+        state.peak = state.peak.max(state.spent);
+    }
+
     /// A lease ended. While the reservation lives its request may use the bytes again.
     pub(crate) fn credit(&self, bytes: u64) {
         let mut state = self.state();
         state.spent -= bytes;
-        if state.open {
+        if state.open && self.declared > 0 {
             state.left += bytes;
         } else {
             drop(state);
