@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 use rustkernel_gpu::DeviceError;
-use rustkernel_gpu::memory::{MemoryKind, Need};
+use rustkernel_gpu::memory::Need;
 use rustkernel_port::{Answers, Ending, Envelope, Key};
 use slog::Logger;
 use tokio::sync::oneshot;
@@ -241,7 +241,9 @@ impl<K: Kernel> Instance<K> {
         };
         let ended =
             panic::run_guarded(kernel.execute(request, cx), self.given_up(key, answers)).await;
-        self.note_peak(cx);
+        if let Some((reservation, need)) = cx.reservation() {
+            self.shared.learned.note(reservation, need);
+        }
         // Memory is back before the caller knows: what it asks for next finds it.
         cx.end();
         let (answer, death) = match ended {
@@ -320,13 +322,6 @@ impl<K: Kernel> Instance<K> {
             && let Err(report) = panic::guard_drop(late)
         {
             self.panicked(report);
-        }
-    }
-
-    fn note_peak(&self, cx: &KernelContext) {
-        if let Some(reservation) = cx.reservation() {
-            let peak = reservation.peak(MemoryKind::Device);
-            self.shared.counters.peak_device_bytes.fetch_max(peak, Ordering::AcqRel);
         }
     }
 

@@ -31,6 +31,8 @@ pub struct KernelContext {
     status: Arc<dyn RequestStatus>,
     request: Option<Request>,
     reservation: Option<Reservation>,
+    /// What the request that is running has declared.
+    need: Need,
 }
 
 /// The request that is running.
@@ -62,12 +64,23 @@ impl KernelContext {
     pub(crate) fn new(setting: Setting) -> KernelResult<Self> {
         let Setting { kernel, instance, client, inline, logger, status } = setting;
         let stream = client.device().open_stream(&StreamOptions { inline, priority: 0 })?;
-        let (request, reservation) = (None, None);
-        Ok(Self { kernel, instance, client, stream, inline, logger, status, request, reservation })
+        Ok(Self {
+            kernel,
+            instance,
+            client,
+            stream,
+            inline,
+            logger,
+            status,
+            request: None,
+            reservation: None,
+            need: Need::NOTHING,
+        })
     }
 
     pub(crate) fn begin(&mut self, request: Request) {
         self.request = Some(request);
+        self.need = Need::NOTHING;
     }
 
     /// The request is over: its reservation ends, and its stream's blocks find their way back.
@@ -81,13 +94,15 @@ impl KernelContext {
         }
     }
 
-    pub(crate) fn reservation(&self) -> Option<&Reservation> {
-        self.reservation.as_ref()
+    /// What the request that is running has declared and leased, if it has any of both.
+    pub(crate) fn reservation(&self) -> Option<(&Reservation, Need)> {
+        self.reservation.as_ref().map(|reservation| (reservation, self.need))
     }
 
     pub(crate) async fn reserve(&mut self, need: Need) -> Result<(), Refused> {
         let (deadline, priority) = (self.deadline(), self.priority());
         self.reservation = Some(self.client.reserve(need, priority, deadline).await?);
+        self.need = need;
         Ok(())
     }
 
@@ -186,7 +201,7 @@ impl KernelContext {
     /// Leases for the instance's stream, out of the reservation if there is one. Where there is no
     /// memory, the application is asked to spare some, once.
     async fn lease(&mut self, kind: MemoryKind, bytes: usize) -> KernelResult<Lease> {
-        self.defer(kind, bytes).await?;
+        self.begin_leasing(kind, bytes).await?;
         let lease =
             || self.client.lease(kind, bytes, Some(&self.stream), self.reservation.as_ref());
         let first = lease().await;
@@ -197,16 +212,18 @@ impl KernelContext {
         }
     }
 
-    /// Before its first lease a request of low priority that has declared nothing waits until the
-    /// pressure level is `Normal`: it holds nothing that others wait for.
-    async fn defer(&mut self, kind: MemoryKind, bytes: usize) -> KernelResult {
-        let begins = self.request.is_some() && self.reservation.is_none();
-        if begins
-            && self.client.defers(self.priority())
-            && self.reserve(Need::NOTHING).await.is_err()
-        {
+    /// Before its first lease a request that has declared nothing gets a reservation of nothing, which
+    /// counts what it leases. One of low priority waits for it until the pressure level is `Normal`: it
+    /// holds nothing yet that others wait for.
+    async fn begin_leasing(&mut self, kind: MemoryKind, bytes: usize) -> KernelResult {
+        if self.request.is_none() || self.reservation.is_some() {
+            return Ok(());
+        }
+        if !self.client.defers(self.priority()) {
+            self.reservation = self.client.memory().try_reserve(Need::NOTHING).ok();
+        } else if self.reserve(Need::NOTHING).await.is_err() {
             let (device, stats) = (self.device().id(), self.client.stats(kind));
-            let (free, limit) = (stats.limit.saturating_sub(stats.committed), stats.limit);
+            let (free, limit) = (stats.attainable.saturating_sub(stats.committed), stats.limit);
             let asked = bytes as u64;
             return Err(DeviceError::OutOfMemory { device, kind, asked, free, limit }.into());
         }

@@ -11,6 +11,7 @@
 
 mod actor;
 mod context;
+mod learned;
 mod priority;
 mod reference;
 mod shared;
@@ -23,6 +24,7 @@ use rustkernel_gpu::DeviceKind;
 use crate::error::KernelResult;
 
 pub use context::{CancelToken, KernelContext};
+pub use learned::{LearnedMemory, LearnedPeaks};
 pub use priority::Priority;
 pub use reference::{Call, KernelProxy, KernelRef};
 pub use shared::KernelStats;

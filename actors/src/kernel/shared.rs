@@ -12,6 +12,7 @@ use rustkernel_gpu::DeviceId;
 use rustkernel_port::{Key, Ledger, Port, PortOptions};
 
 use super::context::RequestStatus;
+use super::learned::{Learned, LearnedMemory};
 use super::reference::KernelRef;
 use super::spec::{Environment, Parts};
 use super::{Kernel, Placement, Priority};
@@ -42,6 +43,7 @@ pub(crate) struct Shared<K: Kernel> {
     lifecycle: Arc<LifecycleCell>,
     pub(crate) reaper: ReaperBell,
     pub(crate) counters: Counters,
+    pub(crate) learned: Learned,
 }
 
 /// What a kernel's instances and actor count.
@@ -52,7 +54,6 @@ pub(crate) struct Counters {
     pub(crate) panics: AtomicU64,
     pub(crate) unresponsive: AtomicUsize,
     pub(crate) abandoned: AtomicUsize,
-    pub(crate) peak_device_bytes: AtomicU64,
     /// Where the instances run, set by the kernel's actor at the start.
     pub(crate) devices: std::sync::OnceLock<Vec<DeviceId>>,
 }
@@ -83,8 +84,8 @@ pub struct KernelStats {
     pub unresponsive: usize,
     /// Threads that did not come back when it stopped.
     pub abandoned: usize,
-    /// The most device memory that one request with a declaration has held, in bytes.
-    pub peak_device_bytes: u64,
+    /// The memory that its requests have held.
+    pub memory: LearnedMemory,
 }
 
 impl<K: Kernel> Shared<K> {
@@ -104,6 +105,7 @@ impl<K: Kernel> Shared<K> {
             lifecycle,
             reaper: ReaperBell::default(),
             counters: Counters::default(),
+            learned: Learned::new(),
         }
     }
 
@@ -181,7 +183,7 @@ impl<K: Kernel> AnyKernel for Shared<K> {
             panics: counters.panics.load(Ordering::Acquire),
             unresponsive: counters.unresponsive.load(Ordering::Acquire),
             abandoned: counters.abandoned.load(Ordering::Acquire),
-            peak_device_bytes: counters.peak_device_bytes.load(Ordering::Acquire),
+            memory: self.learned.read(),
         }
     }
 
