@@ -133,10 +133,15 @@ impl MemoryClient {
         deadline: Option<Instant>,
     ) -> Result<Reservation, Refused> {
         let (device, level) = (self.device().id(), self.memory.pressure());
+        let deferred = queue::is_deferred(priority, level);
+        if deferred || level >= PressureLevel::Critical {
+            // What never fits need not wait, and is not to come again.
+            self.memory.could_reserve(need).map_err(|never| rejection(never, device))?;
+        }
         if level >= PressureLevel::Critical && need != Need::NOTHING {
             return Err(Rejection::UnderPressure { device, level }.into());
         }
-        if !self.memory.attention().is_room_wanted() && !queue::is_deferred(priority, level) {
+        if !self.memory.attention().is_room_wanted() && !deferred {
             match self.memory.try_reserve(need) {
                 Ok(reservation) => return Ok(reservation),
                 Err(shortage @ Shortage::Never { .. }) => {

@@ -1,7 +1,8 @@
 //! The allocator: one actor per device, on a thread of its own.
 //!
-//! It is the one writer of what may be slow: growth, trimming, and the queue of reservations that do
-//! not fit at present. Kernels reach it by a message only when their pool has no block, or when their
+//! It is the one writer of what may be slow: growth, trimming, and the queue of reservations that wait
+//! for room or for a lower pressure level. It does what a level asks for once the supervisor has set it,
+//! has the application's spill hook called, and learns what others hold of the device. Kernels reach it by a message only when their pool has no block, or when their
 //! reservation has to wait; otherwise [`MemoryClient`] serves them on the spot. The fast paths call
 //! it by [`Attention`](rustkernel_gpu::memory::Attention), a flag and a wake-up.
 

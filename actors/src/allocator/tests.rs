@@ -132,6 +132,25 @@ fn emergency_cancels_what_waits_and_is_of_low_priority_and_nothing_else() {
 }
 
 #[test]
+fn what_never_fits_is_refused_at_once_at_any_level() {
+    System::new().block_on(async {
+        let (mut world, granted) = (World::start().await, Granted::default());
+        for (held, level) in [(0, PressureLevel::Normal), (750, PressureLevel::Warning), (900, PressureLevel::Critical)] {
+            world.hold(held, 1).await;
+            assert_eq!(world.client.pressure(), level);
+            for priority in [Low, Normal, High] {
+                let refused = reserve(&world, "never", (priority, 1000), &granted).await.unwrap();
+                let limit = 1000 * PAGE;
+                assert!(
+                    matches!(refused, Err(Refused::Rejected(Rejection::NeverFits { limit: told, .. })) if told == limit),
+                    "{refused:?}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
 fn a_deferred_one_is_refused_at_its_deadline_and_says_why() {
     System::new().block_on(async {
         let (mut world, granted) = (World::start().await, Granted::default());

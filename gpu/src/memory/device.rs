@@ -118,6 +118,21 @@ impl DeviceMemory {
         Reservation::try_new(need, self.device_pool.ledger(), self.staging_pool.ledger())
     }
 
+    /// Whether a reservation could be granted if nobody held anything.
+    ///
+    /// # Errors
+    /// [`Shortage::Never`] if it could not.
+    pub fn could_reserve(&self, need: Need) -> Result<(), Shortage> {
+        for kind in [MemoryKind::Staging, MemoryKind::Device] {
+            let ledger = self.pool(kind).ledger();
+            let (asked, limit) = (ledger.sizes().reservation_bytes(need.of(kind)), ledger.limit());
+            if asked > limit {
+                return Err(Shortage::Never { kind, asked, limit });
+            }
+        }
+        Ok(())
+    }
+
     /// The pressure level now.
     pub fn pressure(&self) -> PressureLevel {
         self.pressure.level()
