@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use rustkernel_core::memory::{AllocatorStats, MemoryBuffer, MemoryConfig};
@@ -10,6 +10,7 @@ use rustkernel_core::prelude::*;
 use rustkernel_gpu::DeviceError;
 use rustkernel_tests::{builder, eventually, fake, within_a_minute};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 const MIB: usize = 1 << 20;
 

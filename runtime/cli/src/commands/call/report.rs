@@ -107,8 +107,11 @@ impl<'a> Report<'a> {
         for (kind, LearnedPeaks { declared, max, .. }) in [("device", device), ("staging", staging)]
         {
             if declared > 0 || max > 0 {
-                let (declared, peak) = (in_bytes(declared), in_bytes(max));
-                line += &format!("\n  {kind} memory: declared {declared}, peak {peak}");
+                let declared = match declared {
+                    0 => "nothing declared".to_owned(),
+                    bytes => format!("declared {}", in_bytes(bytes)),
+                };
+                line += &format!("\n  {kind} memory: {declared}, peak {}", in_bytes(max));
             }
         }
         line
