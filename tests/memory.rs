@@ -187,7 +187,9 @@ async fn a_request_is_given_what_it_declared_and_waits_for_it() {
     let stats = runtime.stats().devices[0].device.clone();
     assert!(stats.peak_live > 26 * MIB && stats.peak_live <= 64 * MIB, "{stats:?}");
     assert!(stats.hits > 30, "blocks are reused: {stats:?}");
-    assert!(kernel.stats().peak_device_bytes >= 26 * MIB);
+    let learned = kernel.stats().memory.device;
+    assert_eq!((learned.requests, learned.max, learned.declared), (40, 26 * MIB, 26 * MIB));
+    assert_eq!((learned.p99_9, kernel.stats().memory.staging.max), (26 * MIB, 0));
     stop(runtime).await;
 }
 
@@ -216,6 +218,20 @@ async fn a_request_that_declared_too_little_fails_alone() {
     assert_eq!(*declared, MIB);
     kernel.call(request(8, 0)).await.unwrap();
     assert_eq!(kernel.stats().restarts, 0);
+    stop(runtime).await;
+}
+
+#[tokio::test]
+async fn what_is_not_declared_is_learned_too() {
+    let spec = KernelSpec::new("hold", || Hold);
+    let (runtime, kernel) = running(spec, small()).await;
+    for mebibytes in [3, 8, 5] {
+        kernel.call(request(mebibytes, 0)).await.unwrap();
+    }
+    let learned = kernel.stats().memory;
+    assert_eq!((learned.device.requests, learned.device.max), (3, 8 * MIB));
+    assert_eq!((learned.device.p99_9, learned.device.declared), (8 * MIB, 0));
+    assert_eq!(learned.staging.max, 0);
     stop(runtime).await;
 }
 

@@ -197,6 +197,15 @@ pub enum Cancellation {
         /// How long the runtime waited.
         timeout: Duration,
     },
+    /// It was of low priority and waited while the device was full.
+    #[error(
+        "{device} is under emergency memory pressure, and requests of low priority that wait are \
+         cancelled; try again later"
+    )]
+    MemoryPressure {
+        /// The device.
+        device: DeviceId,
+    },
 }
 
 impl<Q> CallError<Q> {

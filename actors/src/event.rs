@@ -72,7 +72,7 @@ pub enum RuntimeEvent {
         to: PressureLevel,
         /// Bytes committed at that moment.
         committed: u64,
-        /// The most that can be.
+        /// The most that can be, at that moment.
         limit: u64,
     },
     /// A device was lost, with all that was on it.

@@ -34,7 +34,7 @@ pub mod supervisor;
 mod system;
 mod tensor;
 
-pub use allocator::MemoryClient;
+pub use allocator::{AllocatorStats, MemoryClient, SpillHook, SpillRequest};
 pub use error::{CallError, Cancellation, KernelError, KernelResult, Rejection, StartError};
 pub use event::{Events, Heard, RuntimeEvent};
 pub use panic::PanicReport;

@@ -6,7 +6,7 @@ use rustkernel_gpu::DeviceInfo;
 use rustkernel_gpu::memory::{MemoryKind, MemoryStats, PressureLevel};
 use rustkernel_port::Ledger;
 
-use crate::allocator::MemoryClient;
+use crate::allocator::{AllocatorStats, MemoryClient};
 use crate::kernel::KernelStats;
 use crate::supervisor::{Board, LifecycleState};
 
@@ -38,10 +38,14 @@ pub struct DeviceStats {
     pub lost: Option<String>,
     /// How full it is.
     pub pressure: PressureLevel,
+    /// How often each pressure level was entered, from `Normal` on: its transitions.
+    pub pressure_entered: [u64; 4],
     /// Its own memory.
     pub device: MemoryStats,
     /// Its staging memory.
     pub staging: MemoryStats,
+    /// What its allocator does where memory is short.
+    pub allocator: AllocatorStats,
     /// Driver errors met while dropping handles.
     pub drop_errors: u64,
 }
@@ -68,8 +72,10 @@ impl DeviceStats {
             info: device.info().clone(),
             lost: device.health().err().map(|error| error.to_string()),
             pressure: memory.pressure(),
+            pressure_entered: memory.pressure_entered(),
             device: memory.stats(MemoryKind::Device),
             staging: memory.stats(MemoryKind::Staging),
+            allocator: client.allocator_stats(),
             drop_errors: device.drop_errors(),
         }
     }

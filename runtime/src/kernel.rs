@@ -5,7 +5,7 @@
 pub use rustkernel_actors::clock::Instant;
 pub use rustkernel_actors::kernel::{
     AnySpec, Call, CancelToken, DeviceChoice, Devices, Kernel, KernelContext, KernelProxy,
-    KernelRef, KernelSpec, KernelStats, Placement,
+    KernelRef, KernelSpec, KernelStats, LearnedMemory, LearnedPeaks, Placement, Priority,
 };
 pub use rustkernel_actors::{
     AnyElement, AnyTensor, CallError, Cancellation, KernelError, KernelResult, Ledger, PanicReport,

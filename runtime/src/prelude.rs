@@ -2,7 +2,7 @@
 
 pub use rustkernel_actors::kernel::{
     Call, CancelToken, DeviceChoice, Devices, Kernel, KernelContext, KernelProxy, KernelRef,
-    KernelSpec, Placement,
+    KernelSpec, Placement, Priority,
 };
 pub use rustkernel_actors::message::KernelMessage;
 pub use rustkernel_actors::{

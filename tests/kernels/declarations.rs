@@ -23,13 +23,15 @@ fn declares_what_it_leases<C: Builtin>(device: DeviceId, kind: MemoryKind, case:
 
     let running = Running::<C>::start(device);
     running.call(request).unwrap_or_else(|error| panic!("{case:?}: {error}"));
-    let stats = running.runtime().memory_of(device).unwrap().stats();
     let peak = match kind {
         MemoryKind::Device => {
-            assert_eq!(stats.device.peak_live, running.stats().peak_device_bytes, "{case:?}");
-            stats.device.peak_live
+            let learned = running.stats().memory.device;
+            assert_eq!(learned.declared, declared, "{case:?}");
+            learned.max
         }
-        MemoryKind::Staging => stats.staging.peak_live,
+        MemoryKind::Staging => {
+            running.runtime().memory_of(device).unwrap().stats().staging.peak_live
+        }
     };
     // A block is at most an eighth larger than what it was leased for, or a page of the host.
     let most = declared + declared / 8 + 16 * 4096;

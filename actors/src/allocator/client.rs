@@ -11,27 +11,27 @@ use rustkernel_gpu::memory::{
 };
 use rustkernel_gpu::{Device, DeviceError, DeviceResult, Stream};
 
-use super::{AllocatorActor, Grow, GrowInto, Reserve, Trim, rejection, stopped};
+use super::spill::{self, Spill, SpillInto};
+use super::{
+    AllocatorActor, AllocatorStats, Grow, GrowInto, Refused, Reserve, Tally, Trim, queue,
+    rejection, stopped,
+};
 use crate::clock::Instant;
 use crate::error::Rejection;
+use crate::kernel::Priority;
 
 /// A device's memory, with its allocator. Clones are the same memory.
 #[derive(Clone)]
 pub struct MemoryClient {
-    memory: Arc<DeviceMemory>,
-    allocator: Addr<AllocatorActor>,
-    arbiter: ArbiterHandle,
+    pub(super) memory: Arc<DeviceMemory>,
+    pub(super) allocator: Addr<AllocatorActor>,
+    pub(super) arbiter: ArbiterHandle,
+    pub(super) tally: Arc<Tally>,
+    /// Whether the application can be asked to spare memory.
+    pub(super) spills: bool,
 }
 
 impl MemoryClient {
-    pub(crate) fn new(
-        memory: Arc<DeviceMemory>,
-        allocator: Addr<AllocatorActor>,
-        arbiter: ArbiterHandle,
-    ) -> Self {
-        Self { memory, allocator, arbiter }
-    }
-
     /// Ends the allocator's thread. What is leased still comes back, to a pool that then releases it.
     pub(crate) fn stop(&self) {
         self.memory.attention().attend(false);
@@ -72,11 +72,23 @@ impl MemoryClient {
         }
     }
 
-    /// Leases device memory outside of any kernel, blocking this thread for at most `timeout`.
+    /// Leases device memory outside of any kernel, blocking this thread for at most `timeout` at each
+    /// of up to three steps: where there is no memory, the application is asked to spare some, once.
     ///
     /// # Errors
     /// If the bytes cannot be committed, the device does not give them, or not in time.
     pub fn lease_blocking(&self, bytes: usize, timeout: Duration) -> DeviceResult<Lease> {
+        let first = self.try_lease_blocking(bytes, timeout);
+        let wanted = first.as_ref().err().and_then(Self::could_be_spared);
+        match wanted {
+            Some(wanted) if self.spill_blocking(wanted, timeout) > 0 => {
+                self.try_lease_blocking(bytes, timeout)
+            }
+            _ => first,
+        }
+    }
+
+    fn try_lease_blocking(&self, bytes: usize, timeout: Duration) -> DeviceResult<Lease> {
         let growth = match self.memory.lease(MemoryKind::Device, bytes, None, None)? {
             Leased::Ready(lease) => return Ok(lease),
             Leased::NeedsGrowth(growth) => growth,
@@ -97,25 +109,80 @@ impl MemoryClient {
         self.memory.pressure()
     }
 
+    /// What the allocator does where memory is short.
+    pub fn allocator_stats(&self) -> AllocatorStats {
+        self.tally.read()
+    }
+
+    /// Whether a reservation of that priority waits at present, whatever is free.
+    pub(crate) fn defers(&self, priority: Priority) -> bool {
+        queue::is_deferred(priority, self.memory.pressure())
+    }
+
+    /// Whether a request of that priority that has not started is cancelled at present.
+    pub(crate) fn cancels(&self, priority: Priority) -> bool {
+        priority == Priority::Low && self.memory.pressure() == PressureLevel::Emergency
+    }
+
     /// Reserves what a request declares, waiting for it until the deadline. Those that come are
-    /// served in order; under critical pressure none are.
+    /// served by priority and in order; under critical pressure none are.
     pub(crate) async fn reserve(
         &self,
         need: Need,
+        priority: Priority,
         deadline: Option<Instant>,
-    ) -> Result<Reservation, Rejection> {
+    ) -> Result<Reservation, Refused> {
         let (device, level) = (self.device().id(), self.memory.pressure());
-        if !self.memory.attention().is_room_wanted() && level < PressureLevel::Critical {
+        let deferred = queue::is_deferred(priority, level);
+        if deferred || level >= PressureLevel::Critical {
+            // What never fits need not wait, and is not to come again.
+            self.memory.could_reserve(need).map_err(|never| rejection(never, device))?;
+        }
+        if level >= PressureLevel::Critical && need != Need::NOTHING {
+            return Err(Rejection::UnderPressure { device, level }.into());
+        }
+        if !self.memory.attention().is_room_wanted() && !deferred {
             match self.memory.try_reserve(need) {
                 Ok(reservation) => return Ok(reservation),
-                Err(shortage @ Shortage::Never { .. }) => return Err(rejection(shortage, device)),
+                Err(shortage @ Shortage::Never { .. }) => {
+                    return Err(rejection(shortage, device).into());
+                }
                 Err(Shortage::NotNow { .. }) => {}
             }
         }
-        if level >= PressureLevel::Critical {
-            return Err(Rejection::UnderPressure { device, level });
+        let _waits = self.tally.wait();
+        let reserve = Reserve { need, priority, deadline };
+        self.allocator.send(reserve).await.unwrap_or(Err(Rejection::Stopped.into()))
+    }
+
+    /// How many bytes the application could spare to cure an error: it is a want of device memory, and
+    /// not for ever.
+    pub(crate) fn could_be_spared(error: &DeviceError) -> Option<u64> {
+        match *error {
+            DeviceError::OutOfMemory { kind: MemoryKind::Device, asked, free, limit, .. } => {
+                (asked <= limit).then(|| asked.saturating_sub(free).max(1))
+            }
+            _ => None,
         }
-        self.allocator.send(Reserve { need, deadline }).await.unwrap_or(Err(Rejection::Stopped))
+    }
+
+    /// Asks the application to spare memory; how many bytes it has. None from within its hook.
+    pub(crate) async fn spill(&self, bytes: u64) -> u64 {
+        if !self.spills || spill::inside_hook() {
+            return 0;
+        }
+        self.allocator.send(Spill(bytes)).await.unwrap_or(0)
+    }
+
+    fn spill_blocking(&self, bytes: u64, timeout: Duration) -> u64 {
+        if !self.spills || spill::inside_hook() {
+            return 0;
+        }
+        let (reply, freed) = crossbeam_channel::bounded(1);
+        match self.allocator.try_send(SpillInto { bytes, reply }) {
+            Ok(()) => freed.recv_timeout(timeout).unwrap_or(0),
+            Err(_) => 0,
+        }
     }
 
     /// Gives all idle memory back to the device.

@@ -1,13 +1,18 @@
 //! The allocator: one actor per device, on a thread of its own.
 //!
-//! It is the one writer of what may be slow: growth, trimming, and the queue of reservations that do
-//! not fit at present. Kernels reach it by a message only when their pool has no block, or when their
+//! It is the one writer of what may be slow: growth, trimming, and the queue of reservations that wait
+//! for room or for a lower pressure level. It does what a level asks for once the supervisor has set it,
+//! has the application's spill hook called, and learns what others hold of the device. Kernels reach it by a message only when their pool has no block, or when their
 //! reservation has to wait; otherwise [`MemoryClient`] serves them on the spot. The fast paths call
 //! it by [`Attention`](rustkernel_gpu::memory::Attention), a flag and a wake-up.
 
 mod client;
+mod queue;
+mod spill;
+mod tally;
+#[cfg(test)]
+mod tests;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,14 +20,20 @@ use actix::prelude::*;
 use rustkernel_gpu::memory::{
     AttentionNeed, DeviceMemory, Grown, Growth, Lease, Need, PressureLevel, Reservation, Shortage,
 };
-use rustkernel_gpu::{DeviceError, DeviceId, DeviceResult};
+use rustkernel_gpu::{DeviceError, DeviceId, DeviceKind, DeviceResult};
 use slog::{Logger, debug, warn};
 use tokio::sync::oneshot;
 
 use crate::clock::{self, Instant};
-use crate::error::Rejection;
+use crate::error::{Cancellation, Rejection};
+use crate::kernel::Priority;
 
 pub use client::MemoryClient;
+use queue::{AGING, Queue};
+use spill::Spilling;
+pub use spill::{SpillHook, SpillRequest};
+pub use tally::AllocatorStats;
+use tally::Tally;
 
 /// Messages that may wait for an allocator. Its clients are the instances, and each waits for the
 /// answer to one message at a time.
@@ -31,25 +42,51 @@ const MAILBOX: usize = 4096;
 /// How long a growth waits for another stream before it looks again.
 const PATIENCE: Duration = Duration::from_millis(1);
 
+/// How often a device that others may use is asked what they hold.
+const SAMPLING: Duration = Duration::from_secs(1);
+
 /// The one writer of a device's growth, trimming, and queue of reservations.
 pub(crate) struct AllocatorActor {
     memory: Arc<DeviceMemory>,
     supervisor: Recipient<PressureReport>,
-    waiting: VecDeque<Waiting>,
-    arrivals: u64,
+    queue: Queue,
+    report: Report,
+    spilling: Spilling,
+    tally: Arc<Tally>,
     logger: Logger,
 }
 
-/// A reservation that waits until it fits, first come first served.
-struct Waiting {
-    number: u64,
-    need: Need,
-    reply: oneshot::Sender<Result<Reservation, Rejection>>,
+/// What an allocator is made of.
+pub(crate) struct Setting {
+    pub(crate) memory: Arc<DeviceMemory>,
+    pub(crate) supervisor: Recipient<PressureReport>,
+    pub(crate) spill: Option<SpillHook>,
+    pub(crate) logger: Logger,
 }
 
-/// The bytes committed on a device belong to another pressure level. The answer is the level set.
+/// Reports to the supervisor: one at a time is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Report {
+    #[default]
+    None,
+    Sent,
+    /// There is news since.
+    SentAndDue,
+}
+
+/// Why a request got no reservation.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    #[error(transparent)]
+    Cancelled(#[from] Cancellation),
+}
+
+/// The bytes committed on a device are reason to look at its pressure level. If that changes, the
+/// allocator is called by [`AttentionNeed::Level`].
 #[derive(Message)]
-#[rtype(result = "PressureLevel")]
+#[rtype(result = "()")]
 pub(crate) struct PressureReport {
     pub(crate) device: DeviceId,
 }
@@ -69,9 +106,10 @@ pub(crate) struct GrowInto {
 
 /// Grant this as soon as it fits.
 #[derive(Message)]
-#[rtype(result = "Result<Reservation, Rejection>")]
+#[rtype(result = "Result<Reservation, Refused>")]
 pub(crate) struct Reserve {
     pub(crate) need: Need,
+    pub(crate) priority: Priority,
     pub(crate) deadline: Option<Instant>,
 }
 
@@ -81,18 +119,24 @@ pub(crate) struct Reserve {
 pub(crate) struct Trim;
 
 impl AllocatorActor {
-    /// Starts the allocator of `memory` on `arbiter`.
-    pub(crate) fn start(
-        memory: &Arc<DeviceMemory>,
-        supervisor: Recipient<PressureReport>,
-        arbiter: &ArbiterHandle,
-        logger: Logger,
-    ) -> Addr<Self> {
-        let memory = Arc::clone(memory);
-        Self::start_in_arbiter(arbiter, move |ctx| {
+    /// Starts an allocator on `arbiter`.
+    pub(crate) fn start(setting: Setting, arbiter: ArbiterHandle) -> MemoryClient {
+        let Setting { memory, supervisor, spill, logger } = setting;
+        let (tally, spills) = (Arc::new(Tally::default()), spill.is_some());
+        let actor = Self {
+            memory: Arc::clone(&memory),
+            supervisor,
+            queue: Queue::default(),
+            report: Report::default(),
+            spilling: Spilling::new(spill),
+            tally: Arc::clone(&tally),
+            logger,
+        };
+        let allocator = Self::start_in_arbiter(&arbiter, move |ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
-            Self { memory, supervisor, waiting: VecDeque::new(), arrivals: 0, logger }
-        })
+            actor
+        });
+        MemoryClient { memory, allocator, arbiter, tally, spills }
     }
 
     /// Answers each call of the fast paths, for as long as the actor lives.
@@ -112,52 +156,104 @@ impl AllocatorActor {
             if called(AttentionNeed::Pressure) {
                 actor.report_pressure(ctx);
             }
+            if called(AttentionNeed::Level) {
+                actor.enact_level(ctx);
+            }
             actor.attend(ctx);
         }));
     }
 
-    fn report_pressure(&self, ctx: &mut Context<Self>) {
+    fn report_pressure(&mut self, ctx: &mut Context<Self>) {
+        if self.report != Report::None {
+            self.report = Report::SentAndDue;
+            return;
+        }
+        self.report = Report::Sent;
         let report = PressureReport { device: self.memory.device().id() };
         let report = self.supervisor.send(report).into_actor(self);
-        ctx.spawn(report.map(|level, actor, _| {
-            if level.is_ok_and(|level| level >= PressureLevel::Critical) {
-                let bytes = actor.memory.trim();
-                debug!(actor.logger, "flushed the pools under pressure"; "bytes" => bytes);
+        ctx.spawn(report.map(|_, actor, ctx| {
+            if std::mem::take(&mut actor.report) == Report::SentAndDue {
+                actor.report_pressure(ctx);
             }
         }));
     }
 
-    fn serve_waiting(&mut self) {
-        while let Some(first) = self.waiting.front() {
-            let answer = match self.memory.try_reserve(first.need) {
-                // Its request may have been given up; then the next one is served.
-                _ if first.reply.is_closed() => None,
-                Ok(reservation) => Some(Ok(reservation)),
-                Err(Shortage::NotNow { .. }) => break,
-                Err(shortage) => Some(Err(rejection(shortage, self.memory.device().id()))),
-            };
-            let first = self.waiting.pop_front().expect("invariant: it was just looked at");
-            if let Some(answer) = answer {
-                // (If the request was given up meanwhile, the reservation ends here.)
-                first.reply.send(answer).ok();
-            }
+    /// Learns how much of the device others hold.
+    fn look_at_others(&self) {
+        if let Err(error) = self.memory.sample_foreign() {
+            debug!(self.logger, "the device does not say what others hold"; "error" => %error);
         }
-        self.memory.attention().want_room(!self.waiting.is_empty());
+    }
+
+    /// Does what the pressure level asks for, once it has changed.
+    fn enact_level(&mut self, ctx: &mut Context<Self>) {
+        let level = self.memory.pressure();
+        if level >= PressureLevel::Critical {
+            let bytes = self.memory.trim();
+            debug!(self.logger, "flushed the pools under pressure"; "bytes" => bytes);
+        }
+        if level == PressureLevel::Emergency {
+            self.cancel_low();
+            self.relieve(ctx);
+        }
+        // A lower level lets those pass that were deferred.
+        self.serve_waiting();
+    }
+
+    /// Cancels what waits and is of low priority.
+    fn cancel_low(&mut self) {
+        let device = self.memory.device().id();
+        let cancelled = self.queue.remove_low();
+        if cancelled.is_empty() {
+            return;
+        }
+        warn!(self.logger, "requests of low priority cancelled under pressure";
+            "requests" => cancelled.len());
+        for waiting in cancelled {
+            Tally::add(&self.tally.cancelled, 1);
+            waiting.reply.send(Err(Cancellation::MemoryPressure { device }.into())).ok();
+        }
+    }
+
+    /// Serves those that wait.
+    fn serve_waiting(&mut self) {
+        self.queue.forget_given_up();
+        let blocked = self.grant();
+        self.memory.attention().want_room(blocked);
+        if blocked {
+            // Whatever came back between the look and the flag is looked at again.
+            let blocked = self.grant();
+            self.memory.attention().want_room(blocked);
+        }
+    }
+
+    /// Grants what fits, in order; whether there is one that does not. Those deferred do not count: they
+    /// wait for another level, not for room.
+    fn grant(&mut self) -> bool {
+        let level = self.memory.pressure();
+        while let Some((number, need)) = self.queue.first(level, clock::now()) {
+            let answer = match self.memory.try_reserve(need) {
+                Ok(reservation) => Ok(reservation),
+                Err(Shortage::NotNow { .. }) => return true,
+                Err(shortage) => Err(rejection(shortage, self.memory.device().id()).into()),
+            };
+            // (If the request was given up meanwhile, the reservation ends here.)
+            let first = self.queue.remove(number).expect("invariant: it was just looked at");
+            first.reply.send(answer).ok();
+        }
+        false
     }
 
     fn expire(&mut self, number: u64) {
-        let device = self.memory.device().id();
-        let Some(index) = self.waiting.iter().position(|waiting| waiting.number == number) else {
-            return;
+        let (device, level) = (self.memory.device().id(), self.memory.pressure());
+        let Some(expired) = self.queue.remove(number) else { return };
+        let answer = if queue::is_deferred(expired.priority, level) {
+            Err(Rejection::UnderPressure { device, level }.into())
+        } else {
+            let reserved = self.memory.try_reserve(expired.need);
+            reserved.map_err(|shortage| rejection(shortage, device).into())
         };
-        let expired = self.waiting.remove(index).expect("invariant: the index was just found");
-        let (kind, asked) = match self.memory.try_reserve(expired.need) {
-            Err(Shortage::NotNow { kind, asked, .. } | Shortage::Never { kind, asked, .. }) => {
-                (kind, asked)
-            }
-            Ok(reservation) => return expired.reply.send(Ok(reservation)).map_or((), drop),
-        };
-        expired.reply.send(Err(Rejection::OutOfMemory { device, kind, asked })).ok();
+        expired.reply.send(answer).ok();
         self.serve_waiting();
     }
 }
@@ -179,6 +275,10 @@ impl Actor for AllocatorActor {
         self.memory.attention().attend(true);
         self.memory.prepare(true);
         self.attend(ctx);
+        if self.memory.device().kind() == DeviceKind::Cuda {
+            self.look_at_others();
+            ctx.run_interval(SAMPLING, |actor, _| actor.look_at_others());
+        }
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -216,27 +316,32 @@ impl Handler<GrowInto> for AllocatorActor {
 }
 
 impl Handler<Reserve> for AllocatorActor {
-    type Result = ResponseFuture<Result<Reservation, Rejection>>;
+    type Result = ResponseFuture<Result<Reservation, Refused>>;
 
     fn handle(
         &mut self,
-        Reserve { need, deadline }: Reserve,
+        Reserve { need, priority, deadline }: Reserve,
         ctx: &mut Self::Context,
     ) -> Self::Result {
         let (reply, answer) = oneshot::channel();
-        self.arrivals += 1;
-        let number = self.arrivals;
-        self.waiting.push_back(Waiting { number, need, reply });
+        let now = clock::now();
+        let number = self.queue.push(need, priority, now, reply);
         if let Some(deadline) = deadline {
-            let left = deadline.saturating_duration_since(clock::now());
+            let left = deadline.saturating_duration_since(now);
             ctx.run_later(left, move |actor, _| actor.expire(number));
         }
-        self.serve_waiting();
-        // Whatever came back between the look and the flag is looked at again.
-        if !self.waiting.is_empty() {
-            self.serve_waiting();
+        match self.memory.pressure() {
+            // The level rose while this came.
+            PressureLevel::Emergency => self.cancel_low(),
+            level if queue::is_deferred(priority, level) => Tally::add(&self.tally.deferred, 1),
+            _ => {}
         }
-        Box::pin(async move { answer.await.unwrap_or(Err(Rejection::Stopped)) })
+        for steps in 1..=priority.classes_above() {
+            // With age another may be the first, and fit.
+            ctx.run_later(steps * AGING, |actor, _| actor.serve_waiting());
+        }
+        self.serve_waiting();
+        Box::pin(async move { answer.await.unwrap_or(Err(Rejection::Stopped.into())) })
     }
 }
 

@@ -21,15 +21,15 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 use rustkernel_gpu::DeviceError;
-use rustkernel_gpu::memory::{MemoryKind, Need};
+use rustkernel_gpu::memory::Need;
 use rustkernel_port::{Answers, Ending, Envelope, Key};
 use slog::Logger;
 use tokio::sync::oneshot;
 
-use crate::allocator::MemoryClient;
+use crate::allocator::{MemoryClient, Refused};
 use crate::clock;
-use crate::error::{CallError, KernelError, KernelResult};
-use crate::kernel::{Answer, Kernel, KernelContext, Setting, Shared};
+use crate::error::{CallError, Cancellation, KernelError, KernelResult};
+use crate::kernel::{Answer, Asked, Kernel, KernelContext, Request, Setting, Shared};
 use crate::panic::{self, Ended, PanicReport};
 
 pub(crate) use lane::{Lane, Lanes};
@@ -214,13 +214,20 @@ impl<K: Kernel> Instance<K> {
     /// Runs one request and answers it. Some death if it ended the kernel's state.
     async fn serve_one(
         &self,
-        envelope: Envelope<K::Request>,
+        envelope: Envelope<Asked<K::Request>>,
         kernel: &mut K,
         cx: &mut KernelContext,
         answers: &mut Answers,
     ) -> Option<Death> {
-        let Envelope { key, id, deadline, request } = envelope;
-        cx.begin(id, key, clock::at(deadline));
+        let Envelope { key, id, deadline, request: Asked { request, priority } } = envelope;
+        if self.client.cancels(priority) {
+            let device = self.client.device().id();
+            let cancellation = Cancellation::MemoryPressure { device };
+            let answer = self.cancelled(cancellation, request);
+            self.answer(key, Ending::Cancelled, answer, answers);
+            return None;
+        }
+        cx.begin(Request { id, key, deadline: clock::at(deadline), priority });
         let request = match self.reserve(request, cx, answers, key).await {
             Ok(request) => request,
             Err(answer) => {
@@ -234,7 +241,9 @@ impl<K: Kernel> Instance<K> {
         };
         let ended =
             panic::run_guarded(kernel.execute(request, cx), self.given_up(key, answers)).await;
-        self.note_peak(cx);
+        if let Some((reservation, need)) = cx.reservation() {
+            self.shared.learned.note(reservation, need);
+        }
         // Memory is back before the caller knows: what it asks for next finds it.
         cx.end();
         let (answer, death) = match ended {
@@ -289,12 +298,23 @@ impl<K: Kernel> Instance<K> {
         };
         match panic::run_guarded(cx.reserve(need), self.given_up(key, answers)).await {
             Ended::Done(Ok(())) => Ok(request),
-            Ended::Done(Err(rejection)) => {
+            Ended::Done(Err(Refused::Rejected(rejection))) => {
                 Err(Some(Err(Box::new(CallError::Rejected { rejection, request }))))
+            }
+            Ended::Done(Err(Refused::Cancelled(cancellation))) => {
+                Err(Some(self.cancelled(cancellation, request)))
             }
             Ended::Panicked(report) => Err(Some(failed(KernelError::Panicked(report)))),
             Ended::GivenUp => Err(None),
         }
+    }
+
+    /// The answer to a request that is given up before it starts.
+    fn cancelled(&self, cancellation: Cancellation, request: K::Request) -> Answer<K> {
+        if let Err(report) = panic::guard_drop(request) {
+            self.panicked(report);
+        }
+        Err(Box::new(CallError::Cancelled(cancellation)))
     }
 
     fn answer(&self, key: Key, ending: Ending, answer: Answer<K>, answers: &mut Answers) {
@@ -302,13 +322,6 @@ impl<K: Kernel> Instance<K> {
             && let Err(report) = panic::guard_drop(late)
         {
             self.panicked(report);
-        }
-    }
-
-    fn note_peak(&self, cx: &KernelContext) {
-        if let Some(reservation) = cx.reservation() {
-            let peak = reservation.peak(MemoryKind::Device);
-            self.shared.counters.peak_device_bytes.fetch_max(peak, Ordering::AcqRel);
         }
     }
 

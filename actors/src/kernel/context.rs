@@ -3,16 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustkernel_gpu::memory::{MemoryKind, Need, Reservation};
+use rustkernel_gpu::memory::{Lease, MemoryKind, Need, Reservation};
 use rustkernel_gpu::{
-    Buffer, Device, Element, Module, ModuleSource, Staging, Stream, StreamOptions,
+    Buffer, Device, DeviceError, Element, Module, ModuleSource, Staging, Stream, StreamOptions,
 };
 use rustkernel_port::Key;
 use slog::{Logger, o};
 
-use crate::allocator::MemoryClient;
+use super::Priority;
+use crate::allocator::{MemoryClient, Refused};
 use crate::clock::Instant;
-use crate::error::{KernelResult, Rejection};
+use crate::error::KernelResult;
 use crate::panic;
 
 /// Bytes copied through one staging block: large enough for the full speed of a copy engine, small
@@ -30,14 +31,17 @@ pub struct KernelContext {
     status: Arc<dyn RequestStatus>,
     request: Option<Request>,
     reservation: Option<Reservation>,
+    /// What the request that is running has declared.
+    need: Need,
 }
 
 /// The request that is running.
 #[derive(Clone, Copy)]
-struct Request {
-    id: u64,
-    key: Key,
-    deadline: Option<Instant>,
+pub(crate) struct Request {
+    pub(crate) id: u64,
+    pub(crate) key: Key,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) priority: Priority,
 }
 
 /// Who knows whether a request is still wanted.
@@ -60,12 +64,23 @@ impl KernelContext {
     pub(crate) fn new(setting: Setting) -> KernelResult<Self> {
         let Setting { kernel, instance, client, inline, logger, status } = setting;
         let stream = client.memory().open_stream(&StreamOptions { inline, priority: 0 })?;
-        let (request, reservation) = (None, None);
-        Ok(Self { kernel, instance, client, stream, inline, logger, status, request, reservation })
+        Ok(Self {
+            kernel,
+            instance,
+            client,
+            stream,
+            inline,
+            logger,
+            status,
+            request: None,
+            reservation: None,
+            need: Need::NOTHING,
+        })
     }
 
-    pub(crate) fn begin(&mut self, id: u64, key: Key, deadline: Option<Instant>) {
-        self.request = Some(Request { id, key, deadline });
+    pub(crate) fn begin(&mut self, request: Request) {
+        self.request = Some(request);
+        self.need = Need::NOTHING;
     }
 
     /// The request is over: its reservation ends, and its stream's blocks find their way back.
@@ -79,14 +94,21 @@ impl KernelContext {
         }
     }
 
-    pub(crate) fn reservation(&self) -> Option<&Reservation> {
-        self.reservation.as_ref()
+    /// What the request that is running has declared and leased, if it has any of both.
+    pub(crate) fn reservation(&self) -> Option<(&Reservation, Need)> {
+        self.reservation.as_ref().map(|reservation| (reservation, self.need))
     }
 
-    pub(crate) async fn reserve(&mut self, need: Need) -> Result<(), Rejection> {
-        let deadline = self.deadline();
-        self.reservation = Some(self.client.reserve(need, deadline).await?);
+    pub(crate) async fn reserve(&mut self, need: Need) -> Result<(), Refused> {
+        let (deadline, priority) = (self.deadline(), self.priority());
+        self.reservation = Some(self.client.reserve(need, priority, deadline).await?);
+        self.need = need;
         Ok(())
+    }
+
+    /// How much the request that is running matters where memory is short.
+    pub fn priority(&self) -> Priority {
+        self.request.map_or(Priority::default(), |request| request.priority)
     }
 
     /// The kernel's name.
@@ -163,10 +185,8 @@ impl KernelContext {
     /// # Errors
     /// If the memory is not there; never within what the request declared.
     pub async fn alloc<T: Element>(&mut self, len: usize) -> KernelResult<Buffer<T>> {
-        let (stream, reservation) = (Some(&self.stream), self.reservation.as_ref());
         let bytes = len.saturating_mul(size_of::<T>());
-        let lease = self.client.lease(MemoryKind::Device, bytes, stream, reservation).await?;
-        Ok(Buffer::new(lease, len)?)
+        Ok(Buffer::new(self.lease(MemoryKind::Device, bytes).await?, len)?)
     }
 
     /// Leases staging memory for `len` elements from the pool.
@@ -174,10 +194,40 @@ impl KernelContext {
     /// # Errors
     /// If the memory is not there.
     pub async fn stage<T: Element>(&mut self, len: usize) -> KernelResult<Staging<T>> {
-        let (stream, reservation) = (Some(&self.stream), self.reservation.as_ref());
         let bytes = len.saturating_mul(size_of::<T>());
-        let lease = self.client.lease(MemoryKind::Staging, bytes, stream, reservation).await?;
-        Ok(Staging::new(lease, len)?)
+        Ok(Staging::new(self.lease(MemoryKind::Staging, bytes).await?, len)?)
+    }
+
+    /// Leases for the instance's stream, out of the reservation if there is one. Where there is no
+    /// memory, the application is asked to spare some, once.
+    async fn lease(&mut self, kind: MemoryKind, bytes: usize) -> KernelResult<Lease> {
+        self.begin_leasing(kind, bytes).await?;
+        let lease =
+            || self.client.lease(kind, bytes, Some(&self.stream), self.reservation.as_ref());
+        let first = lease().await;
+        let wanted = first.as_ref().err().and_then(MemoryClient::could_be_spared);
+        match wanted {
+            Some(bytes) if self.client.spill(bytes).await > 0 => Ok(lease().await?),
+            _ => Ok(first?),
+        }
+    }
+
+    /// Before its first lease a request that has declared nothing gets a reservation of nothing, which
+    /// counts what it leases. One of low priority waits for it until the pressure level is `Normal`: it
+    /// holds nothing yet that others wait for.
+    async fn begin_leasing(&mut self, kind: MemoryKind, bytes: usize) -> KernelResult {
+        if self.request.is_none() || self.reservation.is_some() {
+            return Ok(());
+        }
+        if !self.client.defers(self.priority()) {
+            self.reservation = self.client.memory().try_reserve(Need::NOTHING).ok();
+        } else if self.reserve(Need::NOTHING).await.is_err() {
+            let (device, stats) = (self.device().id(), self.client.stats(kind));
+            let (free, limit) = (stats.attainable.saturating_sub(stats.committed), stats.limit);
+            let asked = bytes as u64;
+            return Err(DeviceError::OutOfMemory { device, kind, asked, free, limit }.into());
+        }
+        Ok(())
     }
 
     /// Copies `data` to new device memory, through staging memory. Returns once the copies are queued

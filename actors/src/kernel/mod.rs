@@ -11,6 +11,8 @@
 
 mod actor;
 mod context;
+mod learned;
+mod priority;
 mod reference;
 mod shared;
 mod spec;
@@ -22,13 +24,15 @@ use rustkernel_gpu::DeviceKind;
 use crate::error::KernelResult;
 
 pub use context::{CancelToken, KernelContext};
+pub use learned::{LearnedMemory, LearnedPeaks};
+pub use priority::Priority;
 pub use reference::{Call, KernelProxy, KernelRef};
 pub use shared::KernelStats;
 pub use spec::{AnySpec, DeviceChoice, KernelSpec, Placement};
 
 pub(crate) use actor::Order;
-pub(crate) use context::Setting;
-pub(crate) use shared::{Answer, AnyKernel, Shared};
+pub(crate) use context::{Request, Setting};
+pub(crate) use shared::{Answer, AnyKernel, Asked, Shared};
 pub(crate) use spec::{Environment, SpawnEnvironment, Spawned};
 
 /// The kinds of device that a kernel has code for.

@@ -9,14 +9,14 @@ use std::time::Duration;
 use actix::prelude::*;
 use rustkernel_port::Refusal;
 
-use super::Kernel;
-use super::shared::{Answer, AnyKernel, KernelStats, Shared};
+use super::shared::{Answer, AnyKernel, Asked, KernelStats, Shared};
+use super::{Kernel, Priority};
 use crate::clock::{self, Instant};
 use crate::error::{CallError, Rejection};
 
 /// A request on its way, or why not and the request.
 type Submitted<'a, K> = Result<
-    rustkernel_port::Call<'a, <K as Kernel>::Request, Answer<K>>,
+    rustkernel_port::Call<'a, Asked<<K as Kernel>::Request>, Answer<K>>,
     (Rejection, <K as Kernel>::Request),
 >;
 
@@ -26,11 +26,18 @@ type Submitted<'a, K> = Result<
 /// kernel's code is dropped at the next `.await` if it runs.
 pub struct KernelRef<K: Kernel> {
     shared: Arc<Shared<K>>,
+    priority: Priority,
 }
 
 impl<K: Kernel> KernelRef<K> {
     pub(crate) fn new(shared: Arc<Shared<K>>) -> Self {
-        Self { shared }
+        Self { priority: shared.parts.priority, shared }
+    }
+
+    /// The same kernel, to be called with that priority instead of its spec's.
+    #[must_use]
+    pub fn with_priority(&self, priority: Priority) -> Self {
+        Self { shared: Arc::clone(&self.shared), priority }
     }
 
     /// The kernel's name.
@@ -144,7 +151,7 @@ impl<K: Kernel> KernelRef<K> {
     /// Brings a request to the port. Ready at once, or, if the answer is not there within a moment,
     /// when it is.
     async fn submit(&self, request: K::Request, deadline: u64) -> Submitted<'_, K> {
-        let mut request = Some(request);
+        let mut request = Some(Asked { request, priority: self.priority });
         let mut submitted = None;
         poll_fn(|cx| {
             if let Some(call) = submitted.take() {
@@ -161,7 +168,10 @@ impl<K: Kernel> KernelRef<K> {
                     submitted = Some(call);
                     Poll::Pending
                 }
-                Err(refused) => Poll::Ready(Err((self.refusal(refused.refusal), refused.request))),
+                Err(refused) => {
+                    let Asked { request, .. } = refused.request;
+                    Poll::Ready(Err((self.refusal(refused.refusal), request)))
+                }
             }
         })
         .await
@@ -198,7 +208,7 @@ impl<K: Kernel> KernelRef<K> {
 
 impl<K: Kernel> Clone for KernelRef<K> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self { shared: Arc::clone(&self.shared), priority: self.priority }
     }
 }
 

@@ -12,9 +12,10 @@ use rustkernel_gpu::DeviceId;
 use rustkernel_port::{Key, Ledger, Port, PortOptions};
 
 use super::context::RequestStatus;
+use super::learned::{Learned, LearnedMemory};
 use super::reference::KernelRef;
 use super::spec::{Environment, Parts};
-use super::{Kernel, Placement};
+use super::{Kernel, Placement, Priority};
 use crate::clock;
 use crate::error::{CallError, Rejection};
 use crate::message::{Fields, Signature};
@@ -29,13 +30,20 @@ const COARSE_SLACK: Duration = Duration::from_millis(10);
 /// What comes back for a request. The error is boxed, so that a slot is no larger than the response.
 pub(crate) type Answer<K> = Result<<K as Kernel>::Response, Box<CallError<<K as Kernel>::Request>>>;
 
+/// A request on its way, with what its caller said of it.
+pub(crate) struct Asked<Q> {
+    pub(crate) request: Q,
+    pub(crate) priority: Priority,
+}
+
 /// One kernel's data path and counters.
 pub(crate) struct Shared<K: Kernel> {
     pub(crate) parts: Parts<K>,
-    pub(crate) port: Port<K::Request, Answer<K>>,
+    pub(crate) port: Port<Asked<K::Request>, Answer<K>>,
     lifecycle: Arc<LifecycleCell>,
     pub(crate) reaper: ReaperBell,
     pub(crate) counters: Counters,
+    pub(crate) learned: Learned,
 }
 
 /// What a kernel's instances and actor count.
@@ -46,7 +54,6 @@ pub(crate) struct Counters {
     pub(crate) panics: AtomicU64,
     pub(crate) unresponsive: AtomicUsize,
     pub(crate) abandoned: AtomicUsize,
-    pub(crate) peak_device_bytes: AtomicU64,
     /// Where the instances run, set by the kernel's actor at the start.
     pub(crate) devices: std::sync::OnceLock<Vec<DeviceId>>,
 }
@@ -77,8 +84,8 @@ pub struct KernelStats {
     pub unresponsive: usize,
     /// Threads that did not come back when it stopped.
     pub abandoned: usize,
-    /// The most device memory that one request with a declaration has held, in bytes.
-    pub peak_device_bytes: u64,
+    /// The memory that its requests have held.
+    pub memory: LearnedMemory,
 }
 
 impl<K: Kernel> Shared<K> {
@@ -98,6 +105,7 @@ impl<K: Kernel> Shared<K> {
             lifecycle,
             reaper: ReaperBell::default(),
             counters: Counters::default(),
+            learned: Learned::new(),
         }
     }
 
@@ -175,7 +183,7 @@ impl<K: Kernel> AnyKernel for Shared<K> {
             panics: counters.panics.load(Ordering::Acquire),
             unresponsive: counters.unresponsive.load(Ordering::Acquire),
             abandoned: counters.abandoned.load(Ordering::Acquire),
-            peak_device_bytes: counters.peak_device_bytes.load(Ordering::Acquire),
+            memory: self.learned.read(),
         }
     }
 

@@ -13,7 +13,7 @@ use slog::Logger;
 use super::actor::{KernelActor, Order};
 use super::reference::KernelRef;
 use super::shared::{AnyKernel, Shared};
-use super::{Devices, Kernel};
+use super::{Devices, Kernel, Priority};
 use crate::allocator::MemoryClient;
 use crate::error::CallError;
 use crate::event::Announcer;
@@ -77,6 +77,7 @@ pub(crate) struct Parts<K: Kernel> {
     pub(crate) device: DeviceChoice,
     pub(crate) placement: Placement,
     pub(crate) need: Option<MemoryNeed<K>>,
+    pub(crate) priority: Priority,
     pub(crate) published: Option<Published<K>>,
 }
 
@@ -103,6 +104,7 @@ impl<K: Kernel> KernelSpec<K> {
             device: DeviceChoice::Auto,
             placement: Placement::Dedicated,
             need: None,
+            priority: Priority::default(),
             published: None,
         };
         Self { parts, signature: None }
@@ -159,6 +161,14 @@ impl<K: Kernel> KernelSpec<K> {
         need: impl Fn(&K::Request, DeviceKind) -> Need + Send + Sync + 'static,
     ) -> Self {
         self.parts.need = Some(Arc::new(need));
+        self
+    }
+
+    /// How much requests matter where memory is short, unless their caller says otherwise by
+    /// [`KernelRef::with_priority`]. The default is [`Priority::Normal`].
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.parts.priority = priority;
         self
     }
 

@@ -5,7 +5,10 @@
 
 mod drain;
 mod lifecycle;
+mod pressure;
 mod start;
+#[cfg(test)]
+pub(crate) mod world;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -14,13 +17,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use rustkernel_gpu::host::ThreadBudget;
+use rustkernel_gpu::memory::MemoryLimits;
 use rustkernel_gpu::memory::record::Recorder;
-use rustkernel_gpu::memory::{DeviceMemory, MemoryKind, MemoryLimits, PressureLevel};
 use rustkernel_gpu::{Device, DeviceId};
 use slog::{Logger, debug, error, info, warn};
 use tokio::sync::oneshot;
 
-use crate::allocator::{MemoryClient, PressureReport};
+use crate::allocator::{MemoryClient, SpillHook};
 use crate::clock::{self, Instant};
 use crate::error::StartError;
 use crate::event::{Announcer, RuntimeEvent};
@@ -31,6 +34,9 @@ pub use drain::ShutdownReport;
 pub(crate) use lifecycle::LifecycleCell;
 pub use lifecycle::{IllegalTransition, LifecycleEvent, LifecycleState, Step, transition};
 pub(crate) use start::check_limits;
+
+pub(crate) use pressure::DWELL;
+use pressure::Dwell;
 
 /// Orders and reports that may wait for the supervisor.
 const MAILBOX: usize = 1024;
@@ -52,6 +58,8 @@ pub struct SupervisorConfig {
     pub health_check_interval: Duration,
     /// How long either side of a call looks for the other before it sleeps.
     pub spin: Duration,
+    /// What is asked to spare memory, if anything is.
+    pub spill: Option<SpillHook>,
     /// Where log lines go.
     pub logger: Logger,
     /// Dropped after the last line of the supervisor's: what flushes the log, say.
@@ -164,6 +172,9 @@ pub(crate) struct SupervisorActor {
     shutdown_requested: bool,
     drop_errors: BTreeMap<DeviceId, u64>,
     lost: Vec<DeviceId>,
+    dwells: BTreeMap<DeviceId, Dwell>,
+    /// Gives an allocator its thread. Tests have one thread, whose clock they pause.
+    allocator_threads: fn() -> Result<ArbiterHandle, StartError>,
 }
 
 /// Start every kernel. (The answers of this and of [`Shutdown`] go past the mailbox: the control
@@ -206,6 +217,8 @@ impl SupervisorActor {
             shutdown_requested: false,
             drop_errors: BTreeMap::new(),
             lost: Vec::new(),
+            dwells: BTreeMap::new(),
+            allocator_threads: start::own_thread,
         }
     }
 
@@ -257,32 +270,6 @@ impl SupervisorActor {
             }
         }
     }
-
-    fn set_pressure(&self, memory: &DeviceMemory) -> PressureLevel {
-        let (from, to) = (memory.pressure(), memory.next_pressure());
-        // Also where the level stays: the band is then set anew.
-        memory.set_pressure(to);
-        if from == to {
-            return to;
-        }
-        let (device, stats) = (memory.device().id(), memory.stats(MemoryKind::Device));
-        let (committed, limit) = (stats.committed, stats.limit);
-        let logger = &self.config.logger;
-        match to {
-            PressureLevel::Normal => info!(logger, "memory pressure is {to}"; "was" => from.name(),
-                "device" => %device, "committed" => committed, "limit" => limit),
-            _ => warn!(logger, "memory pressure is {to}"; "was" => from.name(),
-                "device" => %device, "committed" => committed, "limit" => limit),
-        }
-        self.board.announcer.tell(RuntimeEvent::PressureChanged {
-            device,
-            from,
-            to,
-            committed,
-            limit,
-        });
-        to
-    }
 }
 
 impl Actor for SupervisorActor {
@@ -299,32 +286,16 @@ impl Actor for SupervisorActor {
     }
 }
 
-impl Handler<PressureReport> for SupervisorActor {
-    type Result = MessageResult<PressureReport>;
-
-    fn handle(&mut self, report: PressureReport, _: &mut Self::Context) -> Self::Result {
-        let client = self.clients().iter().find(|client| client.device().id() == report.device);
-        MessageResult(
-            client.map_or(PressureLevel::Normal, |client| self.set_pressure(client.memory())),
-        )
-    }
-}
-
 /// Everything that a supervisor needs to make its kernels' surroundings.
 fn surroundings(
     config: &SupervisorConfig,
     board: &Board,
-    supervisor: &Recipient<PressureReport>,
+    memories: Vec<MemoryClient>,
 ) -> Result<Environment, StartError> {
-    let lanes = Arc::new(Lanes::start(config.worker_threads, Arc::clone(&config.threads))?);
-    let mut memories = Vec::new();
-    for device in &config.devices {
-        memories.push(start::allocator(device, supervisor, &config.logger)?);
-    }
     Ok(Environment {
         lifecycle: Arc::clone(&board.lifecycle),
         memories,
-        lanes,
+        lanes: Arc::new(Lanes::start(config.worker_threads, Arc::clone(&config.threads))?),
         announcer: board.announcer.clone(),
         logger: config.logger.clone(),
         spin: config.spin,

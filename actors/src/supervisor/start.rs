@@ -4,36 +4,29 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use rustkernel_gpu::memory::{DeviceMemory, MemoryKind};
-use slog::{Logger, error, info, o};
+use slog::{error, info, o};
 
 use super::drain::{self, STOP_GRACE};
 use super::lifecycle::{LifecycleEvent, LifecycleState, Step, transition};
-use super::{AddKernel, Child, DeviceConfig, PressureReport, Start, SupervisorActor, surroundings};
-use crate::allocator::{AllocatorActor, MemoryClient};
+use super::{AddKernel, Child, DeviceConfig, Start, SupervisorActor, surroundings};
+use crate::allocator::{AllocatorActor, MemoryClient, Setting};
 use crate::clock;
 use crate::error::StartError;
 use crate::kernel::{AnySpec, Order, SpawnEnvironment, Spawned};
 
-/// The allocator of a device, on a thread of its own.
-pub(super) fn allocator(
-    DeviceConfig { device, limits, recorder }: &DeviceConfig,
-    supervisor: &Recipient<PressureReport>,
-    logger: &Logger,
-) -> Result<MemoryClient, StartError> {
-    let memory = DeviceMemory::new(device.clone(), limits);
-    if let Some(recorder) = recorder {
-        memory.record(recorder.clone()).expect("invariant: the memory is new");
-    }
+/// A thread for one allocator.
+pub(super) fn own_thread() -> Result<ArbiterHandle, StartError> {
     let arbiter = Arbiter::try_new().map_err(|error| StartError::NoThread(error.to_string()))?;
-    let logger = logger.new(o!("device" => device.id().to_string()));
-    let address = AllocatorActor::start(&memory, supervisor.clone(), &arbiter.handle(), logger);
-    Ok(MemoryClient::new(memory, address, arbiter.handle()))
+    Ok(arbiter.handle())
 }
 
 impl SupervisorActor {
     /// Makes the surroundings and the kernels' actors. Nothing of the kernels runs yet.
     fn prepare(&mut self, ctx: &mut Context<Self>) -> Result<(), StartError> {
-        let environment = surroundings(&self.config, &self.board, &ctx.address().recipient())?;
+        let devices = self.config.devices.iter();
+        let memories = devices.map(|device| self.allocator(device, ctx));
+        let memories = memories.collect::<Result<_, _>>()?;
+        let environment = surroundings(&self.config, &self.board, memories)?;
         self.board.write(|registry| {
             registry.memories.clone_from(&environment.memories);
             registry.started = Some(clock::now());
@@ -48,6 +41,26 @@ impl SupervisorActor {
             self.adopt(spec)?;
         }
         Ok(())
+    }
+
+    /// Starts the allocator of a device.
+    fn allocator(
+        &self,
+        DeviceConfig { device, limits, recorder }: &DeviceConfig,
+        ctx: &Context<Self>,
+    ) -> Result<MemoryClient, StartError> {
+        let memory = DeviceMemory::new(device.clone(), limits);
+        if let Some(recorder) = recorder {
+            memory.record(recorder.clone()).expect("invariant: the memory is new");
+        }
+        let arbiter = (self.allocator_threads)()?;
+        let setting = Setting {
+            memory,
+            supervisor: ctx.address().recipient(),
+            spill: self.config.spill.clone(),
+            logger: self.config.logger.new(o!("device" => device.id().to_string())),
+        };
+        Ok(AllocatorActor::start(setting, arbiter))
     }
 
     /// Checks a kernel against the limits and makes its actor.

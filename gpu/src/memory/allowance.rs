@@ -27,16 +27,28 @@ impl Allowance {
         Self { ledger: Arc::clone(ledger), account: None, bytes: 0, most }
     }
 
-    /// Bytes that are counted in the ledger for no reservation.
+    /// Bytes that are committed for no reservation.
     pub(super) fn unreserved(&self) -> u64 {
-        if self.account.is_none() { self.bytes } else { 0 }
+        if self.account.as_ref().is_none_or(|account| account.declared() == 0) {
+            self.bytes
+        } else {
+            0
+        }
     }
 
-    /// Takes the bytes of a lease, if there are as many of that account.
+    /// Takes the bytes of a lease, if there are as many of that account. If not, what there is goes back,
+    /// so that the account knows exactly what is leased.
     pub(super) fn spend(&mut self, account: Option<&Arc<Account>>, bytes: u64) -> bool {
-        let enough = self.bytes >= bytes && self.is_of(account);
-        self.bytes -= if enough { bytes } else { 0 };
-        enough
+        if !self.is_of(account) {
+            return false;
+        }
+        if self.bytes < bytes {
+            self.settle();
+            return false;
+        }
+        self.bytes -= bytes;
+        account.inspect(|account| account.note_leased(self.bytes));
+        true
     }
 
     /// Takes over what a lease leaves, if it may be kept. Nothing is while somebody waits for room.

@@ -10,7 +10,7 @@ use atomic_waker::AtomicWaker;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Need {
-    /// The committed bytes have left the band of the current pressure level.
+    /// The committed bytes have left the band within which the pressure level is not looked at.
     Pressure = 1,
     /// Bytes came back while somebody waits for some.
     Room = 2,
@@ -18,6 +18,8 @@ pub enum Need {
     Release = 4,
     /// A pool had to grow: some more now spares others the wait.
     Ahead = 8,
+    /// The supervisor has set another pressure level.
+    Level = 16,
 }
 
 /// Calls from the fast paths to the one allocator of a device.

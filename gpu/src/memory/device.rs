@@ -10,7 +10,7 @@ use super::pressure::{PressureCell, PressureLevel, PressureThresholds};
 use super::record::Recorder;
 use super::reservation::{Account, Need, Reservation, Shortage};
 use super::stats::MemoryStats;
-use crate::device::Device;
+use crate::device::{Device, MemoryInfo};
 use crate::error::DeviceResult;
 use crate::stream::{Stream, StreamOptions};
 
@@ -72,7 +72,9 @@ impl DeviceMemory {
         let device_pool = pool(MemoryKind::Device, Some(Arc::clone(&pressure)));
         let staging_pool = pool(MemoryKind::Staging, None);
         let thresholds = limits.thresholds;
-        Arc::new(Self { device, device_pool, staging_pool, attention, pressure, thresholds })
+        let memory = Self { device, device_pool, staging_pool, attention, pressure, thresholds };
+        memory.watch_pressure(false);
+        Arc::new(memory)
     }
 
     /// The device that it is memory of.
@@ -154,6 +156,21 @@ impl DeviceMemory {
         }
     }
 
+    /// Whether a reservation could be granted if nobody held anything.
+    ///
+    /// # Errors
+    /// [`Shortage::Never`] if it could not.
+    pub fn could_reserve(&self, need: Need) -> Result<(), Shortage> {
+        for kind in [MemoryKind::Staging, MemoryKind::Device] {
+            let ledger = self.pool(kind).ledger();
+            let (asked, limit) = (ledger.sizes().reservation_bytes(need.of(kind)), ledger.limit());
+            if asked > limit {
+                return Err(Shortage::Never { kind, asked, limit });
+            }
+        }
+        Ok(())
+    }
+
     /// The pressure level now.
     pub fn pressure(&self) -> PressureLevel {
         self.pressure.level()
@@ -162,12 +179,48 @@ impl DeviceMemory {
     /// The level that the committed bytes make now, coming from the current one.
     pub fn next_pressure(&self) -> PressureLevel {
         let ledger = self.device_pool.ledger();
-        self.thresholds.next(self.pressure(), ledger.committed(), ledger.limit())
+        self.thresholds.next(self.pressure(), ledger.committed(), ledger.attainable())
     }
 
     /// Sets the pressure level. For its one writer, the supervisor.
     pub fn set_pressure(&self, level: PressureLevel) {
-        self.pressure.set(level, &self.thresholds, self.device_pool.ledger().limit());
+        self.pressure.set(level);
+    }
+
+    /// Has the allocator called once the committed bytes belong to another level or, while the level is
+    /// about to fall, once they no longer belong to a lower one. For the same writer, each time that it
+    /// has looked at the level.
+    pub fn watch_pressure(&self, falling: bool) {
+        let ledger = self.device_pool.ledger();
+        self.pressure.set_band(&self.thresholds, falling, ledger.attainable());
+        // What was committed meanwhile was measured against the band before.
+        ledger.watch(ledger.committed());
+    }
+
+    /// Bytes that have to come back before the pressure level can fall.
+    pub fn pressure_excess(&self) -> u64 {
+        let ledger = self.device_pool.ledger();
+        self.thresholds.excess(self.pressure(), ledger.committed(), ledger.attainable())
+    }
+
+    /// How often each pressure level was entered, from `Normal` on.
+    pub fn pressure_entered(&self) -> [u64; 4] {
+        self.pressure.entered()
+    }
+
+    /// Asks the device how much of it others hold, and keeps what is committed from now on within what they
+    /// leave. For the allocator: nothing grows or shrinks meanwhile. Not for the host, which has no such
+    /// number: free memory there is what the system has not found a use for.
+    ///
+    /// # Errors
+    /// If the device is lost, or its driver fails; then what was known stays.
+    pub fn sample_foreign(&self) -> DeviceResult {
+        let MemoryInfo { free, total } = self.device.memory_info()?;
+        let own = self.device_pool.stats().mapped;
+        let foreign = total.saturating_sub(free).saturating_sub(own);
+        let left = self.device_pool.promise(total.saturating_sub(foreign));
+        self.device_pool.ledger().set_foreign(foreign, left);
+        Ok(())
     }
 
     /// How the fast paths call this memory's allocator.
@@ -201,8 +254,7 @@ impl DeviceMemory {
     }
 }
 
-/// What the request declared of this kind, if it declared any.
+/// The request's account for memory of this kind.
 fn account<'a>(pool: &Pool, reservation: Option<&'a Reservation>) -> Option<&'a Arc<Account>> {
-    let account = reservation.map(|reservation| reservation.account(pool.kind()));
-    account.filter(|account| account.declared() > 0)
+    reservation.map(|reservation| reservation.account(pool.kind()))
 }

@@ -10,10 +10,14 @@ use super::pressure::{PressureCell, PressureLevel};
 /// The books of one kind of memory of one device.
 ///
 /// `committed` counts what reservations hold and what is leased outside of any; it is at most the limit
-/// at every moment.
+/// at every moment. Where others use the device too there may be less to have than the limit says; nothing
+/// is committed beyond that, and what was before stays.
 #[derive(Debug)]
 pub struct Ledger {
     limit: u64,
+    /// What others leave of the device.
+    ceiling: AtomicU64,
+    foreign: AtomicU64,
     sizes: BlockSizes,
     committed: AtomicU64,
     /// Only the device's own memory makes pressure; staging has a hard limit and queues.
@@ -28,12 +32,33 @@ impl Ledger {
         pressure: Option<Arc<PressureCell>>,
         attention: Arc<Attention>,
     ) -> Self {
-        Self { limit, sizes, committed: 0.into(), pressure, attention }
+        let (ceiling, foreign, committed) = (u64::MAX.into(), 0.into(), 0.into());
+        Self { limit, ceiling, foreign, sizes, committed, pressure, attention }
     }
 
     /// The most that may ever be committed.
     pub fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// The most that can be committed at present: the limit, or what others leave of the device.
+    pub fn attainable(&self) -> u64 {
+        self.limit.min(self.ceiling.load(Ordering::Acquire))
+    }
+
+    /// Bytes of the device that others hold: other processes, and contexts and modules of this one.
+    pub fn foreign(&self) -> u64 {
+        self.foreign.load(Ordering::Acquire)
+    }
+
+    /// Others hold that many bytes of the device, which leaves so many to promise.
+    pub(crate) fn set_foreign(&self, foreign: u64, ceiling: u64) {
+        self.foreign.store(foreign, Ordering::Release);
+        let before = self.ceiling.swap(ceiling, Ordering::AcqRel);
+        if before.min(self.limit) != ceiling.min(self.limit) {
+            self.attention.raise(Need::Pressure);
+            self.attention.room();
+        }
     }
 
     /// How large the blocks are that are counted here.
@@ -48,7 +73,7 @@ impl Ledger {
 
     /// Bytes that could be committed now.
     pub fn free(&self) -> u64 {
-        self.limit - self.committed()
+        self.attainable().saturating_sub(self.committed())
     }
 
     /// Whether somebody waits for bytes to come back.
@@ -64,7 +89,10 @@ impl Ledger {
     /// Promises bytes, all or nothing.
     #[must_use = "the bytes were promised only if this is true"]
     pub(crate) fn commit(&self, bytes: u64) -> bool {
-        let fits = |committed: u64| committed.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        let most = self.attainable();
+        // (Nothing always fits, also where others have taken what was to be had.)
+        let fits =
+            |committed: u64| committed.checked_add(bytes).filter(|sum| *sum <= most || bytes == 0);
         match self.committed.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits) {
             Ok(before) => {
                 self.watch(before + bytes);
@@ -81,7 +109,8 @@ impl Ledger {
         self.attention.room();
     }
 
-    fn watch(&self, committed: u64) {
+    /// Calls the allocator if that many committed bytes are reason to look at the pressure level.
+    pub(crate) fn watch(&self, committed: u64) {
         if self.pressure.as_ref().is_some_and(|pressure| pressure.leaves_band(committed)) {
             self.attention.raise(Need::Pressure);
         }

@@ -44,6 +44,8 @@ pub struct Pool {
     attention: Arc<Attention>,
     /// Whether memory is kept for the next lease.
     keep: bool,
+    /// Which part of the memory is not promised: one in so many bytes.
+    kept_back: u64,
     store: Box<dyn Store>,
     magazines: Mutex<Vec<Weak<StreamMagazine>>>,
     /// How many look for memory that is nowhere but in magazines: none is put there meanwhile.
@@ -60,6 +62,14 @@ struct Counters {
     grown: AtomicU64,
     /// Leases refused although their bytes were committed.
     unkept: AtomicU64,
+}
+
+/// Where blocks share pages, parts of pages are lost between them: a sixteenth of the memory is not
+/// promised, which is more than any recorded workload has lost (docs/memory.md).
+const KEPT_BACK: u64 = 16;
+
+fn promise(bytes: u64, kept_back: u64) -> u64 {
+    bytes - bytes / kept_back
 }
 
 /// Where blocks come from and go to.
@@ -140,20 +150,27 @@ impl Pool {
         pressure: Option<Arc<PressureCell>>,
         attention: Arc<Attention>,
     ) -> Arc<Self> {
-        let (store, promised, sizes) = store(&device, kind, limits);
-        let ledger = Ledger::new(promised, sizes, pressure, Arc::clone(&attention));
+        let Chosen { store, sizes, kept_back } = store(&device, kind, limits);
+        let limit = promise(limits.of(kind), kept_back);
+        let ledger = Ledger::new(limit, sizes, pressure, Arc::clone(&attention));
         Arc::new(Self {
             device,
             kind,
             ledger: Arc::new(ledger),
             attention,
             keep: limits.pooling,
+            kept_back,
             store,
             magazines: Mutex::default(),
             short: AtomicUsize::new(0),
             counters: Counters::default(),
             recorder: OnceLock::new(),
         })
+    }
+
+    /// How much may be promised of so much memory.
+    pub(super) fn promise(&self, bytes: u64) -> u64 {
+        promise(bytes, self.kept_back)
     }
 
     pub(crate) fn device(&self) -> &Device {
@@ -237,14 +254,18 @@ impl Pool {
 
     /// Takes the bytes of a lease from what the request declared, or commits them for the lease alone.
     pub(super) fn charge(&self, bytes: u64, account: Option<&Arc<Account>>) -> DeviceResult {
-        let Some(account) = account else {
-            let committed = self.ledger.commit(bytes);
-            return if committed { Ok(()) } else { Err(self.out_of_memory(bytes)) };
-        };
-        account.debit(bytes).map_err(|left| {
-            let (kind, declared) = (self.kind, account.declared());
-            DeviceError::DeclaredTooLittle { kind, declared, left, asked: bytes }
-        })
+        match account.filter(|account| account.declared() > 0) {
+            Some(account) => account.debit(bytes).map_err(|left| {
+                let (kind, declared) = (self.kind, account.declared());
+                DeviceError::DeclaredTooLittle { kind, declared, left, asked: bytes }
+            }),
+            None if self.ledger.commit(bytes) => {
+                // What was not declared is counted, so that it can be learned.
+                account.inspect(|account| account.count(bytes));
+                Ok(())
+            }
+            None => Err(self.out_of_memory(bytes)),
+        }
     }
 
     pub(super) fn note_hits(&self, hits: u64) {
@@ -346,6 +367,8 @@ impl Pool {
         let hits = counters.hits.load(Ordering::Relaxed);
         let mut stats = MemoryStats {
             limit: ledger.limit(),
+            attainable: ledger.attainable(),
+            foreign: ledger.foreign(),
             committed: ledger.committed(),
             leases: hits + counters.grown.load(Ordering::Relaxed),
             hits,
@@ -384,25 +407,26 @@ impl Pool {
     }
 }
 
-/// An arena where the device has virtual memory and memory is kept, else a cache. What it promises at
-/// most, and in blocks of which sizes.
-fn store(
-    device: &Device,
-    kind: MemoryKind,
-    limits: &MemoryLimits,
-) -> (Box<dyn Store>, u64, BlockSizes) {
+/// An arena where the device has virtual memory and memory is kept, else a cache.
+fn store(device: &Device, kind: MemoryKind, limits: &MemoryLimits) -> Chosen {
     let (limit, keep, defrag) = (limits.of(kind), limits.pooling, limits.defrag);
     match keep.then(|| Space::open(device, kind, limit, defrag)).flatten() {
         Some(space) => {
             let sizes = BlockSizes { grain: space.geometry().grain, classes_to: LARGEST };
-            let promised = space.promised();
-            (Box::new(space), promised, sizes)
+            let kept_back = if space.shares_pages() { KEPT_BACK } else { u64::MAX };
+            Chosen { store: Box::new(space), sizes, kept_back }
         }
         None => {
-            let cache = Cache::new(device.clone(), kind, limit, defrag || !keep);
-            (Box::new(cache), limit, BlockSizes::classes(GRAIN))
+            let store = Box::new(Cache::new(device.clone(), kind, limit, defrag || !keep));
+            Chosen { store, sizes: BlockSizes::classes(GRAIN), kept_back: u64::MAX }
         }
     }
+}
+
+struct Chosen {
+    store: Box<dyn Store>,
+    sizes: BlockSizes,
+    kept_back: u64,
 }
 
 impl Drop for Pool {

@@ -1,4 +1,7 @@
 //! How full a device is: four levels, with hysteresis.
+//!
+//! What is here knows no time. That a level falls only after a while below its edge is the
+//! supervisor's doing, which is the one writer of the level.
 
 use std::fmt;
 use std::str::FromStr;
@@ -31,6 +34,11 @@ impl PressureLevel {
             Self::Critical => "critical",
             Self::Emergency => "emergency",
         }
+    }
+
+    /// The level below; [`Normal`](Self::Normal) has none and stays.
+    pub fn lower(self) -> Self {
+        Self::ALL[(self as usize).saturating_sub(1)]
     }
 
     fn from_u8(value: u8) -> Self {
@@ -84,16 +92,6 @@ impl PressureThresholds {
 
     /// The level that `committed` bytes of `limit` make, coming from `current`.
     pub fn next(&self, current: PressureLevel, committed: u64, limit: u64) -> PressureLevel {
-        let (leave, enter) = self.bands(limit)[current as usize];
-        if committed < leave || committed >= enter {
-            self.settle(current, committed, limit)
-        } else {
-            current
-        }
-    }
-
-    /// Up as far as the bytes demand at once, down only past the hysteresis.
-    fn settle(&self, current: PressureLevel, committed: u64, limit: u64) -> PressureLevel {
         let bands = self.bands(limit);
         let mut level = current as usize;
         while level < 3 && committed >= bands[level].1 {
@@ -105,8 +103,21 @@ impl PressureThresholds {
         PressureLevel::ALL[level]
     }
 
+    /// How many of the committed bytes are too many for the level to fall.
+    pub(crate) fn excess(&self, level: PressureLevel, committed: u64, limit: u64) -> u64 {
+        let (leave, _) = self.bands(limit)[level as usize];
+        (committed + 1).saturating_sub(leave)
+    }
+
+    /// The committed bytes at which a level is looked at again: below the first, or from the second on.
+    /// While it is about to fall that is as soon as they are back at the edge where it is left.
+    fn band(&self, level: PressureLevel, falling: bool, limit: u64) -> (u64, u64) {
+        let (leave, enter) = self.bands(limit)[level as usize];
+        if falling { (0, leave) } else { (leave, enter) }
+    }
+
     /// For each level the bytes below which it is left, and from which a higher one begins.
-    pub(crate) fn bands(&self, limit: u64) -> [(u64, u64); 4] {
+    fn bands(&self, limit: u64) -> [(u64, u64); 4] {
         let at = |fraction: f64| (fraction * limit as f64).ceil() as u64;
         let leave = |fraction: f64| at((fraction - Self::HYSTERESIS).max(0.0));
         // `Emergency` is strictly above its threshold.
@@ -128,26 +139,41 @@ pub(crate) struct PressureCell {
     level: AtomicU8,
     leave: AtomicU64,
     enter: AtomicU64,
+    /// How often each level was entered.
+    entered: [AtomicU64; 4],
 }
 
 impl PressureCell {
     pub(crate) fn new(thresholds: &PressureThresholds, limit: u64) -> Self {
-        let (leave, enter) = thresholds.bands(limit)[0];
-        Self { level: AtomicU8::new(0), leave: leave.into(), enter: enter.into() }
+        let (leave, enter) = thresholds.band(PressureLevel::Normal, false, limit);
+        let entered = Default::default();
+        Self { level: AtomicU8::new(0), leave: leave.into(), enter: enter.into(), entered }
     }
 
     pub(crate) fn level(&self) -> PressureLevel {
         PressureLevel::from_u8(self.level.load(Ordering::Acquire))
     }
 
-    pub(crate) fn set(&self, level: PressureLevel, thresholds: &PressureThresholds, limit: u64) {
-        let (leave, enter) = thresholds.bands(limit)[level as usize];
-        self.leave.store(leave, Ordering::Relaxed);
-        self.enter.store(enter, Ordering::Relaxed);
-        self.level.store(level as u8, Ordering::Release);
+    /// How often each level was entered, from `Normal` on.
+    pub(crate) fn entered(&self) -> [u64; 4] {
+        self.entered.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
-    /// Whether that many committed bytes belong to another level.
+    pub(crate) fn set(&self, level: PressureLevel) {
+        let before = self.level.swap(level as u8, Ordering::AcqRel);
+        if before != level as u8 {
+            self.entered[level as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets the bytes between which the level is not looked at again; see [`PressureThresholds::band`].
+    pub(crate) fn set_band(&self, thresholds: &PressureThresholds, falling: bool, limit: u64) {
+        let (leave, enter) = thresholds.band(self.level(), falling, limit);
+        self.leave.store(leave, Ordering::Relaxed);
+        self.enter.store(enter, Ordering::Release);
+    }
+
+    /// Whether that many committed bytes are reason to look at the level again.
     pub(crate) fn leaves_band(&self, committed: u64) -> bool {
         committed < self.leave.load(Ordering::Relaxed)
             || committed >= self.enter.load(Ordering::Relaxed)

@@ -95,7 +95,7 @@ impl Reservation {
         }
     }
 
-    /// Most bytes of that kind that were leased from it at once, or kept by its stream between leases.
+    /// Most bytes of that kind that were leased with it at once, declared or not.
     pub fn peak(&self, kind: MemoryKind) -> u64 {
         self.account(kind).peak()
     }
@@ -120,7 +120,8 @@ pub(crate) struct Account {
     declared: u64,
     /// What was committed for it.
     granted: u64,
-    /// Bytes that may still be leased, and whether the reservation has ended: [`CLOSED`].
+    /// Bytes that may still be leased, or that are leased where none were declared; and whether the
+    /// reservation has ended: [`CLOSED`].
     left: AtomicU64,
     peak: AtomicU64,
     /// The magazine that may keep bytes of it between two leases.
@@ -169,17 +170,39 @@ impl Account {
         let take = |left: u64| (left & CLOSED == 0).then(|| left.checked_sub(bytes)).flatten();
         let before = self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
         let before = before.map_err(|left| left & !CLOSED)?;
-        let spent = self.granted - (before - bytes);
+        self.note_peak(self.granted - (before - bytes));
+        Ok(())
+    }
+
+    /// Counts bytes that were committed for a lease alone, because none were declared: then `left` is what
+    /// is leased.
+    pub(crate) fn count(&self, bytes: u64) {
+        let before = self.left.fetch_add(bytes, Ordering::AcqRel) & !CLOSED;
+        self.note_peak(before + bytes);
+    }
+
+    /// More is leased, out of what a stream keeps; so much is still kept.
+    pub(super) fn note_leased(&self, kept: u64) {
+        let left = self.left.load(Ordering::Acquire) & !CLOSED;
+        let spent = if self.declared == 0 { left } else { self.granted - left };
+        self.note_peak(spent.saturating_sub(kept));
+    }
+
+    fn note_peak(&self, spent: u64) {
         if spent > self.peak.load(Ordering::Relaxed) {
             self.peak.fetch_max(spent, Ordering::Relaxed);
         }
-        Ok(())
     }
 
     /// A lease ended. While the reservation lives its request may use the bytes again.
     pub(crate) fn credit(&self, bytes: u64) {
-        let before = self.left.fetch_add(bytes, Ordering::AcqRel);
-        if before & CLOSED != 0 {
+        let open = if self.declared == 0 {
+            self.left.fetch_sub(bytes, Ordering::AcqRel);
+            false
+        } else {
+            self.left.fetch_add(bytes, Ordering::AcqRel) & CLOSED == 0
+        };
+        if !open {
             self.ledger.uncommit(bytes);
         }
     }
@@ -189,8 +212,11 @@ impl Account {
     }
 
     fn close(&self) {
-        let left = self.left.swap(CLOSED, Ordering::AcqRel);
-        self.ledger.uncommit(left);
+        if self.declared == 0 {
+            self.left.fetch_or(CLOSED, Ordering::AcqRel);
+        } else {
+            self.ledger.uncommit(self.left.swap(CLOSED, Ordering::AcqRel));
+        }
         self.recall();
     }
 }

@@ -57,12 +57,10 @@ impl Space {
         Some(Self { device: device.clone(), kind, limit, remap, geometry, books, pages })
     }
 
-    /// How many bytes may be promised. Where blocks are whole pages any free page serves any block, and it
-    /// is the limit. Where they share pages, parts of pages are lost between them: a sixteenth is kept
-    /// back, twice of what any recorded workload has lost (docs/memory.md).
-    pub(super) fn promised(&self) -> u64 {
-        let Geometry { page, grain, .. } = self.geometry;
-        if page == grain { self.limit } else { self.limit - self.limit / 16 }
+    /// Whether blocks share pages, so that parts of pages are lost between them. Where they are whole pages
+    /// any free page serves any block.
+    pub(super) fn shares_pages(&self) -> bool {
+        self.geometry.grain < self.geometry.page
     }
 
     /// How its addresses are divided.

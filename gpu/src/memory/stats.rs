@@ -6,6 +6,12 @@
 pub struct MemoryStats {
     /// The most that may ever be committed.
     pub limit: u64,
+    /// The most that can be committed at present: the limit, or what others leave of the device if that is
+    /// less.
+    pub attainable: u64,
+    /// Held by others when last looked: other processes, and contexts and modules of this one. 0 on the host,
+    /// which is not looked at.
+    pub foreign: u64,
     /// Promised to reservations, or leased outside of any.
     pub committed: u64,
     /// Leased now.
@@ -73,9 +79,10 @@ impl MemoryStats {
         ratio(self.hits, self.leases)
     }
 
-    /// The part of the limit that is committed, 0 to 1.
+    /// The part of what can be had that is committed, which makes the pressure level: 0 to 1, more where
+    /// others have taken what was promised before.
     pub fn commitment(&self) -> f64 {
-        ratio(self.committed, self.limit)
+        ratio(self.committed, self.attainable)
     }
 }
 

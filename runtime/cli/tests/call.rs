@@ -61,7 +61,16 @@ fn a_program_reads_one_json_object() {
         { "name": "output", "datatype": "FP32", "shape": [4], "file": "sum.npy" }
     );
     let expected = serde_json::json!(
-        { "kernel": "saxpy", "device": "host", "milliseconds": null, "outputs": [output] }
+        {
+            "kernel": "saxpy",
+            "device": "host",
+            "milliseconds": null,
+            "memory": {
+                "device": { "declared": 0, "peak": 0 },
+                "staging": { "declared": 0, "peak": 0 },
+            },
+            "outputs": [output],
+        }
     );
     assert_eq!(written, expected);
     let printed = run(&[]);

@@ -84,6 +84,19 @@ fn a_gpu_is_used_if_there_is_one_and_the_host_if_asked_for() {
 }
 
 #[test]
+fn what_a_call_declared_and_held_is_told() {
+    // Three vectors of four numbers; staging memory is taken as it is needed.
+    let told = saxpy(1, "", &[]).stderr;
+    assert!(told.contains("\n  device memory: declared 48 B, peak "), "{told}");
+    assert!(told.contains("\n  staging memory: nothing declared, peak "), "{told}");
+    let told = saxpy(1, "", &["--output-format", "json"]).stdout;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let device = &told["memory"]["device"];
+    assert_eq!(device["declared"], 48);
+    assert!(device["peak"].as_u64().unwrap() >= 48, "{told}");
+}
+
+#[test]
 fn a_device_that_is_not_there_is_refused_with_those_that_are() {
     let ended = saxpy(2, "", &["--device", "cuda:7"]);
     fails(&ended, 69, "device cuda:7 is not available: there is cuda:0, cuda:1\nhint: ");
@@ -103,11 +116,7 @@ fn a_kernel_that_fails_on_its_device_is_70() {
 
 #[test]
 fn memory_that_is_short_is_75_and_memory_that_is_not_there_69() {
-    fails(
-        &saxpy(1, "cuMemAlloc_v2@1+=2", &[]),
-        75,
-        "kernel `saxpy`: cuda:0 is out of device memory",
-    );
+    fails(&saxpy(1, "cuMemCreate@1+=2", &[]), 75, "kernel `saxpy`: cuda:0 is out of device memory");
     let folder = Folder::new();
     folder.write("x.npy", &support::f32s(&[1.0; 1 << 20]));
     let arguments = ["call", "saxpy", "-i", "x=x.npy", "-i", "y=x.npy", "-p", "a=2"];

@@ -148,7 +148,8 @@ fn lease(memory: &DeviceMemory, bytes: usize) -> Result<Lease, MemoryError> {
 }
 
 /// Does what a supervisor and an allocator would: sets the level, and empties the pools under
-/// pressure.
+/// pressure. The level follows the bytes at once, down too: there is no actor whose timer could look
+/// again, and nobody but the caller who would hear of it.
 fn settle(memory: &DeviceMemory) {
     memory.set_pressure(memory.next_pressure());
     if memory.pressure() >= PressureLevel::Critical {

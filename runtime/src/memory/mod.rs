@@ -12,6 +12,7 @@ pub use config::{InvalidMemoryConfig, MemoryConfig};
 pub use manager::{KernelMemoryManager, ManagerStats, MemoryBuffer, MemoryError};
 pub(crate) use recording::{About, Writers};
 pub use recording::{RecordConfig, RecordError, RecordFormat, Recorded, Recording};
+pub use rustkernel_actors::{AllocatorStats, SpillRequest};
 pub use rustkernel_gpu::memory::{
     ClassStats, MemoryKind, MemoryStats, ParsePressureLevelError, PressureLevel, PressureThresholds,
 };

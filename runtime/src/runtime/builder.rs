@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustkernel_actors::kernel::{AnySpec, Kernel, KernelSpec};
 use rustkernel_actors::supervisor::{DeviceConfig, SupervisorConfig};
-use rustkernel_actors::{StartError, Supervisor};
+use rustkernel_actors::{SpillHook, SpillRequest, StartError, Supervisor};
 use rustkernel_gpu::host::ThreadBudget;
 use rustkernel_gpu::{Device, DeviceError, DeviceId};
 use slog::Logger;
@@ -25,6 +25,7 @@ pub struct RuntimeBuilder {
     memory: MemoryConfig,
     recording: Option<RecordConfig>,
     logger: Option<Logger>,
+    spill: Option<SpillHook>,
     specs: Vec<Box<dyn AnySpec>>,
 }
 
@@ -146,6 +147,22 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Has the application asked to spare memory: under `Emergency` pressure, and before an allocation is
+    /// refused for want of memory. `hook` drops what it can spare of the device, or moves it elsewhere, and
+    /// returns how many bytes that were.
+    ///
+    /// It runs on a thread of its own, one call at a time and at most one in 50 ms for each device; it may
+    /// block, and is waited for a second. Memory that it allocates itself is refused, not asked for by
+    /// asking it again. If it panics that is counted and logged, and it is asked again the next time.
+    #[must_use]
+    pub fn with_spill_hook(
+        mut self,
+        hook: impl Fn(SpillRequest) -> u64 + Send + Sync + 'static,
+    ) -> Self {
+        self.spill = Some(SpillHook::new(hook));
+        self
+    }
+
     /// Adds a kernel. Kernels start in the order in which they were added, and stop in reverse.
     #[must_use]
     pub fn with_kernel<K: Kernel>(self, spec: KernelSpec<K>) -> Self {
@@ -193,6 +210,7 @@ impl RuntimeBuilder {
             shutdown_timeout: self.config.shutdown_timeout,
             health_check_interval: self.config.health_check_interval,
             spin: self.config.spin,
+            spill: self.spill,
             logger,
             log_guard: guard.map(|guard| Box::new(guard) as Box<dyn Any + Send>),
             end_guard: Some(Box::new(writers)),

@@ -20,8 +20,7 @@ const ALIGN: u64 = 512;
 pub(crate) fn info(free: Out<usize>, total: Out<usize>) -> Answer {
     let context = current::in_order()?;
     let budget = &context.device.budget;
-    let taken = budget.taken().total();
-    free.put((budget.capacity() - taken) as usize)?;
+    free.put(budget.free() as usize)?;
     total.put(budget.capacity() as usize)
 }
 

@@ -39,6 +39,14 @@ pub fn configure(config: &Config) -> bool {
     true
 }
 
+/// Has another process hold that many bytes of a device's memory, from now on; a device that is not
+/// there has none. The device says that they are not free, and gives none of them.
+pub fn occupy(ordinal: usize, bytes: u64) {
+    if let Some(device) = device::find(ordinal) {
+        device.budget.occupy(bytes);
+    }
+}
+
 static LIMIT: AtomicU64 = AtomicU64::new(u64::MAX);
 /// Something in the environment could not be understood.
 static MALFORMED: AtomicBool = AtomicBool::new(false);

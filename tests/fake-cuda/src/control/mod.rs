@@ -10,7 +10,7 @@ pub(crate) mod log;
 mod point;
 
 pub use claim::{Claim, claim};
-pub use config::{Config, configure};
+pub use config::{Config, configure, occupy};
 pub use faults::{Fault, clear_faults, clear_faults_on, inject};
 pub use gates::{Gate, delay, hold};
 pub use kernels::{Launch, register, register_on, unregister};

@@ -152,6 +152,7 @@ impl Device {
             (primary.retained, primary.flags) = (0, 0);
         }
         self.reset();
+        self.budget.occupy(0);
         self.budget.reset_peak();
         self.calls.iter().for_each(|count| count.store(0, Ordering::Relaxed));
         self.launches.lock().clear();

@@ -1,6 +1,7 @@
 //! A device's capacity, and what of it is taken.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -49,11 +50,13 @@ impl Taken {
 pub(crate) struct Budget {
     capacity: u64,
     taken: Mutex<Taken>,
+    /// Bytes that another process holds.
+    occupied: AtomicU64,
 }
 
 impl Budget {
     pub(crate) fn new(capacity: u64) -> Arc<Self> {
-        Arc::new(Self { capacity, taken: Mutex::default() })
+        Arc::new(Self { capacity, taken: Mutex::default(), occupied: AtomicU64::new(0) })
     }
 
     pub(crate) fn capacity(&self) -> u64 {
@@ -64,13 +67,29 @@ impl Budget {
         *self.taken.lock()
     }
 
+    /// Another process holds that many bytes from now on.
+    pub(crate) fn occupy(&self, bytes: u64) {
+        self.occupied.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that nobody has taken.
+    pub(crate) fn free(&self) -> u64 {
+        self.free_beside(&self.taken())
+    }
+
+    fn free_beside(&self, taken: &Taken) -> u64 {
+        let occupied = self.occupied.load(Ordering::Relaxed);
+        self.capacity.saturating_sub(taken.total()).saturating_sub(occupied)
+    }
+
     /// Takes `bytes` until the share is dropped.
     pub(crate) fn take(self: &Arc<Self>, what: Use, bytes: u64) -> Answer<Share> {
         let mut taken = self.taken.lock();
-        let total = taken.total().checked_add(bytes).filter(|total| *total <= self.capacity);
-        let Some(total) = total else { return Err(Code::OUT_OF_MEMORY) };
+        if bytes > self.free_beside(&taken) {
+            return Err(Code::OUT_OF_MEMORY);
+        }
         *taken.of(what) += bytes;
-        taken.peak = taken.peak.max(total);
+        taken.peak = taken.peak.max(taken.total());
         Ok(Share { budget: Arc::clone(self), what, bytes })
     }
 
@@ -130,5 +149,20 @@ mod tests {
         drop(share);
         budget.reset_peak();
         assert_eq!(budget.taken(), Taken::default());
+    }
+
+    #[test]
+    fn what_another_process_holds_is_not_free() {
+        let budget = Budget::new(100);
+        let share = budget.take(Use::Physical, 30).unwrap();
+        budget.occupy(60);
+        assert_eq!((budget.free(), budget.taken().total()), (10, 30));
+        assert_eq!(budget.take(Use::Physical, 11).unwrap_err(), Code::OUT_OF_MEMORY);
+        // It may hold what was promised to nobody.
+        budget.occupy(90);
+        assert_eq!(budget.free(), 0);
+        budget.occupy(0);
+        drop(share);
+        assert_eq!(budget.free(), 100);
     }
 }

@@ -1,6 +1,7 @@
 //! What is told after a call: what ran where, how long it took, and what came out.
 //!
-//! In JSON: `kernel`, `device` (`host`, `cuda:0`, …), `milliseconds`, and `outputs`, an array of
+//! In JSON: `kernel`, `device` (`host`, `cuda:0`, …), `milliseconds`, `memory` with `device` and `staging`,
+//! each the bytes `declared` and held at most at once (`peak`, in whole blocks), and `outputs`, an array of
 //! `name`, `datatype`, `shape` and `file`. Where no file is written at all, an output has `data` (its
 //! elements, row by row) if there are few, else `summary` (`min`, `max`, `mean`). Numbers that JSON
 //! does not have, such as infinities, are null. Single values of the answer, if it has any, are in
@@ -11,7 +12,7 @@ use std::path::Path;
 
 use num_traits::AsPrimitive;
 use rustkernel_core::gpu::Element;
-use rustkernel_core::kernel::{AnyTensor, Tensor, with_tensor};
+use rustkernel_core::kernel::{AnyTensor, LearnedMemory, LearnedPeaks, Tensor, with_tensor};
 use rustkernel_core::message::{FieldKind, FieldSpec, Signature};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -36,9 +37,28 @@ pub(super) struct ReportJson<'a> {
     kernel: &'a str,
     device: String,
     milliseconds: f64,
+    memory: MemoryJson,
     outputs: Vec<OutputJson<'a>>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     results: Map<String, Value>,
+}
+
+#[derive(Debug, Serialize)]
+struct MemoryJson {
+    device: PeakJson,
+    staging: PeakJson,
+}
+
+#[derive(Debug, Serialize)]
+struct PeakJson {
+    declared: u64,
+    peak: u64,
+}
+
+impl From<LearnedPeaks> for PeakJson {
+    fn from(learned: LearnedPeaks) -> Self {
+        Self { declared: learned.declared, peak: learned.max }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -83,6 +103,17 @@ impl<'a> Report<'a> {
                 line += &format!("\n  {name}: {} → {}", kind(tensor), path.display());
             }
         }
+        let LearnedMemory { device, staging, .. } = self.outcome.memory;
+        for (kind, LearnedPeaks { declared, max, .. }) in [("device", device), ("staging", staging)]
+        {
+            if declared > 0 || max > 0 {
+                let declared = match declared {
+                    0 => "nothing declared".to_owned(),
+                    bytes => format!("declared {}", in_bytes(bytes)),
+                };
+                line += &format!("\n  {kind} memory: {declared}, peak {}", in_bytes(max));
+            }
+        }
         line
     }
 
@@ -117,9 +148,22 @@ impl<'a> Report<'a> {
             kernel: &self.signature.name,
             device: self.outcome.device.id.to_string(),
             milliseconds: (self.outcome.took.as_secs_f64() * 1e6).round() / 1e3,
+            memory: MemoryJson {
+                device: self.outcome.memory.device.into(),
+                staging: self.outcome.memory.staging.into(),
+            },
             outputs: outputs.collect(),
             results: self.results().map(|(name, value)| (name.to_owned(), value)).collect(),
         }
+    }
+}
+
+/// Bytes in the unit in which they are at least one.
+fn in_bytes(bytes: u64) -> String {
+    let units = [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / unit as f64),
+        None => format!("{bytes} B"),
     }
 }
 
@@ -202,6 +246,13 @@ mod tests {
         assert_eq!(nested(&[], &[0.1f32]), "0.1");
         assert_eq!(nested(&[2, 1, 1], &[-1i64, 7]), "[[[-1]], [[7]]]");
         assert_eq!(nested::<f64>(&[usize::MAX, 0, usize::MAX], &[]), "[]");
+    }
+
+    #[test]
+    fn bytes_are_told_in_a_unit_that_fits() {
+        let sizes = [0, 1023, 1024, 1_258_291, 1 << 30, u64::MAX];
+        let told = ["0 B", "1023 B", "1.0 KiB", "1.2 MiB", "1.0 GiB", "17179869184.0 GiB"];
+        assert_eq!(sizes.map(in_bytes), told);
     }
 
     #[test]

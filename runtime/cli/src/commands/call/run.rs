@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustkernel_core::gpu::{DeviceError, DeviceId, DeviceInfo, DeviceKind};
-use rustkernel_core::kernel::{AnySpec, DeviceChoice, Instant};
+use rustkernel_core::kernel::{AnySpec, DeviceChoice, Instant, LearnedMemory};
 use rustkernel_core::memory::{MemoryConfig, RecordConfig, RecordFormat, Recorded, Recording};
 use rustkernel_core::message::{Fields, Signature};
 use rustkernel_core::observability::{LogConfig, LogFormat, LogLevel};
@@ -33,6 +33,8 @@ pub(super) struct Outcome {
     pub(super) device: DeviceInfo,
     /// How long the call took, without starting the runtime.
     pub(super) took: Duration,
+    /// What it declared and held.
+    pub(super) memory: LearnedMemory,
 }
 
 impl Caller<'_> {
@@ -92,7 +94,7 @@ impl Caller<'_> {
         let answer = call.await;
         let took = start.elapsed();
         match answer {
-            Ok(fields) => Ok(Outcome { fields, device, took }),
+            Ok(fields) => Ok(Outcome { fields, device, took, memory: memory(runtime) }),
             Err(error) => Err(failure::of_call(&error, self.signature)),
         }
     }
@@ -130,6 +132,11 @@ fn device(runtime: &Runtime) -> DeviceInfo {
     infos
         .find(|info| Some(info.id) == given)
         .expect("invariant: a kernel that has started has a device")
+}
+
+/// What the one kernel's one request declared and held.
+fn memory(runtime: &Runtime) -> LearnedMemory {
+    runtime.stats().kernels.first().map(|kernel| kernel.memory).unwrap_or_default()
 }
 
 /// Says so if there is a GPU that the runtime could not use. A machine without one is as it should
