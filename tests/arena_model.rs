@@ -119,10 +119,18 @@ impl Model {
         }
         loop {
             match self.arena.provide(bytes, self.limit, manner, home) {
-                Ok(Provision { block, unmap, map }) => {
+                Ok(Provision { block, unmap, map, rest }) => {
                     self.remapped += u64::from(!unmap.is_empty());
                     unmap.into_iter().for_each(|pages| self.unmap(pages));
+                    // Others allocate while pages are being mapped, and get none of these.
+                    let meanwhile = self.arena.allocate(self.geometry.grain, home);
+                    if let Some(other) = meanwhile {
+                        self.hold(other, 1, home);
+                    }
                     map.into_iter().for_each(|pages| self.map(pages));
+                    if let Some(rest) = rest {
+                        self.arena.free(rest, None).unwrap();
+                    }
                     return self.hold(block, bytes, home);
                 }
                 Err(NoRoom::Busy(user)) => {
@@ -195,8 +203,8 @@ impl Model {
     /// Memory ahead of need: pages that nobody has until they are mapped.
     fn extend(&mut self, bytes: u64) {
         let (live, peak) = (self.arena.live(), self.arena.peak_live());
-        if let Some(Provision { block, unmap, map }) = self.arena.extend(bytes, self.limit) {
-            assert!(unmap.is_empty() && map.is_some());
+        if let Some(Provision { block, unmap, map, rest }) = self.arena.extend(bytes, self.limit) {
+            assert!(unmap.is_empty() && map.is_some() && rest.is_none());
             map.into_iter().for_each(|pages| self.map(pages));
             self.arena.free(block, None).unwrap();
         }
@@ -298,11 +306,17 @@ fn pages_that_are_blocks() {
 fn a_block_that_is_not_in_use_is_known() {
     let geometry = Geometry { page: 4096, grain: 512, span: 1 << 20 };
     let (mut arena, mut other) = (Arena::<Use>::new(geometry), Arena::<Use>::new(geometry));
-    let block = arena.provide(100, u64::MAX, MANNER, None).unwrap().block;
+    // (The pages have more than is asked for.)
+    let provide = |arena: &mut Arena<Use>, bytes| {
+        let Provision { block, rest, .. } = arena.provide(bytes, u64::MAX, MANNER, None).unwrap();
+        arena.free(rest.unwrap(), None).unwrap();
+        block
+    };
+    let block = provide(&mut arena, 100);
     let text = other.free(block, None).unwrap_err().to_string();
     assert_eq!(text, "the block at 0 is not in use");
     // The slot was used before, for another block.
-    let first = other.provide(512, u64::MAX, MANNER, None).unwrap().block;
+    let first = provide(&mut other, 512);
     other.free(first, None).unwrap();
     let again = other.allocate(512, None).unwrap();
     arena.free(again, None).unwrap_err();

@@ -95,7 +95,10 @@ impl Arena {
         self.counters.messages += 1;
         let provision = self.provide(bytes, self.soft.min(self.capacity), home);
         let provision = provision.or_else(|| self.provide(bytes, self.capacity, home))?;
-        let Provision { block, unmap, map } = provision;
+        let Provision { block, unmap, map, rest } = provision;
+        if let Some(rest) = rest {
+            self.books.free(rest, None).expect("invariant: nobody else has it");
+        }
         let page = self.books.geometry().page;
         self.counters.driver_calls += unmap.len() as u64 + u64::from(map.is_some());
         self.counters.remaps += unmap.iter().map(|pages| pages.bytes / page).sum::<u64>();

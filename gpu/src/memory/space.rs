@@ -98,6 +98,9 @@ impl Space {
             Ok(()) => {
                 books.growths += u64::from(provision.map.is_some());
                 books.remaps += u64::from(!provision.unmap.is_empty());
+                if let Some(rest) = provision.rest {
+                    books.free(rest);
+                }
                 Ok(books.raw(provision.block))
             }
             Err(error) => {
@@ -117,8 +120,7 @@ impl Space {
         match mapped {
             Ok(()) => {
                 books.growths += 1;
-                let freed = books.arena.free(provision.block, None);
-                freed.expect("invariant: nobody else had it");
+                books.free(provision.block);
             }
             // Who needs it will ask for it, and hear of the error.
             Err(_) => books.arena.cancel(provision, None),
@@ -272,6 +274,11 @@ impl Store for Space {
 }
 
 impl Books {
+    /// Memory that is mapped now.
+    fn free(&mut self, block: Block) {
+        self.arena.free(block, None).expect("invariant: nobody else has had it");
+    }
+
     fn raw(&self, block: Block) -> RawMemory {
         let bytes = usize::try_from(block.bytes()).expect("invariant: it was asked for as a usize");
         let address = self.base + block.start();

@@ -256,16 +256,18 @@ impl<U: LastUse> Arena<U> {
         Ok(())
     }
 
-    /// Merges a free range that is not listed with its neighbours where that makes nobody wait, and
+    /// Merges a free range that is not listed with its neighbours where that makes little wait, and
     /// lists the result.
     fn settle(&mut self, id: RangeId) -> RangeId {
-        if let Some(next) = self.ranges.next(id)
+        let (previous, next) = (self.ranges.previous(id), self.ranges.next(id));
+        [Some(id), previous, next].into_iter().flatten().for_each(|id| self.look(id));
+        if let Some(next) = next
             && self.merges(id, next)
         {
             self.unlist(next);
             self.absorb_next(id);
         }
-        let id = match self.ranges.previous(id) {
+        let id = match previous {
             Some(previous) if self.merges(previous, id) => {
                 self.unlist(previous);
                 self.absorb_next(previous);
@@ -277,18 +279,26 @@ impl<U: LastUse> Arena<U> {
         id
     }
 
-    /// Whether two neighbours are as good as one: both idle, or both used by the same stream; or one is
-    /// idle and not much larger, so that little has to wait for the other.
+    /// Looks whether the use of a free range is over. What was seen is what counts afterwards.
+    fn look(&mut self, id: RangeId) {
+        if let State::Free(last_use) = &mut self.ranges[id].state
+            && last_use.as_ref().is_some_and(U::is_over)
+        {
+            *last_use = None;
+        }
+    }
+
+    /// Whether two neighbours are as good as one: both idle when looked at, or both used by the same stream;
+    /// or one is idle and not much larger, so that little has to wait for the other.
     fn merges(&self, a: RangeId, b: RangeId) -> bool {
         let (bytes_a, bytes_b) = (self.ranges[a].bytes, self.ranges[b].bytes);
         let (State::Free(a), State::Free(b)) = (&self.ranges[a].state, &self.ranges[b].state)
         else {
             return false;
         };
-        let busy = |last_use: &Option<U>| last_use.clone().filter(|last_use| !last_use.is_over());
-        match (busy(a), busy(b)) {
-            (Some(a), Some(b)) => a.is_same_stream(&b),
+        match (a, b) {
             (None, None) => true,
+            (Some(a), Some(b)) => a.is_same_stream(b),
             (Some(_), None) => bytes_b <= MOST_DELAYED * bytes_a,
             (None, Some(_)) => bytes_a <= MOST_DELAYED * bytes_b,
         }
@@ -303,8 +313,7 @@ impl<U: LastUse> Arena<U> {
             unreachable!("invariant: only free ranges are merged")
         };
         *a = match (a.take(), b) {
-            (Some(a), Some(b)) if a.is_same_stream(&b) => Some(a.later(b)),
-            (Some(a), Some(b)) => Some(if a.is_over() { b } else { a }),
+            (Some(a), Some(b)) => Some(a.later(b)),
             (a, b) => a.or(b),
         };
     }

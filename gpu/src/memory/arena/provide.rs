@@ -34,6 +34,9 @@ pub struct Provision {
     pub unmap: Vec<Pages>,
     /// Pages that get memory: as many as are unmapped, or more.
     pub map: Option<Pages>,
+    /// What of these the block does not need. A block too, so that nobody has it before it is mapped; then
+    /// it is to be freed.
+    pub rest: Option<Block>,
 }
 
 impl Pages {
@@ -93,11 +96,21 @@ impl<U: LastUse> Arena<U> {
         let bytes = self.block_bytes(bytes).ok_or(NoRoom::Full)?;
         self.merge_idle();
         if let Some(range) = self.best_fit(bytes, home) {
-            return Ok(Provision { block: self.cut(range, bytes), unmap: Vec::new(), map: None });
+            return Ok(Provision {
+                block: self.cut(range, bytes),
+                unmap: Vec::new(),
+                map: None,
+                rest: None,
+            });
         }
         if let Some((first, last)) = self.ready_span(bytes, home) {
             self.join(first, last, bytes);
-            return Ok(Provision { block: self.occupy(first), unmap: Vec::new(), map: None });
+            return Ok(Provision {
+                block: self.occupy(first),
+                unmap: Vec::new(),
+                map: None,
+                rest: None,
+            });
         }
         let cheap = self.pages_below(limit.min(self.roomy(bytes)));
         if let Some(site) = self.best_site(bytes, home, cheap) {
@@ -196,24 +209,27 @@ impl<U: LastUse> Arena<U> {
     /// Takes back a block whose pages could not be mapped. Parts of it may have been in use by the
     /// stream that it was for, up to `last_use`.
     pub fn cancel(&mut self, provision: Provision, last_use: Option<U>) {
-        let Provision { block, map, .. } = provision;
+        let Provision { block, map, rest, .. } = provision;
         self.live -= block.bytes();
-        self.ranges[block.id].state = State::Free(last_use);
-        let range = self.settle(block.id);
+        let mut whole = block.id;
+        if let Some(rest) = rest {
+            self.live -= rest.bytes();
+            whole = if rest.start < block.start { rest.id } else { block.id };
+            self.ranges.absorb_next(whole);
+        }
+        self.ranges[whole].state = State::Free(last_use);
+        let range = self.settle(whole);
         if let Some(pages) = map {
             self.unmap_part(range, pages);
         }
     }
 
-    /// Merges free neighbours of which one was still in use when the other was freed.
+    /// Looks at every use, once, and merges what is as good as one.
     fn merge_idle(&mut self) {
+        let all: Vec<RangeId> = self.in_order().collect();
+        all.iter().for_each(|id| self.look(*id));
         let mut next = Some(self.first);
         while let Some(id) = next {
-            if let State::Free(last_use) = &mut self.ranges[id].state
-                && last_use.as_ref().is_some_and(U::is_over)
-            {
-                *last_use = None;
-            }
             match self.ranges.next(id) {
                 Some(after) if self.merges(id, after) => {
                     self.unlist(id);
@@ -343,7 +359,23 @@ impl<U: LastUse> Arena<U> {
             first = self.split_listed(first, left);
         }
         self.join(first, last, bytes);
-        Provision { block: self.occupy(first), unmap: Vec::new(), map: Some(fill) }
+        let rest = match at_end {
+            _ if left == 0 => None,
+            true => self.ranges.previous(first),
+            false => self.ranges.next(first).filter(|_| last == filled),
+        };
+        let block = self.occupy(first);
+        let rest = rest.map(|rest| self.set_aside(rest));
+        Provision { block, unmap: Vec::new(), map: Some(fill), rest }
+    }
+
+    /// Takes a listed free range as a block that nobody uses.
+    fn set_aside(&mut self, range: RangeId) -> Block {
+        let peak_live = self.peak_live;
+        self.unlist(range);
+        let block = self.occupy(range);
+        self.peak_live = peak_live;
+        block
     }
 
     /// Cuts the first `bytes` off a listed free range; the rest.
