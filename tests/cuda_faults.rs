@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use fake_cuda::{Fault, Point, inject};
+use fake_cuda::{Fault, Ledger, Point, inject};
 use futures_executor::block_on;
 use rustkernel_core::prelude::*;
 use rustkernel_gpu::memory::{BlockSizes, MemoryKind};
@@ -20,6 +20,14 @@ const STICKY: [u32; 4] = [700, 710, 714, 719];
 fn open() -> (u32, Rig) {
     let ordinal = fake::claim();
     (ordinal, Rig::new(rustkernel_gpu::cuda::open(ordinal).unwrap()))
+}
+
+/// Memory in blocks, and in pages and slabs.
+const RIGS: [fn(Device) -> Rig; 2] = [Rig::new, Rig::paged];
+
+fn open_as(rig: fn(Device) -> Rig) -> (u32, Rig) {
+    let ordinal = fake::claim();
+    (ordinal, rig(rustkernel_gpu::cuda::open(ordinal).unwrap()))
 }
 
 fn on(ordinal: u32, fault: Fault) {
@@ -148,30 +156,81 @@ fn errors_while_dropping_are_counted() {
     assert!(rig.device.health().is_ok());
 }
 
+/// How many calls a scenario makes.
+fn calls(rig: fn(Device) -> Rig) -> u64 {
+    let (ordinal, rig) = open_as(rig);
+    scenario(&rig).unwrap();
+    fake::ledger(ordinal).calls.values().sum()
+}
+
 #[test]
 fn a_device_lost_at_any_call_is_told_and_nothing_hangs() {
-    let calls: u64 = {
-        let (ordinal, rig) = open();
-        scenario(&rig).unwrap();
-        fake::ledger(ordinal).calls.values().sum()
-    };
-    let mut told = BTreeSet::new();
-    for k in 1..=calls {
-        let (ordinal, rig) = open();
-        let code = STICKY[k as usize % STICKY.len()];
-        inject(Fault::at(Point::AnyCall, code).nth(k).on_device(ordinal as usize).sticky());
-        let result = scenario(&rig);
-        fake_cuda::clear_faults_on(ordinal as usize);
-        match result {
-            Ok(result) => assert_eq!(result, [3.0; 8]),
-            Err(DeviceError::Lost { code: told_code, .. }) => {
-                assert_eq!(told_code, code);
-                told.insert(k);
+    for kind in RIGS {
+        let calls = calls(kind);
+        let mut told = BTreeSet::new();
+        for k in 1..=calls {
+            let (ordinal, rig) = open_as(kind);
+            let code = STICKY[k as usize % STICKY.len()];
+            inject(Fault::at(Point::AnyCall, code).nth(k).on_device(ordinal as usize).sticky());
+            let result = scenario(&rig);
+            fake_cuda::clear_faults_on(ordinal as usize);
+            match result {
+                Ok(result) => assert_eq!(result, [3.0; 8]),
+                Err(DeviceError::Lost { code: told_code, .. }) => {
+                    assert_eq!(told_code, code);
+                    told.insert(k);
+                }
+                Err(other) => panic!("call {k}: {other}"),
             }
-            Err(other) => panic!("call {k}: {other}"),
+            rig.memory.trim();
+            for memory in [MemoryKind::Device, MemoryKind::Staging] {
+                let stats = rig.memory.stats(memory);
+                assert_eq!((stats.live, stats.committed, stats.mapped), (0, 0, 0), "call {k}");
+            }
         }
+        assert!(told.len() as u64 > calls / 2, "{} of {calls}", told.len());
     }
-    assert!(told.len() as u64 > calls / 2, "{} of {calls}", told.len());
+}
+
+/// What the driver's books have of memory, and of addresses.
+fn held(ordinal: u32) -> [u64; 4] {
+    let ledger = fake::ledger(ordinal);
+    let Ledger { allocation_bytes, physical_bytes, pinned_bytes, registered_bytes, .. } = ledger;
+    [allocation_bytes, physical_bytes, pinned_bytes, registered_bytes]
+}
+
+#[test]
+fn memory_refused_at_any_call_is_an_error_and_nothing_is_lost() {
+    for kind in RIGS {
+        let calls = calls(kind);
+        let mut refused = 0;
+        for k in 1..=calls {
+            let (ordinal, rig) = open_as(kind);
+            inject(Fault::at(Point::AnyCall, 2).nth(k).on_device(ordinal as usize));
+            match scenario(&rig) {
+                Ok(result) => assert_eq!(result, [3.0; 8], "call {k}"),
+                Err(DeviceError::OutOfMemory { .. }) => refused += 1,
+                // Not a call for memory: its own name is told.
+                Err(DeviceError::Driver { code: 2, .. } | DeviceError::InvalidLaunch { .. }) => {}
+                Err(DeviceError::InvalidModule { .. }) => {}
+                Err(other) => panic!("call {k}: {other}"),
+            }
+            assert_eq!(scenario(&rig), Ok(vec![3.0; 8]), "call {k}: and goes on");
+            rig.memory.trim();
+            let (device, staging) =
+                (rig.memory.stats(MemoryKind::Device), rig.memory.stats(MemoryKind::Staging));
+            assert_eq!((device.live, device.committed), (0, 0), "call {k}");
+            let [allocated, physical, pinned, registered] = held(ordinal);
+            // What the driver refused to take back stays with it, and is counted.
+            if rig.device.drop_errors() == 0 {
+                assert_eq!(device.mapped, allocated + physical, "call {k}");
+                assert_eq!(staging.mapped, pinned + registered, "call {k}");
+                drop(rig);
+                assert_eq!(held(ordinal), [0; 4], "call {k}");
+            }
+        }
+        assert!(refused > 0);
+    }
 }
 
 #[test]

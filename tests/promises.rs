@@ -125,7 +125,6 @@ fn run(device: &Device) {
         }
     });
     let stats = memory.stats(MemoryKind::Device);
-    eprintln!("{stats:?}");
     assert_eq!((stats.unkept, stats.live, stats.committed), (0, 0, 0), "{stats:?}");
     assert!(stats.peak_live > LIMIT / 2 && stats.leases > 4 * requests(), "{stats:?}");
     // The last fills may not be over yet.

@@ -10,7 +10,7 @@ use crate::rig::Rig;
 pub const NAME: &str = "fake";
 
 /// More than any test binary has tests that ask for one.
-const DEVICES: usize = 256;
+const DEVICES: usize = 512;
 
 /// Installs the fake driver, before anything else has chosen one.
 ///

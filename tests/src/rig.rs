@@ -1,6 +1,7 @@
 //! A device with its memory, for tests below the runtime.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_executor::block_on;
 use rustkernel_gpu::host::{HostOptions, ThreadBudget};
@@ -12,6 +13,8 @@ use rustkernel_gpu::{
 };
 
 const MIB: u64 = 1 << 20;
+/// How long a lease waits before it asks again.
+const PATIENCE: Duration = Duration::from_micros(100);
 
 /// A device with its memory. The test is its allocator.
 #[derive(Debug)]
@@ -25,9 +28,18 @@ pub struct Rig {
 impl Rig {
     /// Over any device.
     pub fn new(device: Device) -> Self {
+        Self::within(device, 32 * MIB, 16 * MIB)
+    }
+
+    /// With so much memory that also a CUDA device has it in pages: 200 MiB of its own, 128 MiB of staging.
+    pub fn paged(device: Device) -> Self {
+        Self::within(device, 200 * MIB, 128 * MIB)
+    }
+
+    fn within(device: Device, device_bytes: u64, staging_bytes: u64) -> Self {
         let limits = MemoryLimits {
-            device_bytes: 32 * MIB,
-            staging_bytes: 16 * MIB,
+            device_bytes,
+            staging_bytes,
             pooling: true,
             defrag: true,
             thresholds: PressureThresholds::default(),
@@ -65,8 +77,8 @@ impl Rig {
         loop {
             match growth.run()? {
                 Grown::Ready(lease) => return Ok(lease),
-                Grown::Wait(again, completion) => {
-                    block_on(completion)?;
+                Grown::Wait(again, _) => {
+                    std::thread::sleep(PATIENCE);
                     growth = again;
                 }
             }
