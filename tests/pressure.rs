@@ -301,8 +301,8 @@ async fn what_others_hold_of_a_device_is_pressure_and_not_a_limit() {
     let (large, manager) =
         (runtime.kernel::<Large>("large").unwrap(), runtime.memory_of(device).unwrap());
     let stats = || manager.stats().device;
-    // (A sixteenth is kept back for parts of pages.)
-    let promised = |bytes: u64| bytes - bytes / 16;
+    // (A tenth is kept back for parts of pages.)
+    let promised = |bytes: u64| bytes - bytes / 10;
     let limit = promised(limit);
     assert_eq!((stats().limit, stats().attainable, stats().foreign), (limit, limit, 0));
 
@@ -325,7 +325,7 @@ async fn what_others_hold_of_a_device_is_pressure_and_not_a_limit() {
     eventually("critical", || level() == PressureLevel::Critical).await;
     assert!(matches!(manager.allocate(20 * MIB), Err(DeviceError::OutOfMemory { .. })));
     // Others take nearly all that is left.
-    fake_cuda::occupy(ordinal as usize, 140 * MIB as u64);
+    fake_cuda::occupy(ordinal as usize, 135 * MIB as u64);
     eventually("emergency", || level() == PressureLevel::Emergency).await;
     assert!(stats().committed <= stats().attainable, "{:?}", stats());
 

@@ -230,18 +230,23 @@ impl KernelContext {
         Ok(())
     }
 
-    /// Copies `data` to new device memory, through staging memory. Returns once the copies are queued
-    /// on the instance's stream.
+    /// Copies `data` to new device memory, through staging memory: two chunks of it at a time, one being
+    /// filled while the other is copied. Returns once the copies are queued on the instance's stream.
     ///
     /// # Errors
-    /// If memory is not there or the device fails.
+    /// If memory is not there or the device fails; for large data also if work queued before failed.
     pub async fn upload<T: Element>(&mut self, data: &[T]) -> KernelResult<Buffer<T>> {
         let mut buffer = self.alloc(data.len()).await?;
-        let step = chunk_len::<T>();
+        let (step, mut in_flight) = (chunk_len::<T>(), None);
         for (index, chunk) in data.chunks(step).enumerate() {
             let mut staging = self.stage(chunk.len()).await?;
             staging.copy_from_slice(chunk);
             self.stream.upload(staging, &mut buffer, index * step)?;
+            if data.len() > 2 * step
+                && let Some(before) = in_flight.replace(self.stream.completion()?)
+            {
+                before.await?;
+            }
         }
         Ok(buffer)
     }

@@ -4,9 +4,9 @@
 //!  Reservation ──debits── Ledger (bytes promised; never above the limit)
 //!       │                    │ crosses a threshold ──► Attention ──► allocator ──► supervisor
 //!       ▼                    ▼
-//!     Lease ──── Pool ──── Space (an arena and its pages) or Cache ──grow, trim──► the device
-//!       │                    ▲
-//!  Buffer / Staging ──drop───┘ with the stream's position: reused elsewhere only once it is passed
+//!     Lease ─ magazine ─ Pool ─ Space (an arena and its pages) or Cache ──grow, trim──► the device
+//!       │        ▲                ▲
+//!  Buffer / Staging ──drop────────┘ with the stream's position: reused elsewhere only once it is passed
 //! ```
 //!
 //! | part | role |
@@ -15,6 +15,7 @@
 //! | [`Ledger`](ledger) | bytes promised against the limit: one atomic, taken before anything else |
 //! | [`Reservation`] | bytes promised to a request before it starts |
 //! | [`Lease`] | one block in use; [`Buffer`] and [`Staging`] are leases with an element type |
+//! | [`magazine`] | small blocks at hand, by size class; a stream has one in front of its pool |
 //! | [`Pool`](pool) | a store of memory and its books; grows and shrinks on its allocator's thread |
 //! | `space` | a store of pages that come, go and move, where the device has virtual memory |
 //! | [`arena`] | the bookkeeping of such a space |
@@ -22,10 +23,11 @@
 //! | [`record`] | each lease and its end, told to whoever records them |
 //! | [`PressureLevel`] | how full the device is, with hysteresis |
 //!
-//! What always holds, per device and kind of memory, all in bytes:
-//! `live ≤ committed ≤ limit`, `mapped = live + cached ≤ limit`, and after everything was dropped
-//! `live = committed = 0`. Leases within a reservation cannot meet out-of-memory: their bytes were
-//! committed when the reservation was granted, and what is free makes way.
+//! What always holds, per device and kind of memory, all in bytes: `live ≤ committed ≤ limit`,
+//! `mapped = live + cached` is at most what was configured, and after everything was dropped
+//! `live = committed = 0`. Leases within a reservation do not meet out-of-memory: their bytes were
+//! committed when the reservation was granted, and what is free makes way. (Where blocks share pages less
+//! is promised than was configured: see [`pool`].)
 
 mod allowance;
 pub mod arena;

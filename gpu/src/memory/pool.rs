@@ -64,9 +64,9 @@ struct Counters {
     unkept: AtomicU64,
 }
 
-/// Where blocks share pages, parts of pages are lost between them: a sixteenth of the memory is not
-/// promised, which is more than any recorded workload has lost (docs/memory.md).
-const KEPT_BACK: u64 = 16;
+/// Where blocks share pages, parts of pages are lost between them: a tenth of the memory is not promised,
+/// which is more than any measured workload has lost (docs/memory.md).
+const KEPT_BACK: u64 = 10;
 
 fn promise(bytes: u64, kept_back: u64) -> u64 {
     bytes - bytes / kept_back

@@ -9,7 +9,8 @@ const GIB: u64 = 1 << 30;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MemoryConfig {
     /// Most bytes of a device's memory, of the host's too where kernels run there. What the device
-    /// has is a limit as well.
+    /// has is a limit as well. On CUDA a tenth of it is not promised to requests: parts of pages are lost
+    /// between blocks.
     pub max_gpu_memory: u64,
     /// Most bytes of staging (pinned) memory for each device.
     pub max_staging_memory: u64,
