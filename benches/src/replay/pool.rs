@@ -163,9 +163,9 @@ impl Policy for RuntimePool {
     }
 
     fn counters(&self) -> Counters {
-        let MemoryStats { growths, releases, remaps, .. } = self.stats();
+        let MemoryStats { growths, releases, remaps, magazine_hits: hits, .. } = self.stats();
         let (stream_waits, messages) = (self.stream_waits, self.messages);
-        Counters { driver_calls: growths + releases + remaps, remaps, stream_waits, messages }
+        Counters { driver_calls: growths + releases + remaps, remaps, stream_waits, messages, hits }
     }
 
     fn failure(&self) -> Option<ReplayError> {
