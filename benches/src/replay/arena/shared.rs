@@ -22,6 +22,14 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
 }
 
+/// A block for the stream of `home`, with at most `most` bytes mapped.
+#[derive(Clone, Copy)]
+struct Wish<'a> {
+    bytes: u64,
+    home: &'a Use,
+    most: u64,
+}
+
 impl Shared {
     pub(super) fn new(page: u64, grain: u64, limits: [u64; 2]) -> Self {
         let span = (limits[1] * SPARSENESS).next_multiple_of(page);
@@ -59,23 +67,17 @@ impl Shared {
         mut flush: impl FnMut(&mut Self),
     ) -> Option<Block> {
         self.counters.messages += 1;
-        let limits = self.limits;
-        let block = limits.into_iter().find_map(|most| self.grow(bytes, home, most, &mut flush))?;
+        let wishes = self.limits.map(|most| Wish { bytes, home, most });
+        let block = wishes.into_iter().find_map(|wish| self.grow(wish, &mut flush))?;
         self.extend();
         Some(block)
     }
 
     /// Waits for one that is as good as new memory only once, as the runtime does.
-    fn grow(
-        &mut self,
-        bytes: u64,
-        home: &Use,
-        most: u64,
-        flush: &mut impl FnMut(&mut Self),
-    ) -> Option<Block> {
+    fn grow(&mut self, wish: Wish<'_>, flush: &mut impl FnMut(&mut Self)) -> Option<Block> {
         let mut wait = true;
         loop {
-            match self.try_grow(bytes, home, most, wait, flush) {
+            match self.try_grow(wish, wait, flush) {
                 Ok(provision) => return Some(self.apply(provision)),
                 Err(NoRoom::Busy(user)) => {
                     self.counters.stream_waits += 1;
@@ -90,17 +92,15 @@ impl Shared {
     /// What lies in magazines comes before pages that move.
     fn try_grow(
         &mut self,
-        bytes: u64,
-        home: &Use,
-        most: u64,
+        wish: Wish<'_>,
         wait: bool,
         flush: &mut impl FnMut(&mut Self),
     ) -> Result<Provision, NoRoom<Use>> {
-        let manner = Manner { wait, remap: false };
-        self.books.provide(bytes, most, manner, Some(home)).or_else(|_| {
+        let Wish { bytes, home, most } = wish;
+        let manner = |remap| Manner { wait, remap };
+        self.books.provide(bytes, most, manner(false), Some(home)).or_else(|_| {
             flush(self);
-            let manner = Manner { wait, remap: true };
-            self.books.provide(bytes, most, manner, Some(home))
+            self.books.provide(bytes, most, manner(true), Some(home))
         })
     }
 
