@@ -13,7 +13,7 @@ pub struct Run {
     pub peak_mapped: u64,
     /// What the policy did.
     pub counters: Counters,
-    /// What it did after the first [tenth](WARM_UP) of the steps.
+    /// What it did after the first tenth of the steps.
     pub warm: Counters,
 }
 
