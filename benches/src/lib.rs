@@ -8,6 +8,7 @@
 pub mod pool;
 pub mod replay;
 pub mod trace;
+pub mod workloads;
 
 use std::collections::BTreeMap;
 

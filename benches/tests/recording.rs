@@ -67,7 +67,7 @@ fn a_trace_agrees_with_the_books_of_the_pool() {
         assert_eq!((count(Op::Allocate), count(Op::Free)), (stats.leases, stats.leases));
         assert_eq!((recorded.allocations, recorded.frees), (stats.leases, stats.leases));
         assert_eq!(recorded.lost, 0);
-        // (To the pool, what lies in magazines is in use.)
+        // (The pool's peak has the blocks in it that streams kept at hand.)
         assert!((1..=stats.peak_live).contains(&trace.peak_live));
         assert_eq!(trace.streams, 3, "one of each kernel, and none");
         assert!(stats.leases > 500);

@@ -62,6 +62,7 @@ fn what_cannot_be_done_is_refused() {
     let good = file(&folder, "good.csv", TRACE);
     for (arguments, code) in [
         (&["--plot", "x.svg"][..], 2),
+        (&["--plot", "x.svg", "--made", "1"], 2),
         (&["--backend", "tpu"], 2),
         (&["--policy", "best-fit", "--backend", "cuda:0"], 1),
     ] {

@@ -69,6 +69,7 @@ impl Rig {
     ///
     /// # Errors
     /// As the memory.
+    #[allow(clippy::disallowed_methods, reason = "a test without actors waits for a real device")]
     pub fn lease(&self, kind: MemoryKind, bytes: usize, stream: &Stream) -> DeviceResult<Lease> {
         let mut growth = match self.memory.lease(kind, bytes, Some(stream), None)? {
             Leased::Ready(lease) => return Ok(lease),

@@ -23,8 +23,11 @@ pub struct Options {
     /// Draw mapped and live bytes over time, under the soft cap (with one trace only).
     #[arg(long, value_name = "OUT.SVG")]
     pub plot: Option<PathBuf>,
+    /// Replay the workloads that this seed makes, too.
+    #[arg(long, value_name = "SEED")]
+    pub made: Option<u64>,
     /// The traces: `.csv` or `.csv.gz`.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "made", value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
 

@@ -41,6 +41,22 @@ pub struct Counters {
     pub stream_waits: u64,
     /// Allocations that needed a message to the allocator.
     pub messages: u64,
+    /// Allocations served by what their stream had at hand.
+    pub hits: u64,
+}
+
+impl Counters {
+    /// What was done since an earlier moment.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            driver_calls: self.driver_calls - earlier.driver_calls,
+            remaps: self.remaps - earlier.remaps,
+            stream_waits: self.stream_waits - earlier.stream_waits,
+            messages: self.messages - earlier.messages,
+            hits: self.hits - earlier.hits,
+        }
+    }
 }
 
 /// Takes and gives back blocks, on one thread.

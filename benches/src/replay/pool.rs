@@ -1,11 +1,11 @@
 //! The runtime's pool itself, on memory of the host or of a CUDA device.
 //!
-//! Each stream of the trace is a stream of the device, and each block a lease. Growth happens on the
-//! spot, as for a memory manager that has no allocator beside it. What is different from the
-//! [arena on offsets](super::Arena):
+//! Each stream of the trace is a stream of the device, and each block a lease. What the allocator would do
+//! happens on the spot. What is different from the [arena on offsets](super::Arena):
 //!
 //! * The pool has one limit, so the soft cap is a hard one: a trace that needs more does not finish.
 //! * No work is submitted to the streams: what is free is idle, and no stream waits for another.
+//! * A lease that a magazine served counts as a hit, also if the magazine had to get the block first.
 //! * Remaps are counted by the pool: times that pages moved, not pages. Driver calls are the times that
 //!   it got memory, gave some back or moved some; each is at least one call.
 
@@ -92,7 +92,7 @@ fn failed(error: DeviceError) -> ReplayError {
 impl RuntimePool {
     /// With streams of its own, over memory that others may use too.
     fn over(memory: Arc<DeviceMemory>, setup: &Setup) -> Result<Self, ReplayError> {
-        let open = |_| memory.device().open_stream(&StreamOptions::default());
+        let open = |_| memory.open_stream(&StreamOptions::default());
         let streams = (0..setup.streams).map(open).collect::<DeviceResult<_>>().map_err(failed)?;
         let live = (0..setup.ids).map(|_| None).collect();
         let (mapped, stream_waits, messages) = (0, 0, 0);
@@ -117,6 +117,7 @@ impl RuntimePool {
         loop {
             match growth.run()? {
                 Grown::Ready(lease) => {
+                    self.memory.prepare(false);
                     // Mapped bytes change with growth alone: nobody trims here.
                     self.mapped = self.stats().mapped;
                     return Ok(lease);
@@ -163,9 +164,9 @@ impl Policy for RuntimePool {
     }
 
     fn counters(&self) -> Counters {
-        let MemoryStats { growths, releases, remaps, .. } = self.stats();
+        let MemoryStats { growths, releases, remaps, magazine_hits: hits, .. } = self.stats();
         let (stream_waits, messages) = (self.stream_waits, self.messages);
-        Counters { driver_calls: growths + releases + remaps, remaps, stream_waits, messages }
+        Counters { driver_calls: growths + releases + remaps, remaps, stream_waits, messages, hits }
     }
 
     fn failure(&self) -> Option<ReplayError> {

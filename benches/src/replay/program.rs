@@ -14,19 +14,21 @@ use super::plot::Plot;
 use super::report::Report;
 use super::table::table;
 use crate::trace::Trace;
+use crate::workloads::workloads;
 
 /// Runs the program. A file that is refused is told on standard error and does not keep the others
 /// from being replayed; the exit code says that there was one.
 #[allow(clippy::print_stderr, reason = "errors of a program go there")]
 pub fn program(options: &Options) -> ExitCode {
-    if options.plot.is_some() && options.files.len() > 1 {
-        eprintln!("error: --plot draws one trace, and {} were given", options.files.len());
+    let traces = traces(options);
+    if options.plot.is_some() && traces.len() > 1 {
+        eprintln!("error: --plot draws one trace, and {} were given", traces.len());
         return ExitCode::from(2);
     }
-    let bar = progress_bar(options.files.len());
+    let bar = progress_bar(traces.len());
     let (mut reports, mut failed) = (Vec::new(), false);
-    for file in &options.files {
-        match replay(options, file, &bar).and_then(|report| print_line(options, report)) {
+    for trace in traces {
+        match replay(options, trace, &bar).and_then(|report| print_line(options, report)) {
             Ok(report) => reports.push(report),
             Err(error) => {
                 bar.suspend(|| eprintln!("error: {error}"));
@@ -42,11 +44,25 @@ pub fn program(options: &Options) -> ExitCode {
     ExitCode::from(u8::from(failed))
 }
 
-fn replay(options: &Options, file: &Path, bar: &ProgressBar) -> Result<Report, ReplayError> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
+/// Where a trace comes from.
+enum Source<'a> {
+    File(&'a Path),
+    Made(Trace),
+}
+
+fn traces(options: &Options) -> Vec<Source<'_>> {
+    let files = options.files.iter().map(|file| Source::File(file));
+    let made = options.made.map(workloads).into_iter().flatten();
+    files.chain(made.map(Source::Made)).collect()
+}
+
+fn replay(options: &Options, source: Source<'_>, bar: &ProgressBar) -> Result<Report, ReplayError> {
+    let trace = match source {
+        Source::File(file) => Trace::read(file)?,
+        Source::Made(trace) => trace,
+    };
+    let name = Path::new(&trace.name).file_name().unwrap_or_default().to_string_lossy();
     let progress = |what: &str| bar.set_message(format!("{name}: {what}"));
-    progress("being read");
-    let trace = Trace::read(file)?;
     let mut plot = options.plot.as_ref().map(|_| Plot::new(&trace));
     let choice = Choice { policy: options.policy, backend: options.backend };
     let report = report(choice, &trace, plot.as_mut(), &progress)?;

@@ -6,10 +6,10 @@ use super::error::ReplayError;
 use super::options::Backend;
 use super::plot::Plot;
 use super::policy::{Counters, Policy, Setup};
-use super::run::run;
+use super::run::{run, warm_from};
 use super::search::{Range, least_capacity};
 use super::time::ns_per_pair;
-use crate::trace::Trace;
+use crate::trace::{Op, Trace};
 
 /// What a trace needed. In JSON, what was not reached is null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,13 +34,22 @@ pub struct Report {
     pub remaps: u64,
     /// Waits of a stream for another, under the soft cap.
     pub stream_waits: u64,
-    /// Allocations that needed a message, under the soft cap.
-    #[serde(skip)]
-    pub messages: u64,
     /// Nanoseconds for an allocation and its free, on one thread.
     pub ns_per_pair_1t: f64,
     /// The same on each of two threads.
     pub ns_per_pair_2t: f64,
+    /// Allocations that needed a message, under the soft cap.
+    pub messages: u64,
+    /// The same after warm-up: after the first tenth of the steps.
+    pub messages_warm: u64,
+    /// The share of the allocations after warm-up that needed none, under the soft cap.
+    pub no_message_warm: f64,
+    /// Calls to the driver after warm-up, under the soft cap.
+    pub driver_calls_warm: u64,
+    /// Allocations served from what a stream has at hand, under the soft cap.
+    pub magazine_hits: u64,
+    /// The same, as a share of all.
+    pub hit_rate: f64,
 }
 
 impl Report {
@@ -62,7 +71,9 @@ impl Report {
         let least = least::<P>(trace, &setup, progress)?;
         progress("against the clock");
         let [ns_per_pair_1t, ns_per_pair_2t] = ns_per_pair::<P>(trace, &setup)?;
-        let Counters { driver_calls, remaps, stream_waits, messages } = capped.counters;
+        let Counters { driver_calls, remaps, stream_waits, messages, hits } = capped.counters;
+        let warm = trace.steps[warm_from(trace)..].iter();
+        let warm_allocs = warm.filter(|step| step.op == Op::Allocate).count();
         Ok(Self {
             trace: trace.name.clone(),
             allocs: trace.ids,
@@ -74,15 +85,24 @@ impl Report {
             driver_calls,
             remaps,
             stream_waits,
-            messages,
             ns_per_pair_1t,
             ns_per_pair_2t,
+            messages,
+            messages_warm: capped.warm.messages,
+            no_message_warm: 1.0 - share(capped.warm.messages, warm_allocs),
+            driver_calls_warm: capped.warm.driver_calls,
+            magazine_hits: hits,
+            hit_rate: share(hits, trace.ids),
         })
     }
 }
 
+fn share(part: u64, whole: usize) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
 /// 1.25 times the peak, in whole pages, but never less than the peak in whole pages.
-fn soft_cap(trace: &Trace) -> u64 {
+pub(super) fn soft_cap(trace: &Trace) -> u64 {
     let pages = (trace.peak_live + trace.peak_live / 4) / trace.page;
     pages.max(trace.peak_live.div_ceil(trace.page)) * trace.page
 }

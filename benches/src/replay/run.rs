@@ -13,6 +13,16 @@ pub struct Run {
     pub peak_mapped: u64,
     /// What the policy did.
     pub counters: Counters,
+    /// What it did after the first tenth of the steps.
+    pub warm: Counters,
+}
+
+/// The part of a trace's steps after which it counts as warmed up.
+pub(super) const WARM_UP: usize = 10;
+
+/// The step from which on a trace counts as warmed up.
+pub(super) fn warm_from(trace: &Trace) -> usize {
+    trace.steps.len() / WARM_UP
 }
 
 /// What is live and mapped after a step.
@@ -36,7 +46,11 @@ pub fn run<P: Policy>(
 ) -> Result<Run, ReplayError> {
     let mut policy = P::new(setup)?;
     let (mut level, mut peak_mapped, mut finished) = (Level::default(), 0, true);
-    for step in &trace.steps {
+    let mut cold = Counters::default();
+    for (number, step) in trace.steps.iter().enumerate() {
+        if number == warm_from(trace) {
+            cold = policy.counters();
+        }
         match step.op {
             Op::Allocate if !policy.allocate(step) => {
                 finished = false;
@@ -53,5 +67,6 @@ pub fn run<P: Policy>(
         peak_mapped = peak_mapped.max(level.mapped);
         watch(step, level);
     }
-    Ok(Run { finished, peak_mapped, counters: policy.counters() })
+    let counters = policy.counters();
+    Ok(Run { finished, peak_mapped, counters, warm: counters.since(cold) })
 }

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table};
 
 use super::report::Report;
 
-const HEADER: [&str; 12] = [
+const HEADER: [&str; 15] = [
     "trace",
     "allocations",
     "peak live",
@@ -19,6 +19,9 @@ const HEADER: [&str; 12] = [
     "remaps",
     "stream waits",
     "messages",
+    "without one, warm",
+    "driver calls, warm",
+    "magazine hits",
     "ns a pair, 1 and 2 threads",
 ];
 
@@ -36,7 +39,7 @@ pub(super) fn table(reports: &[Report]) -> String {
     format!("{table}\n{}", summary(reports))
 }
 
-fn cells(report: &Report) -> [String; 12] {
+fn cells(report: &Report) -> [String; 15] {
     let over_live = |bytes: Option<u64>| bytes.map(|it| it as f64 / report.peak_live.max(1) as f64);
     let mapped = over_live(report.peak_mapped);
     let fragmentation =
@@ -54,12 +57,19 @@ fn cells(report: &Report) -> [String; 12] {
         report.remaps.to_string(),
         report.stream_waits.to_string(),
         report.messages.to_string(),
+        percent(report.no_message_warm),
+        report.driver_calls_warm.to_string(),
+        percent(report.hit_rate),
         format!("{:.1}, {:.1}", report.ns_per_pair_1t, report.ns_per_pair_2t),
     ]
 }
 
 fn ratio(ratio: Option<f64>) -> String {
     ratio.map_or("-".into(), |ratio| format!("{ratio:.3}"))
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
 }
 
 fn size(bytes: u64) -> String {

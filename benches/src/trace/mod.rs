@@ -22,6 +22,8 @@ mod tests;
 
 pub use error::{Reason, TraceError};
 
+use books::Books;
+
 /// A page of device memory that a trace with times is replayed on.
 pub const PAGE: u64 = 2 << 20;
 
@@ -67,6 +69,24 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// Steps that are there already, on pages of a device. Ids and streams may be any numbers.
+    ///
+    /// # Errors
+    /// If they are not right; the line is the number of the step.
+    pub fn of(name: &str, steps: Vec<Step>) -> Result<Self, TraceError> {
+        let mut books = Books::default();
+        let refuse = |line, reason| TraceError { file: name.to_owned(), line, reason };
+        for (step, line) in steps.into_iter().zip(1..) {
+            let id = u64::from(step.id);
+            let added = match step.op {
+                Op::Allocate => books.allocate(step, id),
+                Op::Free => books.free(step, id),
+            };
+            added.map_err(|reason| refuse(line, reason))?;
+        }
+        books.close(name, |_| PAGE).map_err(|reason| refuse(1, reason))
+    }
+
     /// The steps of the frees that the trace leaves out: those of blocks that live to its end.
     pub fn leftovers(&self) -> Vec<Step> {
         let mut last = vec![None; self.ids];

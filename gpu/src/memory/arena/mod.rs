@@ -35,7 +35,8 @@ use super::stats::ClassStats;
 
 /// How many times larger than its neighbour in use an idle range may be, to be merged and wait with it.
 /// Without a bound all free memory would wait for a small block in its middle; without such merges memory
-/// falls into more pieces (on the recorded workloads of docs/memory.md 8 needs the least).
+/// falls into more pieces (on the workloads of docs/memory.md less needs more to finish, and more has
+/// more mapped where there is no limit, and streams wait more often where there is one).
 const MOST_DELAYED: u64 = 8;
 
 /// Up to where a range may still be used: a position in a stream.
