@@ -212,7 +212,7 @@ async fn pass(begun: Option<Arc<Notify>>, turns: u32) {
 
 fn cancellations() -> u64 {
     let asked = std::env::var("CANCELLATIONS").ok();
-    asked.map_or(2000, |asked| asked.parse().unwrap())
+    asked.map_or(700, |asked| asked.parse().unwrap())
 }
 
 /// A runtime with a kernel on `device`, called until enough was given up; then all is back.
