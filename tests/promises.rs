@@ -3,6 +3,8 @@
 //!
 //! `REQUESTS=1000000 cargo test --release -p rustkernel-tests --test promises` for longer runs.
 
+#![allow(clippy::disallowed_methods, reason = "threads without actors wait for a real device")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;

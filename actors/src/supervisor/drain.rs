@@ -16,6 +16,13 @@ use crate::kernel::Order;
 /// How long an instance that was told to end may take, before its thread is abandoned.
 pub(super) const STOP_GRACE: Duration = Duration::from_millis(250);
 
+/// How often, and how many times, it is looked whether streams have passed the memory that is left: as
+/// long as an instance may take.
+const LOOK: Duration = Duration::from_millis(1);
+const MOST_LOOKS: u32 = 250;
+
+const KINDS: [MemoryKind; 2] = [MemoryKind::Device, MemoryKind::Staging];
+
 /// How a shutdown went.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -79,12 +86,24 @@ async fn ordered(child: &Child, order: Order) -> usize {
 async fn release_memory(clients: &[MemoryClient]) -> u64 {
     let mut leaked = 0;
     for client in clients {
-        client.trim().await;
-        for kind in [MemoryKind::Device, MemoryKind::Staging] {
-            leaked += client.memory().stats(kind).live;
-        }
+        give_back(client).await;
+        leaked += KINDS.map(|kind| client.memory().stats(kind).live).iter().sum::<u64>();
     }
     leaked
+}
+
+/// Gives back what is idle, and what streams still use for requests that were given up once they have
+/// passed it: for a while, because a stream may hang.
+async fn give_back(client: &MemoryClient) {
+    for _ in 0..MOST_LOOKS {
+        // (Looked at before: what comes to its end between the two is given back by the trim.)
+        let busy = KINDS.map(|kind| client.memory().stats(kind).quarantined) != [0, 0];
+        client.trim().await;
+        if !busy {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 impl SupervisorActor {

@@ -94,8 +94,8 @@ impl DeviceMemory {
     /// reservation if one is given.
     ///
     /// # Errors
-    /// [`DeviceError::OutOfMemory`](crate::DeviceError::OutOfMemory) if the bytes cannot be committed now;
-    /// [`DeviceError::DeclaredTooLittle`](crate::DeviceError::DeclaredTooLittle) if the reservation has too few left.
+    /// [`OutOfMemory`](crate::DeviceError::OutOfMemory) if the bytes cannot be committed now;
+    /// [`DeclaredTooLittle`](crate::DeviceError::DeclaredTooLittle) if the reservation has too few left.
     pub fn lease(
         &self,
         kind: MemoryKind,
