@@ -6,7 +6,7 @@ use std::time::Duration;
 use fake_cuda::{Fault, Ledger, Point, inject};
 use futures_executor::block_on;
 use rustkernel_core::prelude::*;
-use rustkernel_gpu::memory::{BlockSizes, MemoryKind};
+use rustkernel_gpu::memory::{BlockSizes, Grown, Leased, MemoryKind};
 use rustkernel_gpu::{
     Buffer, Device, DeviceError, DeviceResult, Function, LaunchConfig, Stream, arguments,
 };
@@ -188,7 +188,8 @@ fn a_device_lost_at_any_call_is_told_and_nothing_hangs() {
                 assert_eq!((stats.live, stats.committed, stats.mapped), (0, 0, 0), "call {k}");
             }
         }
-        assert!(told.len() as u64 > calls / 2, "{} of {calls}", told.len());
+        // (The number of calls varies with how often streams are asked.)
+        assert!(told.len() > 25, "{} of {calls}", told.len());
     }
 }
 
@@ -200,14 +201,18 @@ fn held(ordinal: u32) -> [u64; 4] {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "without actors, a thread waits for a device")]
 fn memory_refused_at_any_call_is_an_error_and_nothing_is_lost() {
     for kind in RIGS {
         let calls = calls(kind);
-        let mut refused = 0;
+        let (mut refused, mut whole) = (0, 0);
         for k in 1..=calls {
             let (ordinal, rig) = open_as(kind);
             inject(Fault::at(Point::AnyCall, 2).nth(k).on_device(ordinal as usize));
-            match scenario(&rig) {
+            let result = scenario(&rig);
+            // (How often a scenario asks whether it is done differs from run to run.)
+            fake_cuda::clear_faults_on(ordinal as usize);
+            match result {
                 Ok(result) => assert_eq!(result, [3.0; 8], "call {k}"),
                 Err(DeviceError::OutOfMemory { .. }) => refused += 1,
                 // Not a call for memory: its own name is told.
@@ -216,7 +221,15 @@ fn memory_refused_at_any_call_is_an_error_and_nothing_is_lost() {
                 Err(other) => panic!("call {k}: {other}"),
             }
             assert_eq!(scenario(&rig), Ok(vec![3.0; 8]), "call {k}: and goes on");
-            rig.memory.trim();
+            let mapped = |memory| rig.memory.stats(memory).mapped;
+            for _ in 0..10_000 {
+                // The last copies may not be over yet.
+                if mapped(MemoryKind::Device) + mapped(MemoryKind::Staging) == 0 {
+                    break;
+                }
+                std::thread::sleep(Duration::from_micros(100));
+                rig.memory.trim();
+            }
             let (device, staging) =
                 (rig.memory.stats(MemoryKind::Device), rig.memory.stats(MemoryKind::Staging));
             assert_eq!((device.live, device.committed), (0, 0), "call {k}");
@@ -225,11 +238,15 @@ fn memory_refused_at_any_call_is_an_error_and_nothing_is_lost() {
             if rig.device.drop_errors() == 0 {
                 assert_eq!(device.mapped, allocated + physical, "call {k}");
                 assert_eq!(staging.mapped, pinned + registered, "call {k}");
-                drop(rig);
-                assert_eq!(held(ordinal), [0; 4], "call {k}");
+                // What a stream still uses when it cannot be asked any more stays where it is.
+                if device.quarantined + staging.quarantined == 0 {
+                    drop(rig);
+                    assert_eq!(held(ordinal), [0; 4], "call {k}");
+                    whole += 1;
+                }
             }
         }
-        assert!(refused > 0);
+        assert!(refused > 0 && whole > 25, "{refused}, {whole} of {calls}");
     }
 }
 
@@ -418,4 +435,34 @@ async fn a_broken_device_does_not_keep_a_runtime_from_another() {
     let (_, runtime, cuda, _) = runtime().await;
     assert_eq!(cuda.call(numbers(3)).await.unwrap(), [0.0, 2.0, 4.0]);
     runtime.shutdown().await.unwrap();
+}
+
+#[test]
+fn bytes_that_lie_in_parts_of_pages_only_are_waited_for() {
+    const PAGE: usize = 2 << 20;
+    let (_, rig) = open_as(Rig::paged);
+    let lease = |bytes| rig.memory.lease(MemoryKind::Device, bytes, None, None).unwrap();
+    let have = |bytes| match lease(bytes) {
+        Leased::Ready(lease) => lease,
+        Leased::NeedsGrowth(growth) => match growth.run().unwrap() {
+            Grown::Ready(lease) => lease,
+            other => panic!("{bytes} bytes: {other:?}"),
+        },
+    };
+    // As many pages as are promised, each with a small block at its end.
+    let blocks: Vec<_> = (0..90).map(|_| (have(PAGE - 512), have(512))).collect();
+    let (large, small): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
+    drop(large);
+    let stats = || rig.memory.stats(MemoryKind::Device);
+    assert_eq!((stats().live, stats().stranded), (90 * 512, 90 * (PAGE as u64 - 512)));
+    let short = || {
+        let Leased::NeedsGrowth(growth) = lease(12 * PAGE) else { panic!("ten pages are left") };
+        let Grown::Short(growth) = growth.run().unwrap() else { panic!("ten pages are left") };
+        growth
+    };
+    let (one, growth) = (short(), short());
+    assert!(matches!(one.give_up(), DeviceError::OutOfMemory { .. }));
+    assert_eq!(stats().unkept, 1, "a promise was not kept");
+    drop(small);
+    assert!(matches!(growth.run().unwrap(), Grown::Ready(_)), "others have made room");
 }

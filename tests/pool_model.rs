@@ -65,6 +65,7 @@ fn lease(
         Leased::Ready(lease) => Ok(lease),
         Leased::NeedsGrowth(growth) => match growth.run()? {
             Grown::Ready(lease) => Ok(lease),
+            Grown::Short(growth) => Err(growth.give_up()),
             Grown::Wait(..) => panic!("nothing is busy without a stream"),
         },
     }

@@ -69,6 +69,7 @@ impl Worker<'_> {
         loop {
             match growth.run()? {
                 Grown::Ready(lease) => return Ok(lease),
+                Grown::Short(growth) => return Err(growth.give_up()),
                 Grown::Wait(again, _) => growth = again,
             }
             thread::sleep(Duration::from_micros(100));

@@ -4,7 +4,7 @@
 //! night; sessions whose caches grow block by block and go at once; models that stay for hours until another
 //! takes their place; bursts of small blocks; a training job each night. Streams work on for a while after
 //! what they use was freed. The allocator's part is played as `actors/src/allocator` and the pool do it:
-//! what is committed stays below 15/16 of the limit, memory is mapped ahead of need, and once an hour all
+//! what is committed stays below nine tenths of the limit, memory is mapped ahead of need, and once an hour all
 //! that is idle is given back.
 //!
 //! `WEEK_REQUESTS=1000000 cargo test -p rustkernel-tests --test week` for more requests.
@@ -101,7 +101,7 @@ impl Memory {
     /// A block, unless its bytes cannot be committed. What can be committed is there.
     fn lease(&mut self, bytes: u64, stream: u32) -> Option<Held> {
         let needed = self.arena.block_bytes(bytes).unwrap();
-        if self.arena.live() + needed > self.limit / 16 * 15 {
+        if self.arena.live() + needed > self.limit / 10 * 9 {
             self.turned_away += 1;
             return None;
         }
@@ -121,7 +121,10 @@ impl Memory {
             let provided =
                 provide(&mut self.arena, false).or_else(|_| provide(&mut self.arena, true));
             match provided {
-                Ok(Provision { block, map, .. }) => {
+                Ok(Provision { block, map, rest, .. }) => {
+                    if let Some(rest) = rest {
+                        self.arena.free(rest, None).unwrap();
+                    }
                     if map.is_some() {
                         self.grow_ahead();
                     }
@@ -467,7 +470,7 @@ fn fragmentation_stays_flat() {
 }
 
 #[test]
-#[ignore = "it fails: more than a sixteenth of the limit can be lost in parts of pages"]
+#[ignore = "it fails: more than is kept back can be lost in parts of pages, for a while"]
 fn what_is_committed_is_there_at_a_limit_that_is_reached() {
     let week = Week::new(512 << 20, 0).run();
     assert!(week.turned_away > 0, "the limit was reached");

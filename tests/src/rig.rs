@@ -78,6 +78,7 @@ impl Rig {
         loop {
             match growth.run()? {
                 Grown::Ready(lease) => return Ok(lease),
+                Grown::Short(growth) => return Err(growth.give_up()),
                 Grown::Wait(again, _) => {
                     std::thread::sleep(PATIENCE);
                     growth = again;

@@ -39,7 +39,7 @@ use tally::Tally;
 /// answer to one message at a time.
 const MAILBOX: usize = 4096;
 
-/// How long a growth waits for another stream before it looks again.
+/// How long a growth waits for others before it looks again.
 const PATIENCE: Duration = Duration::from_millis(1);
 
 /// How often a device that others may use is asked what they hold.
@@ -296,6 +296,10 @@ impl Handler<Grow> for AllocatorActor {
                 // A stream that nobody looks at may not say that it has passed; then the limit decides.
                 let wait = tokio::time::timeout(PATIENCE, completion).into_actor(self);
                 Box::pin(wait.then(|_, actor, ctx| actor.handle(Grow(growth), ctx)))
+            }
+            Ok(Grown::Short(growth)) => {
+                let wait = tokio::time::sleep(PATIENCE).into_actor(self);
+                Box::pin(wait.then(|(), actor, ctx| actor.handle(Grow(growth), ctx)))
             }
             Err(error) => {
                 warn!(self.logger, "the device gave no memory"; "error" => %error);

@@ -95,7 +95,9 @@ impl Hand for Lessee {
             Leased::Ready(lease) => lease,
             Leased::NeedsGrowth(growth) => match growth.run().expect("memory of the device") {
                 Grown::Ready(lease) => lease,
-                Grown::Wait(..) => unreachable!("invariant: nothing is submitted, or busy"),
+                Grown::Wait(..) | Grown::Short(_) => {
+                    unreachable!("invariant: nothing is submitted, or busy, and little is live")
+                }
             },
         }
     }

@@ -122,6 +122,8 @@ impl RuntimePool {
                     self.mapped = self.stats().mapped;
                     return Ok(lease);
                 }
+                // Nobody gives anything back meanwhile.
+                Grown::Short(growth) => return Err(growth.give_up()),
                 Grown::Wait(again, completion) => {
                     self.stream_waits += 1;
                     block_on(completion)?;

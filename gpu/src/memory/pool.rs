@@ -33,8 +33,10 @@ use crate::timeline::{Completion, Position, Timeline};
 /// The most that one stream keeps at hand, as a part of the limit.
 const MAGAZINE_PART: u64 = 64;
 
-/// How often a growth waits for others to pass: for a minute, if each time is a millisecond.
+/// How often a growth waits for streams to pass: for a minute, if each time is a millisecond.
 const MOST_WAITS: u32 = 60_000;
+/// How often it waits for others to give blocks back: for five seconds.
+const MOST_WAITS_SHORT: u32 = 5000;
 
 /// The memory of one kind that a device gives, with what of it is not in use.
 pub struct Pool {
@@ -474,6 +476,9 @@ pub enum Grown {
     /// There will be room, or better room, once this is complete. Then run the growth again; or before, if
     /// that takes long: it does not wait again while the limit allows otherwise.
     Wait(Growth, Completion),
+    /// The bytes are there, but only in parts of pages between others' blocks, which have to come back
+    /// first. Run the growth again after a while, or [give it up](Growth::give_up).
+    Short(Growth),
 }
 
 impl Growth {
@@ -498,13 +503,20 @@ impl Growth {
                 self.waits += 1;
                 Ok(Grown::Wait(self, completion))
             }
-            Err(NoRoom::Busy(_)) => Err(pool.out_of_memory(self.bytes as u64)),
-            Err(NoRoom::Full) => {
-                pool.counters.unkept.fetch_add(1, Ordering::Relaxed);
-                Err(pool.out_of_memory(self.bytes as u64))
+            Err(NoRoom::Full) if self.waits < MOST_WAITS_SHORT => {
+                self.waits += 1;
+                Ok(Grown::Short(self))
             }
+            Err(NoRoom::Busy(_) | NoRoom::Full) => Err(self.give_up()),
             Err(NoRoom::Device(error)) => Err(error),
         }
+    }
+
+    /// Gives its bytes back: the promise of them is not kept, which is counted.
+    pub fn give_up(self) -> DeviceError {
+        let pool = self.charge.pool();
+        pool.counters.unkept.fetch_add(1, Ordering::Relaxed);
+        pool.out_of_memory(self.bytes as u64)
     }
 
     fn finish(self, memory: RawMemory) -> Lease {

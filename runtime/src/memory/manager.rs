@@ -141,6 +141,8 @@ fn lease(memory: &DeviceMemory, bytes: usize) -> Result<Lease, MemoryError> {
             settle(memory);
             Ok(lease)
         }
+        // Nobody else would give anything back meanwhile.
+        Grown::Short(growth) => Err(growth.give_up()),
         Grown::Wait(..) => {
             unreachable!("invariant: no stream uses this memory, so nothing in it is busy")
         }
