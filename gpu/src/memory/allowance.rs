@@ -69,6 +69,10 @@ impl Allowance {
             self.account = account.cloned();
         }
         self.bytes += charge.take_bytes();
+        // It may have ended just now, before it knew who keeps bytes of it.
+        if self.account.as_ref().is_some_and(|account| account.is_closed()) {
+            self.settle();
+        }
     }
 
     /// Gives the bytes back to the books.
