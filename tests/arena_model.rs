@@ -6,45 +6,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustkernel_gpu::memory::arena::{
     Arena, Block, Geometry, LastUse, Manner, NoRoom, Pages, Provision,
 };
+use rustkernel_tests::simulated::{Clock, Use};
 
 const STREAMS: u32 = 3;
 const MANNER: Manner = Manner { wait: true, remap: true };
-
-/// Work of a stream, until when. The clock is the model's, and goes on with each look at it, as that of
-/// a device does.
-#[derive(Debug, Clone)]
-struct Use {
-    stream: u32,
-    over: u64,
-    clock: Arc<AtomicU64>,
-}
-
-impl LastUse for Use {
-    fn is_over(&self) -> bool {
-        self.clock.fetch_add(1, Ordering::Relaxed) >= self.over
-    }
-
-    fn is_same_stream(&self, other: &Self) -> bool {
-        self.stream == other.stream
-    }
-
-    fn later(self, other: Self) -> Self {
-        if self.over < other.over { other } else { self }
-    }
-}
 
 struct Model {
     geometry: Geometry,
     limit: u64,
     arena: Arena<Use>,
-    clock: Arc<AtomicU64>,
+    /// Goes on with each look at it.
+    clock: Arc<Clock>,
     /// What is in use, and the stream that it is for.
     held: Vec<(Block, Option<u32>)>,
     /// Until when each stream is busy.
@@ -65,7 +43,7 @@ impl Model {
             geometry,
             limit,
             arena: Arena::new(geometry),
-            clock: Arc::default(),
+            clock: Arc::new(Clock::ticking()),
             held: Vec::new(),
             busy: [0; STREAMS as usize],
             live: BTreeMap::new(),
@@ -79,7 +57,7 @@ impl Model {
     /// What a stream does from now on takes that long, and is over after all that it did before.
     fn last_use(&mut self, stream: u32, time: u64) -> Use {
         let busy = &mut self.busy[stream as usize];
-        *busy = (*busy).max(self.clock.load(Ordering::Relaxed)) + time;
+        *busy = (*busy).max(self.clock.now()) + time;
         Use { stream, over: *busy, clock: Arc::clone(&self.clock) }
     }
 
@@ -134,7 +112,7 @@ impl Model {
                     return self.hold(block, bytes, home);
                 }
                 Err(NoRoom::Busy(user)) => {
-                    self.clock.fetch_max(user.over, Ordering::Relaxed);
+                    self.clock.advance_to(user.over);
                 }
                 Err(NoRoom::Full) => break,
             }
@@ -259,9 +237,9 @@ fn run(geometry: Geometry, limit: u64, seed: u64) {
     let random = &mut ChaCha8Rng::seed_from_u64(seed);
     let mut model = Model::new(geometry, limit);
     for _ in 0..operations() {
-        model.clock.fetch_add(random.random_range(0..20), Ordering::Relaxed);
+        model.clock.advance_by(random.random_range(0..20));
         // Phases of growth and of shrinking.
-        let grows = (model.clock.load(Ordering::Relaxed) / 4000).is_multiple_of(2);
+        let grows = (model.clock.now() / 4000).is_multiple_of(2);
         let frees = random.random_ratio(if grows { 45 } else { 55 }, 100);
         let stream = random.random_ratio(9, 10).then(|| random.random_range(0..STREAMS));
         if random.random_ratio(1, 200) {
@@ -282,7 +260,7 @@ fn run(geometry: Geometry, limit: u64, seed: u64) {
     while !model.held.is_empty() {
         model.free(0, 0);
     }
-    model.clock.fetch_add(1 << 40, Ordering::Relaxed);
+    model.clock.advance_by(1 << 40);
     model.trim(0);
     assert_eq!((model.arena.live(), model.arena.mapped()), (0, 0));
     assert!(model.arena.is_quiet());
@@ -338,7 +316,7 @@ fn a_provision_that_cannot_be_carried_out_is_undone() {
 #[test]
 fn what_a_stream_uses_stays_its_own_when_a_provision_is_undone() {
     let mut arena = Arena::<Use>::new(Geometry { page: 4096, grain: 512, span: 1 << 20 });
-    let use_of = |stream| Use { stream, over: 100, clock: Arc::default() };
+    let use_of = |stream| Use { stream, over: 100, clock: Arc::new(Clock::ticking()) };
     let block = arena.provide(4096, u64::MAX, MANNER, Some(&use_of(0))).unwrap().block;
     arena.free(block, Some(use_of(0))).unwrap();
     // The stream's own next block may lie where it still works, and on a new page.

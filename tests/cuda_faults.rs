@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fake_cuda::{Fault, Ledger, Point, inject};
 use futures_executor::block_on;
+use rustkernel_core::memory::MemoryConfig;
 use rustkernel_core::prelude::*;
 use rustkernel_gpu::memory::{BlockSizes, Grown, Leased, MemoryKind};
 use rustkernel_gpu::{
@@ -381,6 +382,38 @@ async fn after_many_calls_and_panics_nothing_is_left_on_the_device() {
         (0, 0, 0, 0),
         "{ledger:?}"
     );
+}
+
+/// There and back.
+struct Echo;
+
+impl Kernel for Echo {
+    type Request = Vec<u32>;
+    type Response = Vec<u32>;
+
+    const DEVICES: Devices = Devices::Any;
+
+    async fn execute(&mut self, data: Vec<u32>, cx: &mut KernelContext) -> KernelResult<Vec<u32>> {
+        let buffer = cx.upload(&data).await?;
+        cx.download(&buffer).await
+    }
+}
+
+#[tokio::test]
+async fn large_data_goes_through_little_staging_memory() {
+    const MIB: u64 = 1 << 20;
+    let device = DeviceId::Cuda(fake::claim());
+    let little = MemoryConfig { max_staging_memory: 12 * MIB, ..MemoryConfig::default() };
+    let builder = builder().with_gpu_enabled(true).with_devices([device]).with_memory(little);
+    let runtime = builder.with_kernel(KernelSpec::new("echo", || Echo)).build().unwrap();
+    runtime.start().await.unwrap();
+    // Ten chunks, of which three have room: copies have to end before the request does.
+    let data: Vec<u32> = (0..10 << 20).collect();
+    let echo = runtime.kernel::<Echo>("echo").unwrap();
+    let back = within_a_minute(echo.call(data.clone())).await.unwrap();
+    assert!(back == data);
+    assert!(runtime.stats().devices[0].staging.mapped <= 12 * MIB);
+    assert!(within_a_minute(runtime.shutdown()).await.unwrap().is_clean());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,11 +14,11 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustkernel_gpu::host::{HostOptions, ThreadBudget};
 use rustkernel_gpu::memory::{
-    DeviceMemory, Grown, Lease, Leased, MemoryKind, MemoryLimits, Need, PressureThresholds,
-    Reservation,
+    DeviceMemory, MemoryKind, MemoryLimits, Need, PressureThresholds, Reservation,
 };
-use rustkernel_gpu::{Buffer, Device, DeviceResult, Stream, StreamOptions};
+use rustkernel_gpu::{Buffer, Device, Stream, StreamOptions};
 use rustkernel_tests::fake;
+use rustkernel_tests::rig::lease;
 
 const MIB: u64 = 1 << 20;
 const LIMIT: u64 = 200 * MIB;
@@ -60,22 +60,6 @@ impl Worker<'_> {
         }
     }
 
-    fn lease(&self, bytes: usize, reservation: &Reservation) -> DeviceResult<Lease> {
-        let (kind, stream) = (MemoryKind::Device, Some(&self.stream));
-        let mut growth = match self.memory.lease(kind, bytes, stream, Some(reservation))? {
-            Leased::Ready(lease) => return Ok(lease),
-            Leased::NeedsGrowth(growth) => growth,
-        };
-        loop {
-            match growth.run()? {
-                Grown::Ready(lease) => return Ok(lease),
-                Grown::Short(growth) => return Err(growth.give_up()),
-                Grown::Wait(again, _) => growth = again,
-            }
-            thread::sleep(Duration::from_micros(100));
-        }
-    }
-
     /// Small ones often, all doublings up to what is declared.
     fn size(&mut self, most: u64) -> u64 {
         let doubling = self.random.random_range(0..=most.ilog2());
@@ -98,7 +82,8 @@ impl Worker<'_> {
                 continue;
             }
             let bytes = if self.random.random_ratio(1, 3) { left } else { self.size(left) };
-            let lease = self.lease(bytes as usize, &reservation);
+            let (kind, stream) = (MemoryKind::Device, &self.stream);
+            let lease = lease(self.memory, kind, bytes as usize, stream, Some(&reservation));
             let lease = lease.unwrap_or_else(|error| panic!("{bytes} of {declared}: {error}"));
             let mut buffer = Buffer::new(lease, bytes as usize).unwrap();
             // What is used by the stream is not free at once when it is dropped.

@@ -12,11 +12,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rustkernel_gpu::memory::arena::{Arena, Block, Geometry, LastUse, Manner, NoRoom, Provision};
+use rustkernel_gpu::memory::arena::{Arena, Block, Geometry, Manner, NoRoom, Provision};
+use rustkernel_tests::simulated::{Clock, Use};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -38,28 +38,6 @@ const MOST_CACHED: u64 = 24 * MIB;
 /// Hours between two changes of models.
 const MODEL_HOURS: u64 = 3;
 
-/// Work of a stream, until when.
-#[derive(Debug, Clone)]
-struct Use {
-    stream: u32,
-    over: u64,
-    clock: Arc<AtomicU64>,
-}
-
-impl LastUse for Use {
-    fn is_over(&self) -> bool {
-        self.clock.load(Ordering::Relaxed) >= self.over
-    }
-
-    fn is_same_stream(&self, other: &Self) -> bool {
-        self.stream == other.stream
-    }
-
-    fn later(self, other: Self) -> Self {
-        if self.over < other.over { other } else { self }
-    }
-}
-
 /// A block, and the stream that it is for.
 struct Held {
     block: Block,
@@ -70,7 +48,7 @@ struct Held {
 struct Memory {
     arena: Arena<Use>,
     limit: u64,
-    clock: Arc<AtomicU64>,
+    clock: Arc<Clock>,
     /// Until when each stream is busy.
     busy: [u64; STREAMS as usize],
     /// Blocks that were not asked for, because their bytes could not be committed.
@@ -86,11 +64,11 @@ impl Memory {
     }
 
     fn now(&self) -> u64 {
-        self.clock.load(Ordering::Relaxed)
+        self.clock.now()
     }
 
     fn advance(&self, to: u64) {
-        self.clock.fetch_max(to, Ordering::Relaxed);
+        self.clock.advance_to(to);
     }
 
     fn use_of(&self, stream: u32) -> Use {
@@ -155,7 +133,7 @@ impl Memory {
     /// Takes a block back; its stream works on for a while.
     fn free(&mut self, Held { block, stream }: Held, time: u64) {
         let busy = &mut self.busy[stream as usize];
-        *busy = (*busy).max(self.clock.load(Ordering::Relaxed)) + time;
+        *busy = (*busy).max(self.clock.now()) + time;
         let last_use = self.use_of(stream);
         self.arena.free(block, Some(last_use)).unwrap();
     }

@@ -6,6 +6,7 @@ pub mod fake;
 pub mod reference;
 pub mod rig;
 pub mod running;
+pub mod simulated;
 
 use std::future::Future;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_executor::block_on;
 use rustkernel_gpu::host::{HostOptions, ThreadBudget};
 use rustkernel_gpu::memory::{
-    DeviceMemory, Grown, Lease, Leased, MemoryKind, MemoryLimits, PressureThresholds,
+    DeviceMemory, Grown, Lease, Leased, MemoryKind, MemoryLimits, PressureThresholds, Reservation,
 };
 use rustkernel_gpu::{
     Buffer, Device, DeviceResult, Element, ModuleSource, Staging, Stream, StreamOptions,
@@ -15,6 +15,32 @@ use rustkernel_gpu::{
 const MIB: u64 = 1 << 20;
 /// How long a lease waits before it asks again.
 const PATIENCE: Duration = Duration::from_micros(100);
+
+/// A lease for a stream, grown for if need be. The test is the allocator.
+///
+/// # Errors
+/// As the memory.
+#[allow(clippy::disallowed_methods, reason = "a test without actors waits for a real device")]
+pub fn lease(
+    memory: &DeviceMemory,
+    kind: MemoryKind,
+    bytes: usize,
+    stream: &Stream,
+    reservation: Option<&Reservation>,
+) -> DeviceResult<Lease> {
+    let mut growth = match memory.lease(kind, bytes, Some(stream), reservation)? {
+        Leased::Ready(lease) => return Ok(lease),
+        Leased::NeedsGrowth(growth) => growth,
+    };
+    loop {
+        match growth.run()? {
+            Grown::Ready(lease) => return Ok(lease),
+            Grown::Short(growth) => return Err(growth.give_up()),
+            Grown::Wait(again, _) => growth = again,
+        }
+        std::thread::sleep(PATIENCE);
+    }
+}
 
 /// A device with its memory. The test is its allocator.
 #[derive(Debug)]
@@ -69,22 +95,8 @@ impl Rig {
     ///
     /// # Errors
     /// As the memory.
-    #[allow(clippy::disallowed_methods, reason = "a test without actors waits for a real device")]
     pub fn lease(&self, kind: MemoryKind, bytes: usize, stream: &Stream) -> DeviceResult<Lease> {
-        let mut growth = match self.memory.lease(kind, bytes, Some(stream), None)? {
-            Leased::Ready(lease) => return Ok(lease),
-            Leased::NeedsGrowth(growth) => growth,
-        };
-        loop {
-            match growth.run()? {
-                Grown::Ready(lease) => return Ok(lease),
-                Grown::Short(growth) => return Err(growth.give_up()),
-                Grown::Wait(again, _) => {
-                    std::thread::sleep(PATIENCE);
-                    growth = again;
-                }
-            }
-        }
+        lease(&self.memory, kind, bytes, stream, None)
     }
 
     /// Device memory with undefined contents.

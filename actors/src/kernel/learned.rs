@@ -19,7 +19,7 @@ pub struct LearnedMemory {
 }
 
 /// What the requests of a kernel have held of one kind of memory. A request's peak is the most that it
-/// held at once, in whole blocks: by up to a page each (host) or an eighth (CUDA) more than it asked for.
+/// held at once, in whole blocks: each by up to a page of the host, or an eighth, more than it asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct LearnedPeaks {

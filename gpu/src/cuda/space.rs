@@ -12,13 +12,10 @@ use super::driver;
 use super::hub::Hub;
 use crate::device::{AddressSpace, Epoch};
 use crate::error::{DeviceError, DeviceResult};
-use crate::memory::MemoryKind;
 use crate::memory::arena::{Geometry, Pages};
+use crate::memory::{GRAIN, MemoryKind};
 
-/// What blocks are multiples of, in bytes.
-const GRAIN: u64 = 512;
-/// Addresses for each byte of the limit, and the most of them: a sixteenth of what a GPU has.
-const SPARSENESS: u64 = 64;
+/// The most addresses that one space takes: a sixteenth of what a GPU has.
 const MOST_ADDRESSES: u64 = 1 << 43;
 /// Blocks share pages, so that parts of pages are lost between them. With fewer pages than this that
 /// would be a large part of all, and blocks one by one are the better choice.
@@ -152,12 +149,9 @@ impl Drop for CudaSpace {
 
 /// How addresses for `limit` bytes are divided.
 fn geometry(limit: u64, page: u64) -> Option<Geometry> {
-    let span = (limit / page * page).saturating_mul(SPARSENESS).min(MOST_ADDRESSES);
-    (limit / page >= FEWEST_PAGES && limit <= span / 4).then_some(Geometry {
-        page,
-        grain: GRAIN,
-        span,
-    })
+    let whole = limit / page * page;
+    let enough = limit / page >= FEWEST_PAGES;
+    enough.then(|| Geometry::sparse(page, GRAIN, whole, MOST_ADDRESSES)).flatten()
 }
 
 /// The size of a page; none where the driver has no virtual memory for the device.

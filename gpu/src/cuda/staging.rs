@@ -14,13 +14,10 @@ use super::hub::Hub;
 use super::stream::SLAB;
 use crate::device::{AddressSpace, Epoch};
 use crate::error::DeviceResult;
-use crate::host::HostSpace;
+use crate::host::{HostSpace, MOST_ADDRESSES};
+use crate::memory::GRAIN;
 use crate::memory::arena::{Geometry, Pages};
 
-/// What blocks are multiples of, in bytes.
-const GRAIN: u64 = 512;
-/// Addresses for each byte of the limit.
-const SPARSENESS: u64 = 64;
 /// As for device memory: with fewer slabs too much would be lost between blocks.
 const FEWEST_SLABS: u64 = 16;
 
@@ -34,12 +31,11 @@ pub(super) struct StagingSpace {
 
 impl StagingSpace {
     pub(super) fn reserve(hub: &Arc<Hub>, limit: u64) -> Option<(Geometry, Self)> {
-        let span = (limit / SLAB).checked_mul(SLAB * SPARSENESS)?;
-        let geometry = Geometry { page: SLAB, grain: GRAIN, span };
         if limit / SLAB < FEWEST_SLABS {
             return None;
         }
-        let host = ManuallyDrop::new(HostSpace::staging_of(hub.id(), span, SLAB)?);
+        let geometry = Geometry::sparse(SLAB, GRAIN, limit / SLAB * SLAB, MOST_ADDRESSES)?;
+        let host = ManuallyDrop::new(HostSpace::staging_of(hub.id(), geometry.span, SLAB)?);
         let (hub, epoch, registered) = (Arc::clone(hub), hub.epoch(), BTreeSet::new());
         Some((geometry, Self { hub, epoch, host, registered }))
     }

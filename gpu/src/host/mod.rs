@@ -22,5 +22,5 @@ pub use device::{HostOptions, open};
 pub use executor::{ThreadBudget, ThreadPermit};
 
 #[cfg(all(unix, feature = "cuda"))]
-pub(crate) use space::HostSpace;
+pub(crate) use space::{HostSpace, MOST_ADDRESSES};
 pub(crate) use stream::HostEvent;

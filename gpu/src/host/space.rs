@@ -18,19 +18,14 @@ use crate::error::{DeviceError, DeviceResult};
 use crate::memory::MemoryKind;
 use crate::memory::arena::{Geometry, Pages};
 
-/// Addresses for each byte of the limit. They cost nothing, and the more there are the less likely it
-/// is that no hole is long enough for a block because other blocks lie scattered.
-const SPARSENESS: u64 = 64;
 /// The most addresses that one space takes: an eighth of those that a process has.
-const MOST_ADDRESSES: u64 = 1 << 44;
+pub(crate) const MOST_ADDRESSES: u64 = 1 << 44;
 
 /// How addresses for `limit` bytes of memory are divided. Blocks are whole pages: a page that is free
 /// can go wherever it is needed, so that memory is never lost to fragmentation.
 pub(super) fn geometry(limit: u64) -> Option<Geometry> {
     let page = rustix::param::page_size() as u64;
-    let span = limit.checked_next_multiple_of(page)?.saturating_mul(SPARSENESS);
-    let span = span.clamp(page, MOST_ADDRESSES);
-    (limit <= span / 4).then_some(Geometry { page, grain: page, span })
+    Geometry::sparse(page, page, limit, MOST_ADDRESSES)
 }
 
 /// Anonymous memory: addresses are reserved, pages come and go.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::lease::Charge;
 use super::ledger::Ledger;
-use super::reservation::Account;
+use super::reservation::{Account, give_back, is_same};
 
 /// A part of the limit that a stream may keep counted, at most.
 const PART: u64 = 1024;
@@ -39,7 +39,7 @@ impl Allowance {
     /// Takes the bytes of a lease, if there are as many of that account. If not, what there is goes back,
     /// so that the account knows exactly what is leased.
     pub(super) fn spend(&mut self, account: Option<&Arc<Account>>, bytes: u64) -> bool {
-        if !self.is_of(account) {
+        if !is_same(self.account.as_ref(), account) {
             return false;
         }
         if self.bytes < bytes {
@@ -61,7 +61,7 @@ impl Allowance {
         if account.is_some_and(|account| account.is_closed()) {
             return;
         }
-        if !self.is_of(account) {
+        if !is_same(self.account.as_ref(), account) {
             if account.is_some_and(|account| !keep(account)) {
                 return;
             }
@@ -78,18 +78,6 @@ impl Allowance {
     /// Gives the bytes back to the books.
     pub(super) fn settle(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        match self.account.take() {
-            _ if bytes == 0 => {}
-            Some(account) => account.credit(bytes),
-            None => self.ledger.uncommit(bytes),
-        }
-    }
-
-    fn is_of(&self, account: Option<&Arc<Account>>) -> bool {
-        match (&self.account, account) {
-            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
-            (None, None) => true,
-            _ => false,
-        }
+        give_back(self.account.take().as_ref(), &self.ledger, bytes);
     }
 }

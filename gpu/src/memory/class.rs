@@ -4,8 +4,8 @@
 //! an eighth of a block is not asked for, and one that was given back serves many sizes. Others are
 //! multiples of a grain.
 
-/// The smallest block of memory that is not paged, in bytes; it aligns any element.
-pub(crate) const GRAIN: u64 = 512;
+/// The smallest block where blocks are not whole pages, in bytes; it aligns any element.
+pub const GRAIN: u64 = 512;
 
 /// How many blocks a request may take out of one declaration, and be sure of them.
 const BLOCKS: u64 = 128;

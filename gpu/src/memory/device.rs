@@ -161,14 +161,7 @@ impl DeviceMemory {
     /// # Errors
     /// [`Shortage::Never`] if it could not.
     pub fn could_reserve(&self, need: Need) -> Result<(), Shortage> {
-        for kind in [MemoryKind::Staging, MemoryKind::Device] {
-            let ledger = self.pool(kind).ledger();
-            let (asked, limit) = (ledger.sizes().reservation_bytes(need.of(kind)), ledger.limit());
-            if asked > limit {
-                return Err(Shortage::Never { kind, asked, limit });
-            }
-        }
-        Ok(())
+        Reservation::could_be(need, self.device_pool.ledger(), self.staging_pool.ledger())
     }
 
     /// The pressure level now.

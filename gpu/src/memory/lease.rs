@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::pool::Pool;
 use super::record::Action;
-use super::reservation::Account;
+use super::reservation::{Account, give_back, is_same};
 use super::stream_magazine::StreamMagazine;
 use super::{MemoryKind, RawMemory};
 use crate::device::{Device, DeviceKind, Epoch};
@@ -50,12 +50,7 @@ impl Charge {
     /// Charges anew, once the old charge is settled. The count of references to an account changes
     /// only when the account does: within a request nothing is counted.
     pub(super) fn renew(&mut self, account: Option<&Arc<Account>>, bytes: u64) {
-        let same = match (&self.account, account) {
-            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
-            (None, None) => true,
-            _ => false,
-        };
-        if !same {
+        if !is_same(self.account.as_ref(), account) {
             self.account = account.cloned();
         }
         self.bytes = bytes;
@@ -63,11 +58,7 @@ impl Charge {
 
     pub(super) fn settle(&mut self) {
         let bytes = self.take_bytes();
-        match &self.account {
-            _ if bytes == 0 => {}
-            Some(account) => account.credit(bytes),
-            None => self.pool.ledger().uncommit(bytes),
-        }
+        give_back(self.account.as_ref(), self.pool.ledger(), bytes);
     }
 }
 

@@ -9,6 +9,8 @@ use super::class::BlockSizes;
 
 /// The largest block that is kept at hand, in bytes.
 pub const LARGEST: u64 = 256 << 10;
+/// The most that one stream keeps at hand of a pool, as a part of the pool's limit.
+pub const PART_OF_LIMIT: u64 = 64;
 /// The most that a class keeps.
 const MOST_BLOCKS: u64 = 32;
 const MOST_CLASS_BYTES: u64 = 1 << 20;

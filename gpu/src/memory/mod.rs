@@ -53,7 +53,7 @@ use crate::device::Epoch;
 
 pub use attention::{Attention, Need as AttentionNeed};
 pub use buffer::{Buffer, Staging};
-pub use class::BlockSizes;
+pub use class::{BlockSizes, GRAIN};
 pub use device::{DeviceMemory, Leased, MemoryLimits};
 pub use lease::Lease;
 pub use pool::{Grown, Growth};

@@ -18,7 +18,7 @@ use super::cache::Cache;
 use super::class::{BlockSizes, GRAIN};
 use super::lease::{Charge, Held, Home, Lease};
 use super::ledger::Ledger;
-use super::magazine::LARGEST;
+use super::magazine::{LARGEST, PART_OF_LIMIT};
 use super::pressure::{PressureCell, PressureLevel};
 use super::record::{Action, Recorder};
 use super::reservation::Account;
@@ -29,9 +29,6 @@ use super::{MemoryKind, MemoryLimits, RawMemory};
 use crate::device::Device;
 use crate::error::{DeviceError, DeviceResult};
 use crate::timeline::{Completion, Position, Timeline};
-
-/// The most that one stream keeps at hand, as a part of the limit.
-const MAGAZINE_PART: u64 = 64;
 
 /// How often a growth waits for streams to pass: for a minute, if each time is a millisecond.
 const MOST_WAITS: u32 = 60_000;
@@ -46,8 +43,8 @@ pub struct Pool {
     attention: Arc<Attention>,
     /// Whether memory is kept for the next lease.
     keep: bool,
-    /// Which part of the memory is not promised: one in so many bytes.
-    kept_back: u64,
+    /// Whether blocks share pages, so that not all of the memory is promised.
+    shares_pages: bool,
     store: Box<dyn Store>,
     magazines: Mutex<Vec<Weak<StreamMagazine>>>,
     /// How many look for memory that is nowhere but in magazines: none is put there meanwhile.
@@ -70,8 +67,8 @@ struct Counters {
 /// which is more than any measured workload has lost (docs/memory.md).
 const KEPT_BACK: u64 = 10;
 
-fn promise(bytes: u64, kept_back: u64) -> u64 {
-    bytes - bytes / kept_back
+fn promise(bytes: u64, shares_pages: bool) -> u64 {
+    if shares_pages { bytes - bytes / KEPT_BACK } else { bytes }
 }
 
 /// Where blocks come from and go to.
@@ -152,8 +149,8 @@ impl Pool {
         pressure: Option<Arc<PressureCell>>,
         attention: Arc<Attention>,
     ) -> Arc<Self> {
-        let Chosen { store, sizes, kept_back } = store(&device, kind, limits);
-        let limit = promise(limits.of(kind), kept_back);
+        let Chosen { store, sizes, shares_pages } = store(&device, kind, limits);
+        let limit = promise(limits.of(kind), shares_pages);
         let ledger = Ledger::new(limit, sizes, pressure, Arc::clone(&attention));
         Arc::new(Self {
             device,
@@ -161,7 +158,7 @@ impl Pool {
             ledger: Arc::new(ledger),
             attention,
             keep: limits.pooling,
-            kept_back,
+            shares_pages,
             store,
             magazines: Mutex::default(),
             short: AtomicUsize::new(0),
@@ -172,7 +169,7 @@ impl Pool {
 
     /// How much may be promised of so much memory.
     pub(super) fn promise(&self, bytes: u64) -> u64 {
-        promise(bytes, self.kept_back)
+        promise(bytes, self.shares_pages)
     }
 
     pub(crate) fn device(&self) -> &Device {
@@ -223,7 +220,7 @@ impl Pool {
         self: &Arc<Self>,
         timeline: &Arc<Timeline>,
     ) -> Option<Arc<StreamMagazine>> {
-        let most = self.ledger.limit() / MAGAZINE_PART;
+        let most = self.ledger.limit() / PART_OF_LIMIT;
         if !self.keep || most < self.ledger.sizes().grain || self.order(Some(timeline)).is_none() {
             return None;
         }
@@ -415,12 +412,12 @@ fn store(device: &Device, kind: MemoryKind, limits: &MemoryLimits) -> Chosen {
     match keep.then(|| Space::open(device, kind, limit, defrag)).flatten() {
         Some(space) => {
             let sizes = BlockSizes { grain: space.geometry().grain, classes_to: LARGEST };
-            let kept_back = if space.shares_pages() { KEPT_BACK } else { u64::MAX };
-            Chosen { store: Box::new(space), sizes, kept_back }
+            let shares_pages = space.shares_pages();
+            Chosen { store: Box::new(space), sizes, shares_pages }
         }
         None => {
             let store = Box::new(Cache::new(device.clone(), kind, limit, defrag || !keep));
-            Chosen { store, sizes: BlockSizes::classes(GRAIN), kept_back: u64::MAX }
+            Chosen { store, sizes: BlockSizes::classes(GRAIN), shares_pages: false }
         }
     }
 }
@@ -428,7 +425,7 @@ fn store(device: &Device, kind: MemoryKind, limits: &MemoryLimits) -> Chosen {
 struct Chosen {
     store: Box<dyn Store>,
     sizes: BlockSizes,
-    kept_back: u64,
+    shares_pages: bool,
 }
 
 impl Drop for Pool {

@@ -73,11 +73,8 @@ impl Reservation {
         device: &Arc<Ledger>,
         staging: &Arc<Ledger>,
     ) -> Result<Self, Shortage> {
-        let staging_bytes = staging.sizes().reservation_bytes(need.staging);
-        if staging_bytes > staging.limit() {
-            // Looked at first, so that what can never be is said at once.
-            return Err(never(MemoryKind::Staging, staging_bytes, staging));
-        }
+        // Looked at first, so that what can never be is said at once.
+        Self::could_be(need, device, staging)?;
         let device = Account::open(MemoryKind::Device, need.device, device)?;
         match Account::open(MemoryKind::Staging, need.staging, staging) {
             Ok(staging) => Ok(Self { device, staging }),
@@ -86,6 +83,17 @@ impl Reservation {
                 Err(shortage)
             }
         }
+    }
+
+    /// Whether it could be granted if nobody held anything.
+    pub(crate) fn could_be(need: Need, device: &Ledger, staging: &Ledger) -> Result<(), Shortage> {
+        for (kind, ledger) in [(MemoryKind::Staging, staging), (MemoryKind::Device, device)] {
+            let (asked, limit) = (ledger.sizes().reservation_bytes(need.of(kind)), ledger.limit());
+            if asked > limit {
+                return Err(Shortage::Never { kind, asked, limit });
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn account(&self, kind: MemoryKind) -> &Arc<Account> {
@@ -108,8 +116,22 @@ impl Drop for Reservation {
     }
 }
 
-fn never(kind: MemoryKind, asked: u64, ledger: &Ledger) -> Shortage {
-    Shortage::Never { kind, asked, limit: ledger.limit() }
+/// Whether both are of one reservation, or of none.
+pub(super) fn is_same(one: Option<&Arc<Account>>, other: Option<&Arc<Account>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// Bytes go back to where they came from: to the reservation, or to the ledger.
+pub(super) fn give_back(account: Option<&Arc<Account>>, ledger: &Ledger, bytes: u64) {
+    match account {
+        _ if bytes == 0 => {}
+        Some(account) => account.credit(bytes),
+        None => ledger.uncommit(bytes),
+    }
 }
 
 /// One kind of memory of a reservation. Leases debit and credit it from any thread, each by one atomic.
@@ -134,9 +156,6 @@ const CLOSED: u64 = 1 << 63;
 impl Account {
     fn open(kind: MemoryKind, declared: u64, ledger: &Arc<Ledger>) -> Result<Arc<Self>, Shortage> {
         let granted = ledger.sizes().reservation_bytes(declared);
-        if granted > ledger.limit() {
-            return Err(never(kind, granted, ledger));
-        }
         if !ledger.commit(granted) {
             return Err(Shortage::NotNow { kind, asked: granted, free: ledger.free() });
         }

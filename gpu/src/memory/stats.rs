@@ -34,7 +34,7 @@ pub struct MemoryStats {
     pub leases: u64,
     /// Leases served from what was there, without the allocator.
     pub hits: u64,
-    /// Of these: from the magazines of streams that are open.
+    /// Of these: by the magazines of streams that are open, also where they got the block just then.
     pub magazine_hits: u64,
     /// Leases refused although their bytes were committed. Anything but 0 is a fault of the pool.
     pub unkept: u64,

@@ -13,19 +13,15 @@ mod shared;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustkernel_gpu::memory::BlockSizes;
 use rustkernel_gpu::memory::arena::Block;
-use rustkernel_gpu::memory::magazine::{LARGEST, Magazine};
+use rustkernel_gpu::memory::magazine::{LARGEST, Magazine, PART_OF_LIMIT};
+use rustkernel_gpu::memory::{BlockSizes, GRAIN};
 
 use super::error::ReplayError;
 use super::policy::{Counters, Policy, Setup, Worker};
 use crate::trace::{PAGE, Step};
 use shared::Shared;
 
-/// Blocks begin at multiples of this.
-const GRAIN: u64 = 512;
-/// The most that one stream keeps at hand, as a part of the limit.
-const MAGAZINE_PART: u64 = 64;
 /// What stands for no limit.
 const UNLIMITED: u64 = 1 << 40;
 
@@ -73,7 +69,7 @@ impl Arena {
     fn over(shared: &Arc<Mutex<Shared>>, setup: &Setup) -> Self {
         let sizes = sizes(setup);
         let [limit, _] = limits(setup);
-        let most = if sizes.classes_to > 0 { limit / MAGAZINE_PART } else { 0 };
+        let most = if sizes.classes_to > 0 { limit / PART_OF_LIMIT } else { 0 };
         let stream = |_| OneStream { magazine: Magazine::new(sizes, most), last: 0.0 };
         let streams = Streams((0..setup.streams).map(stream).collect());
         let live = (0..setup.ids).map(|_| None).collect();

@@ -9,8 +9,8 @@ use super::clock::{Clock, Use};
 use crate::replay::order::DELAY_US;
 use crate::replay::policy::Counters;
 
-/// Addresses for each byte of the limit, as the runtime has them.
-const SPARSENESS: u64 = 64;
+/// As many addresses as a replay could want.
+const MOST_ADDRESSES: u64 = 1 << 62;
 
 /// The arena behind the magazines.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ struct Wish<'a> {
 
 impl Shared {
     pub(super) fn new(page: u64, grain: u64, limits: [u64; 2]) -> Self {
-        let span = (limits[1] * SPARSENESS).next_multiple_of(page);
-        let books = Books::new(Geometry { page, grain, span });
+        let geometry = Geometry::sparse(page, grain, limits[1], MOST_ADDRESSES);
+        let books = Books::new(geometry.expect("invariant: a limit is far below all addresses"));
         Self { books, clock: Clock::default(), limits, counters: Counters::default() }
     }
 

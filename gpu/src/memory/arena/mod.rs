@@ -39,6 +39,11 @@ use super::stats::ClassStats;
 /// more mapped where there is no limit, and streams wait more often where there is one).
 const MOST_DELAYED: u64 = 8;
 
+/// Addresses for each byte of memory.
+const SPARSENESS: u64 = 64;
+/// With fewer than so many for each an address space is of no use.
+const FEWEST: u64 = 4;
+
 /// Up to where a range may still be used: a position in a stream.
 pub trait LastUse: Clone {
     /// Nothing uses the range any more.
@@ -61,6 +66,20 @@ pub struct Geometry {
     /// All addresses. Many times what will be mapped at once, so that there is always a hole for the
     /// next block.
     pub span: u64,
+}
+
+impl Geometry {
+    /// For as much as `limit` bytes of memory, in at most `most` addresses, a multiple of the page.
+    /// Addresses cost nothing, and the more there are for each byte the less likely it is that no hole is
+    /// long enough for a block because other blocks lie scattered. None where there would be too few.
+    ///
+    /// # Panics
+    /// If the page is larger than `most`.
+    pub fn sparse(page: u64, grain: u64, limit: u64, most: u64) -> Option<Self> {
+        let span = limit.checked_next_multiple_of(page)?.saturating_mul(SPARSENESS);
+        let span = span.clamp(page, most);
+        (limit <= span / FEWEST).then_some(Self { page, grain, span })
+    }
 }
 
 /// A block in use. Not `Clone`: freeing it consumes it.

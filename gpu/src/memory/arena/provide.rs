@@ -103,7 +103,7 @@ impl<U: LastUse> Arena<U> {
                 rest: None,
             });
         }
-        if let Some((first, last)) = self.ready_span(bytes, home) {
+        if let Some((first, last)) = self.best_span(bytes, |id| self.was_ready(id, home)) {
             self.join(first, last, bytes);
             return Ok(Provision {
                 block: self.occupy(first),
@@ -289,37 +289,25 @@ impl<U: LastUse> Arena<U> {
         shore
     }
 
-    /// The shortest run of free neighbours that are ready for the stream of `home` and have so many bytes.
-    fn ready_span(&self, bytes: u64, home: Option<&U>) -> Option<(RangeId, RangeId)> {
+    /// The shortest run of neighbours that are `good` and have so many bytes: its first and its last.
+    fn best_span(&self, bytes: u64, good: impl Fn(RangeId) -> bool) -> Option<(RangeId, RangeId)> {
         let spans = self.in_order().filter_map(|first| {
             let mut sum = 0;
-            let ready = self.from(first).take_while(|id| self.was_ready(*id, home));
-            for last in ready {
-                sum += self.ranges[last].bytes;
-                if sum >= bytes {
-                    return Some((sum, first, last));
-                }
-            }
-            None
+            let last = self.from(first).take_while(|id| good(*id)).find(|id| {
+                sum += self.ranges[*id].bytes;
+                sum >= bytes
+            })?;
+            Some((sum, first, last))
         });
         spans.min_by_key(|(sum, ..)| *sum).map(|(_, first, last)| (first, last))
     }
 
     /// Somebody who still uses the shortest run of free neighbours with so many bytes.
     fn user_of_best_span(&self, bytes: u64, home: Option<&U>) -> Option<U> {
-        let spans = self.in_order().filter_map(|first| {
-            let (mut sum, mut user) = (0, None);
-            let free = self.from(first).take_while(|id| self.ranges[*id].is_free());
-            for id in free {
-                sum += self.ranges[id].bytes;
-                user = user.or_else(|| self.user(id, home));
-                if sum >= bytes {
-                    return Some((sum, user));
-                }
-            }
-            None
-        });
-        spans.min_by_key(|(sum, _)| *sum).and_then(|(_, user)| user)
+        let (first, last) = self.best_span(bytes, |id| self.ranges[id].is_free())?;
+        let end = self.ranges[last].end();
+        let mut span = self.from(first).take_while(|id| self.ranges[*id].start < end);
+        span.find_map(|id| self.user(id, home))
     }
 
     /// Makes one unlisted range out of listed free ones, `bytes` long; what is left of the last stays
