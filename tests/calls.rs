@@ -12,7 +12,7 @@ use rustkernel_core::prelude::{
     KernelSpec, Placement, Rejection, Runtime,
 };
 use rustkernel_core::runtime::LookupError;
-use rustkernel_tests::{builder, eventually, within_a_minute};
+use rustkernel_tests::{builder, eventually, tireless, within_a_minute};
 use tokio::sync::Semaphore;
 
 /// Doubles numbers; knows some that make trouble.
@@ -48,7 +48,7 @@ impl Kernel for Double {
 
 fn spec(gate: &Arc<Semaphore>) -> KernelSpec<Double> {
     let gate = Arc::clone(gate);
-    KernelSpec::new("double", move || Double { gate: Arc::clone(&gate) })
+    KernelSpec::new("double", move || Double { gate: Arc::clone(&gate) }).restart(tireless())
 }
 
 async fn running(spec: KernelSpec<Double>) -> (Runtime, KernelRef<Double>) {
@@ -86,7 +86,7 @@ fn calls_work_without_any_executor_of_the_runtimes_kind() {
         let double = runtime.kernel::<Double>("double").unwrap();
         assert_eq!(double.call(3).await.unwrap(), 6);
         let error = double.call_within(HANG, Duration::from_millis(20)).await.unwrap_err();
-        assert!(matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded)));
+        assert!(matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded { .. })));
         assert!(runtime.shutdown().await.unwrap().is_clean());
     });
 }
@@ -176,7 +176,10 @@ async fn a_hundred_thousand_calls_of_which_one_in_a_hundred_panics() {
 async fn a_deadline_is_kept_and_a_dropped_call_is_given_up() {
     let (runtime, double) = running(no_gate()).await;
     let error = double.call_within(HANG, Duration::from_millis(30)).await.unwrap_err();
-    assert!(matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded)), "{error}");
+    assert!(
+        matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded { .. })),
+        "{error}"
+    );
     assert!(error.is_retryable());
     let hanging = tokio::time::timeout(Duration::from_millis(30), double.call(HANG)).await;
     assert!(hanging.is_err());
@@ -193,7 +196,7 @@ async fn a_request_that_waits_is_answered_at_its_deadline_and_never_runs() {
     let hanging = double.call_within(HANG, Duration::from_secs(5));
     let waiting = async {
         let error = double.call_within(1, Duration::from_millis(30)).await.unwrap_err();
-        assert!(matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded)));
+        assert!(matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded { .. })));
     };
     tokio::select! {
         biased;

@@ -192,7 +192,7 @@ impl Caller {
                 self.endings.answered += 1;
             }
             Err(
-                CallError::Cancelled(Cancellation::DeadlineExceeded)
+                CallError::Cancelled(Cancellation::DeadlineExceeded { .. })
                 | CallError::Rejected { rejection: Rejection::Expired { .. }, .. },
             ) => self.endings.late += 1,
             Err(other) => panic!("{other}"),

@@ -12,7 +12,7 @@ use rustkernel_gpu::{
     Buffer, Device, DeviceError, DeviceResult, Function, LaunchConfig, Stream, arguments,
 };
 use rustkernel_tests::rig::{Rig, conformance_module};
-use rustkernel_tests::{builder, eventually, fake, within_a_minute};
+use rustkernel_tests::{builder, eventually, fake, tireless, within_a_minute};
 use tokio::time::Instant;
 
 /// Codes after which a context is broken for good.
@@ -320,6 +320,7 @@ impl Kernel for Add {
 fn add(device: DeviceChoice) -> KernelSpec<Add> {
     KernelSpec::new(format!("add {device:?}"), Add::default)
         .device(device)
+        .restart(tireless())
         .memory(|request: &AddRequest| 2 * size_of_val(request.numbers.as_slice()) as u64)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustkernel_core::prelude::*;
 use rustkernel_core::runtime::Events;
-use rustkernel_tests::{builder, eventually, within_a_minute};
+use rustkernel_tests::{builder, eventually, tireless, within_a_minute};
 
 /// What a request makes the kernel do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +95,10 @@ async fn running(
         own.made.fetch_add(1, Ordering::SeqCst);
         Counter { count: 0, world: Arc::clone(&own) }
     };
-    let runtime = builder().with_kernel(spec(KernelSpec::new("counter", factory))).build().unwrap();
+    let runtime = builder()
+        .with_kernel(spec(KernelSpec::new("counter", factory).restart(tireless())))
+        .build()
+        .unwrap();
     runtime.start().await.unwrap();
     let kernel = runtime.kernel::<Counter>("counter").unwrap();
     (runtime, kernel, world)
@@ -214,7 +217,7 @@ async fn an_answer_that_nobody_collects_may_panic_when_dropped() {
     let (runtime, kernel, _) = running(|spec| spec).await;
     let error =
         kernel.call_within(Do::Bomb, Duration::from_millis(10)).await.map(|_| ()).unwrap_err();
-    assert!(matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded)));
+    assert!(matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded { .. })));
     assert_eq!(count(&kernel).await, 2);
     assert!(runtime.shutdown().await.unwrap().is_clean());
 }
@@ -226,6 +229,7 @@ async fn a_kernel_that_panics_does_not_disturb_its_neighbour() {
         let spec = |name: &str| {
             let world = Arc::clone(&world);
             KernelSpec::new(name, move || Counter { count: 0, world: Arc::clone(&world) })
+                .restart(tireless())
                 .placement(placement.clone())
         };
         let runtime = builder()

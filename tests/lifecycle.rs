@@ -234,7 +234,7 @@ async fn after_the_timeout_the_rest_is_cancelled_and_told_so() {
     assert_eq!((report.cancelled, report.abandoned_threads), (3, 0));
     assert_eq!((report.ledger.completed, report.ledger.cancelled), (2, 3));
     for error in answers.into_iter().filter_map(Result::err) {
-        let expected = Cancellation::ShutDown { timeout };
+        let expected = Cancellation::ShutDown { timeout, started: true };
         assert!(
             matches!(&error, CallError::Cancelled(cancellation) if *cancellation == expected),
             "{error}"
@@ -287,7 +287,10 @@ async fn a_kernel_that_hangs_keeps_neither_its_caller_nor_the_shutdown() {
     let blocks = runtime.kernel::<Blocks>("blocks").unwrap();
     let error =
         blocks.call_within(Duration::from_secs(5), Duration::from_millis(30)).await.unwrap_err();
-    assert!(matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded)), "{error}");
+    assert!(
+        matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded { .. })),
+        "{error}"
+    );
     let mut events = runtime.events();
     let start = Instant::now();
     let report = runtime.shutdown().await.unwrap();

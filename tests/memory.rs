@@ -252,7 +252,7 @@ async fn a_reservation_waits_no_longer_than_its_deadline() {
             kernel.call_within(request(30, 0), Duration::from_millis(40)).await.unwrap_err();
         let expired = matches!(
             &error,
-            CallError::Cancelled(Cancellation::DeadlineExceeded)
+            CallError::Cancelled(Cancellation::DeadlineExceeded { .. })
                 | CallError::Rejected { rejection: Rejection::OutOfMemory { .. }, .. }
         );
         assert!(expired, "{error}");

@@ -126,7 +126,9 @@ async fn a_deferred_request_waits_no_longer_than_its_deadline() {
         Rejection::UnderPressure { device: DeviceId::Host, level: PressureLevel::Warning };
     match &error {
         CallError::Rejected { rejection, .. } => assert_eq!(*rejection, refused),
-        error => assert!(matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded))),
+        error => {
+            assert!(matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded { .. })))
+        }
     }
     assert!(error.is_retryable());
 }

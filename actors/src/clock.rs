@@ -1,7 +1,7 @@
 //! The clock: read here and nowhere else, so that tests can pause it.
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub use tokio::time::Instant;
 
@@ -14,6 +14,12 @@ static ORIGIN: LazyLock<Instant> = LazyLock::new(|| {
 /// Now, monotonic.
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// The wall clock, for people to read: nothing is measured by it.
+#[allow(clippy::disallowed_methods, reason = "this is where it is read")]
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
 }
 
 /// An instant as the port counts them: nanoseconds since an origin, plus one, because 0 is never.

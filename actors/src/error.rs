@@ -9,6 +9,7 @@ use rustkernel_gpu::{DeviceError, DeviceId};
 
 use crate::message::MessageError;
 use crate::panic::PanicReport;
+use crate::restart::Cause;
 use crate::tensor::ShapeError;
 
 /// The result of a kernel's own code.
@@ -26,6 +27,8 @@ pub enum KernelError {
     Fatal(Box<dyn Error + Send + Sync>),
     /// The kernel's code panicked; the instance is restarted.
     Panicked(PanicReport),
+    /// The instance was ended while it ran this request, for that reason.
+    Interrupted(Cause),
     /// A device call failed.
     Device(DeviceError),
 }
@@ -46,16 +49,22 @@ impl KernelError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::InvalidRequest(_) | Self::Failed(_) => false,
-            Self::Fatal(_) | Self::Panicked(_) => true,
+            Self::Fatal(_) | Self::Panicked(_) | Self::Interrupted(_) => true,
             Self::Device(error) => {
                 matches!(error, DeviceError::Lost { .. } | DeviceError::OutOfMemory { .. })
             }
         }
     }
 
-    /// Whether the instance that said so has to be restarted.
-    pub(crate) fn ends_instance(&self) -> bool {
-        matches!(self, Self::Fatal(_) | Self::Panicked(_) | Self::Device(DeviceError::Lost { .. }))
+    /// Why the instance that said so has to be restarted, if it has to be.
+    pub(crate) fn ends_instance(&self) -> Option<Cause> {
+        match self {
+            Self::Fatal(cause) => Some(Cause::Fatal(cause.to_string())),
+            Self::Panicked(report) => Some(Cause::Panicked(report.clone())),
+            Self::Interrupted(cause) => Some(cause.clone()),
+            Self::Device(DeviceError::Lost { device, .. }) => Some(Cause::DeviceLost(*device)),
+            Self::InvalidRequest(_) | Self::Failed(_) | Self::Device(_) => None,
+        }
     }
 }
 
@@ -66,6 +75,7 @@ impl fmt::Display for KernelError {
             Self::Failed(cause) => cause.fmt(f),
             Self::Fatal(cause) => write!(f, "{cause} (the kernel is restarted)"),
             Self::Panicked(report) => write!(f, "the kernel panicked: {report}"),
+            Self::Interrupted(cause) => write!(f, "the kernel was ended: it {cause}"),
             Self::Device(error) => error.fmt(f),
         }
     }
@@ -74,7 +84,7 @@ impl fmt::Display for KernelError {
 impl Error for KernelError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::InvalidRequest(_) | Self::Panicked(_) => None,
+            Self::InvalidRequest(_) | Self::Panicked(_) | Self::Interrupted(_) => None,
             Self::Failed(cause) | Self::Fatal(cause) => cause.source(),
             Self::Device(error) => error.source(),
         }
@@ -172,6 +182,22 @@ pub enum Rejection {
         /// The limit.
         limit: u64,
     },
+    /// The kernel has ended too often; it is tried again later.
+    #[error("`{kernel}` is quarantined, it {cause}; try again later")]
+    Quarantined {
+        /// The kernel.
+        kernel: String,
+        /// Why it ended the last time.
+        cause: Cause,
+    },
+    /// The kernel has ended, and is not restarted.
+    #[error("`{kernel}` has ended and is not restarted: it {cause}")]
+    Ended {
+        /// The kernel.
+        kernel: String,
+        /// Why.
+        cause: Cause,
+    },
     /// The request does not fit the kernel's signature.
     #[error("invalid request: {0}")]
     Invalid(#[from] MessageError),
@@ -180,7 +206,10 @@ pub enum Rejection {
 impl Rejection {
     /// Whether the same request may be taken later.
     pub fn is_retryable(&self) -> bool {
-        !matches!(self, Self::NeverFits { .. } | Self::Invalid(_) | Self::Stopped)
+        !matches!(
+            self,
+            Self::NeverFits { .. } | Self::Invalid(_) | Self::Stopped | Self::Ended { .. }
+        )
     }
 }
 
@@ -189,13 +218,18 @@ impl Rejection {
 #[non_exhaustive]
 pub enum Cancellation {
     /// Its deadline passed.
-    #[error("the deadline passed before the kernel answered")]
-    DeadlineExceeded,
+    #[error("the deadline passed before the kernel {}", if *started { "answered" } else { "began" })]
+    DeadlineExceeded {
+        /// Whether the kernel had begun.
+        started: bool,
+    },
     /// The runtime stopped waiting for it while shutting down.
     #[error("the runtime shut down; the request was not finished within {timeout:?}")]
     ShutDown {
         /// How long the runtime waited.
         timeout: Duration,
+        /// Whether the kernel had begun.
+        started: bool,
     },
     /// It was of low priority and waited while the device was full.
     #[error(
@@ -208,7 +242,28 @@ pub enum Cancellation {
     },
 }
 
+/// What a request that has no answer may have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effects {
+    /// Nothing: the kernel's code did not see it.
+    None,
+    /// What its kernel does, in part or in whole.
+    Possible,
+}
+
 impl<Q> CallError<Q> {
+    /// What the request may have done: whether trying it again could do it twice.
+    pub fn effects(&self) -> Effects {
+        let started = match self {
+            Self::Rejected { .. } | Self::Cancelled(Cancellation::MemoryPressure { .. }) => false,
+            Self::Failed(_) => true,
+            Self::Cancelled(
+                Cancellation::DeadlineExceeded { started } | Cancellation::ShutDown { started, .. },
+            ) => *started,
+        };
+        if started { Effects::Possible } else { Effects::None }
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {

@@ -1,10 +1,13 @@
 //! What happens, for whoever subscribes.
 
+use std::time::Duration;
+
 use rustkernel_gpu::DeviceId;
 use rustkernel_gpu::memory::PressureLevel;
 use tokio::sync::broadcast;
 
 use crate::panic::PanicReport;
+use crate::restart::{Cause, DeadLetter};
 use crate::supervisor::LifecycleState;
 
 /// Events kept for a subscriber that is slow; it is told how many it missed.
@@ -44,14 +47,14 @@ pub enum RuntimeEvent {
         /// What it said, and where.
         report: PanicReport,
     },
-    /// A kernel's instance was ended by an error that it called fatal.
+    /// A kernel's instance has ended for another reason than a panic.
     KernelFailed {
         /// The kernel.
         kernel: String,
         /// Which of its instances.
         instance: usize,
-        /// The error.
-        error: String,
+        /// Why.
+        cause: Cause,
     },
     /// A kernel's instance runs again, with fresh state.
     KernelRestarted {
@@ -62,6 +65,45 @@ pub enum RuntimeEvent {
         /// How often it was restarted so far.
         restarts: u64,
     },
+    /// A kernel has ended too often: its requests are refused.
+    KernelQuarantined {
+        /// The kernel.
+        kernel: String,
+        /// Why it ended the last time.
+        cause: Cause,
+        /// For how long; `None` until somebody lifts it.
+        time: Option<Duration>,
+    },
+    /// A quarantine is over: one instance is tried.
+    KernelOnTrial {
+        /// The kernel.
+        kernel: String,
+    },
+    /// The kernel has served a request after a quarantine.
+    KernelRecovered {
+        /// The kernel.
+        kernel: String,
+    },
+    /// A kernel's last instance has ended and is not restarted: its requests are refused.
+    KernelEnded {
+        /// The kernel.
+        kernel: String,
+        /// Why.
+        cause: Cause,
+    },
+    /// Kernels of a group were restarted together.
+    GroupRestarted {
+        /// The group.
+        group: String,
+        /// The kernel because of which.
+        kernel: String,
+        /// Those that were restarted, in the order of their start.
+        restarted: Vec<String>,
+    },
+    /// A request has ended its kernel as often as it may, and is not tried again.
+    DeadLetter(DeadLetter),
+    /// A drain has come so far.
+    Draining(DrainPhase),
     /// A device's memory pressure has changed.
     PressureChanged {
         /// The device.
@@ -82,6 +124,31 @@ pub enum RuntimeEvent {
         /// Why.
         reason: String,
     },
+    /// A device that was lost can be used again.
+    DeviceRecovered {
+        /// The device.
+        device: DeviceId,
+    },
+    /// A device that was lost does not come back: kernels that can have moved elsewhere.
+    DeviceOut {
+        /// The device.
+        device: DeviceId,
+        /// What the last try to recover it said.
+        reason: String,
+    },
+}
+
+/// How far a drain has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrainPhase {
+    /// New requests are refused, those in flight finish.
+    Finishing,
+    /// The time is over: what is left is cancelled.
+    Cancelling,
+    /// Instances end.
+    Stopping,
+    /// Memory is given back.
+    Releasing,
 }
 
 /// Receives the events from the moment it was made.

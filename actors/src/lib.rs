@@ -29,15 +29,22 @@ mod instance;
 pub mod kernel;
 pub mod message;
 mod panic;
+mod restart;
 mod stats;
 pub mod supervisor;
 mod system;
 mod tensor;
 
 pub use allocator::{AllocatorStats, MemoryClient, SpillHook, SpillRequest};
-pub use error::{CallError, Cancellation, KernelError, KernelResult, Rejection, StartError};
-pub use event::{Events, Heard, RuntimeEvent};
+pub use error::{
+    CallError, Cancellation, Effects, KernelError, KernelResult, Rejection, StartError,
+};
+pub use event::{DrainPhase, Events, Heard, RuntimeEvent};
 pub use panic::PanicReport;
+pub use restart::{
+    Backoff, Cause, Circuit, DeadLetter, Group, HistoryEntry, OnExceeded, RestartPolicy,
+    RestartType, RetryPolicy, Strategy,
+};
 pub use rustkernel_port::Ledger;
 pub use stats::{DeviceStats, RuntimeStats};
 pub use system::{LookupError, Supervisor};

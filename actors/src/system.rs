@@ -19,10 +19,11 @@ use crate::event::Events;
 use crate::kernel::{AnySpec, Kernel, KernelRef, Shared};
 use crate::message::{Fields, Signature};
 use crate::panic;
+use crate::restart::DeadLetter;
 use crate::stats::RuntimeStats;
 use crate::supervisor::{
-    AddKernel, Board, LifecycleState, Shutdown, ShutdownReport, Start, SupervisorActor,
-    SupervisorConfig, check_limits,
+    AddKernel, Board, LifecycleState, Lift, Limits, Restart, Shutdown, ShutdownReport, Start,
+    SupervisorActor, SupervisorConfig, check_limits,
 };
 
 /// A supervisor and its kernels.
@@ -128,6 +129,37 @@ impl Supervisor {
         report.or_else(|| self.board.report())
     }
 
+    /// Waits until it has stopped, for whatever reason, without asking it to.
+    pub async fn stopped(&self) -> ShutdownReport {
+        self.board.ended().await
+    }
+
+    /// Restarts a kernel: each instance finishes its request, drops its state, and begins again from the
+    /// factory; and so do those of its group that are restarted with it. It does not count against
+    /// restart intensities. Returns when that has begun.
+    ///
+    /// # Errors
+    /// [`LookupError::Unknown`] if there is none of that name.
+    pub async fn restart_kernel(&self, name: &str) -> Result<(), LookupError> {
+        let known = self.address.send(Restart(name.to_owned())).await.unwrap_or(false);
+        if known { Ok(()) } else { Err(self.unknown(name)) }
+    }
+
+    /// Lifts a kernel's quarantine: one instance is tried now. False if it was not quarantined.
+    ///
+    /// # Errors
+    /// [`LookupError::Unknown`] if there is none of that name.
+    pub async fn lift_quarantine(&self, name: &str) -> Result<bool, LookupError> {
+        let lifted = self.address.send(Lift(name.to_owned())).await.ok().flatten();
+        lifted.ok_or_else(|| self.unknown(name))
+    }
+
+    /// Requests that ended their kernel each time that they were tried: the last of them, the oldest
+    /// first. [`KernelStats::dead_letters`](crate::kernel::KernelStats) counts all.
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.board.dead_letters()
+    }
+
     /// Where it is in its life.
     pub fn state(&self) -> LifecycleState {
         self.board.lifecycle.get()
@@ -194,10 +226,11 @@ impl Supervisor {
 }
 
 fn check(config: &SupervisorConfig, specs: &[Box<dyn AnySpec>]) -> Result<(), StartError> {
+    let limits = Limits::of(config);
     for (index, spec) in specs.iter().enumerate() {
         let before =
             specs[..index].iter().map(|spec| (spec.name(), spec.instances(), spec.threads()));
-        check_limits(&**spec, before, config.max_kernel_instances, config.threads.limit())?;
+        check_limits(&**spec, before, &limits)?;
     }
     Ok(())
 }

@@ -179,6 +179,15 @@ impl Device {
         self.backend.health()
     }
 
+    /// (until merged)
+    ///
+    /// # Errors
+    /// If lost.
+    pub fn recover(&self) -> DeviceResult<Epoch> {
+        self.health()?;
+        Ok(self.epoch())
+    }
+
     /// Free and total memory as the device sees it.
     ///
     /// # Errors

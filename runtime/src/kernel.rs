@@ -4,12 +4,14 @@
 
 pub use rustkernel_actors::clock::Instant;
 pub use rustkernel_actors::kernel::{
-    AnySpec, Call, CancelToken, DeviceChoice, Devices, Kernel, KernelContext, KernelProxy,
-    KernelRef, KernelSpec, KernelStats, LearnedMemory, LearnedPeaks, Placement, Priority,
+    AnySpec, Call, CancelToken, Condition, DeviceChoice, Devices, Kernel, KernelContext,
+    KernelProxy, KernelRef, KernelSpec, KernelStats, LearnedMemory, LearnedPeaks, Placement,
+    Priority,
 };
 pub use rustkernel_actors::{
-    AnyElement, AnyTensor, CallError, Cancellation, KernelError, KernelResult, Ledger, PanicReport,
-    Rejection, ShapeError, Tensor,
+    AnyElement, AnyTensor, Backoff, CallError, Cancellation, Cause, Effects, HistoryEntry,
+    KernelError, KernelResult, Ledger, OnExceeded, PanicReport, Rejection, RestartPolicy,
+    RestartType, RetryPolicy, ShapeError, Strategy, Tensor,
 };
 pub use rustkernel_gpu::memory::Need;
 

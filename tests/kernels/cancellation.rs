@@ -14,7 +14,7 @@ fn frees_the_instance<C: Builtin>(device: DeviceId, long: Request<C>, short: Req
     let running = Running::<C>::start(device);
     let error = running.call_within(long, Duration::from_millis(50)).map(drop).unwrap_err();
     assert!(
-        matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded)),
+        matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded { .. })),
         "the long request takes too long: {error}"
     );
     running.call_within(short, Duration::from_secs(10)).expect("the instance is free");

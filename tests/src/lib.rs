@@ -11,6 +11,7 @@ pub mod simulated;
 use std::future::Future;
 use std::time::Duration;
 
+use rustkernel_core::kernel::{Backoff, RestartPolicy};
 use rustkernel_core::observability::{LogConfig, LogFormat, LogLevel};
 use rustkernel_core::runtime::RuntimeBuilder;
 
@@ -20,6 +21,11 @@ pub fn builder() -> RuntimeBuilder {
         .with_gpu_enabled(false)
         .with_log(LogConfig { level: LogLevel::Off, format: LogFormat::Json })
         .with_shutdown_timeout(Duration::from_secs(10))
+}
+
+/// A kernel is restarted at once, however often it ends.
+pub fn tireless() -> RestartPolicy {
+    RestartPolicy::permanent().unlimited().backoff(Backoff::none())
 }
 
 /// Waits until something holds, for at most ten seconds.

@@ -190,15 +190,22 @@ impl<Q, A> Port<Q, A> {
 
     // ---- instances
 
-    /// The next request that is still wanted, or `None` once the port is stopped. Wakes the callers
-    /// in `answers` before it waits. `instance` is the taker's index.
+    /// The next request that is still wanted, or `None` once the port is stopped or the taker is
+    /// `called` elsewhere (who calls it lets it know by [`rouse_instances`](Self::rouse_instances)). Wakes
+    /// the callers in `answers` before it waits. `instance` is the taker's index.
     ///
     /// # Panics
     /// If there is no such instance.
-    pub async fn next(&self, instance: usize, answers: &mut Answers) -> Option<Envelope<Q>> {
-        let something = || !self.ring.is_empty() || self.stopped.load(Ordering::Acquire);
+    pub async fn next(
+        &self,
+        instance: usize,
+        answers: &mut Answers,
+        called: impl Fn() -> bool,
+    ) -> Option<Envelope<Q>> {
+        let ends = || self.stopped.load(Ordering::Acquire) || called();
+        let something = || !self.ring.is_empty() || ends();
         loop {
-            if self.stopped.load(Ordering::Acquire) {
+            if ends() {
                 return None;
             }
             if let Some(envelope) = self.take() {
@@ -277,27 +284,30 @@ impl<Q, A> Port<Q, A> {
     // ---- the kernel's actor
 
     /// Answers every request whose deadline is at or before `now`, and returns the next deadline.
-    pub fn expire(&self, now: u64, mut answer: impl FnMut() -> A) -> Option<u64> {
+    /// `answer` is told whether the request has started.
+    pub fn expire(&self, now: u64, mut answer: impl FnMut(bool) -> A) -> Option<u64> {
         let (expired, next) = self.slots.expired(now);
         self.end_all(expired, Ending::Cancelled, &mut answer);
         next
     }
 
-    /// Answers every request that is open; how many there were.
-    pub fn cancel_all(&self, mut answer: impl FnMut() -> A) -> usize {
+    /// Answers every request that is open; how many there were. `answer` is told whether the request has
+    /// started.
+    pub fn cancel_all(&self, mut answer: impl FnMut(bool) -> A) -> usize {
         let open: Vec<Key> = self.slots.open_requests().map(|(key, _)| key).collect();
         let count = open.len();
         self.end_all(open, Ending::Cancelled, &mut answer);
         count
     }
 
-    fn end_all(&self, keys: Vec<Key>, ending: Ending, answer: &mut dyn FnMut() -> A) {
+    fn end_all(&self, keys: Vec<Key>, ending: Ending, answer: &mut dyn FnMut(bool) -> A) {
         let mut answers = Answers::default();
         let mut running = false;
         for key in keys {
-            running |= self.slots.is_running(key);
+            let started = self.slots.is_running(key);
+            running |= started;
             // (An instance may be quicker; then its answer counts.)
-            self.answer(key, ending, answer(), &mut answers).ok();
+            self.answer(key, ending, answer(started), &mut answers).ok();
         }
         if running {
             self.idle.call_all();
@@ -335,6 +345,11 @@ impl<Q, A> Port<Q, A> {
     /// Has every instance's [`next`](Self::next) return `None`.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
+        self.idle.call_all();
+    }
+
+    /// Has every instance look whether it is called elsewhere.
+    pub fn rouse_instances(&self) {
         self.idle.call_all();
     }
 

@@ -35,6 +35,22 @@ pub struct Key {
     generation: u32,
 }
 
+impl Key {
+    /// The key as a number, which is not 0.
+    pub fn bits(self) -> u64 {
+        (u64::from(self.index) + 1) << 32 | u64::from(self.generation)
+    }
+
+    /// The key of that number, as [`bits`](Self::bits) gave it; `None` for 0.
+    pub fn from_bits(bits: u64) -> Option<Self> {
+        let [index, generation] = [bits >> 32, bits & u64::from(u32::MAX)];
+        Some(Self {
+            index: u32::try_from(index.checked_sub(1)?).ok()?,
+            generation: u32::try_from(generation).ok()?,
+        })
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Free,
@@ -348,6 +364,15 @@ mod tests {
         assert!(slots.is_drained(), "answered, if not yet collected");
         slots.open();
         assert!(!slots.is_drained() && claim(&slots, 0).is_ok());
+    }
+
+    #[test]
+    fn a_key_is_the_number_that_it_was_made_from() {
+        let slots = Slots::<()>::new(2);
+        for key in [claim(&slots, 0).unwrap(), claim(&slots, 0).unwrap()] {
+            assert_eq!(Key::from_bits(key.bits()), Some(key));
+        }
+        assert_eq!(Key::from_bits(0), None);
     }
 
     #[test]

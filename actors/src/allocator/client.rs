@@ -38,6 +38,11 @@ impl MemoryClient {
         self.arbiter.stop();
     }
 
+    /// The thread of the allocator.
+    pub(crate) fn arbiter(&self) -> &ArbiterHandle {
+        &self.arbiter
+    }
+
     pub(crate) fn memory(&self) -> &Arc<DeviceMemory> {
         &self.memory
     }
@@ -151,8 +156,19 @@ impl MemoryClient {
             }
         }
         let _waits = self.tally.wait();
-        let reserve = Reserve { need, priority, deadline };
+        let reserve = Reserve { need, priority, deadline, restart: false };
         self.allocator.send(reserve).await.unwrap_or(Err(Rejection::Stopped.into()))
+    }
+
+    /// Waits while the level is `Critical`, before a restart asks for memory. Those that wait are let go
+    /// by priority and in order.
+    pub(crate) async fn calm(&self, priority: Priority) {
+        if self.memory.pressure() < PressureLevel::Critical {
+            return;
+        }
+        let restart = Reserve { need: Need::NOTHING, priority, deadline: None, restart: true };
+        // (Nothing is what it gets; that an allocator has stopped is told to the next who asks.)
+        drop(self.allocator.send(restart).await);
     }
 
     /// How many bytes the application could spare to cure an error: it is a want of device memory, and

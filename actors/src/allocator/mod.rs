@@ -111,6 +111,8 @@ pub(crate) struct Reserve {
     pub(crate) need: Need,
     pub(crate) priority: Priority,
     pub(crate) deadline: Option<Instant>,
+    /// It is no request but a restart, which waits while the level is `Critical`.
+    pub(crate) restart: bool,
 }
 
 /// Give all idle memory back to the device. The answer is how many bytes that were.
@@ -322,14 +324,11 @@ impl Handler<GrowInto> for AllocatorActor {
 impl Handler<Reserve> for AllocatorActor {
     type Result = ResponseFuture<Result<Reservation, Refused>>;
 
-    fn handle(
-        &mut self,
-        Reserve { need, priority, deadline }: Reserve,
-        ctx: &mut Self::Context,
-    ) -> Self::Result {
+    fn handle(&mut self, asked: Reserve, ctx: &mut Self::Context) -> Self::Result {
         let (reply, answer) = oneshot::channel();
         let now = clock::now();
-        let number = self.queue.push(need, priority, now, reply);
+        let number = self.queue.push(&asked, now, reply);
+        let Reserve { priority, deadline, .. } = asked;
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(now);
             ctx.run_later(left, move |actor, _| actor.expire(number));

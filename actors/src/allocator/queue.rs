@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustkernel_gpu::memory::{Need, PressureLevel, Reservation};
 use tokio::sync::oneshot;
 
-use super::Refused;
+use super::{Refused, Reserve};
 use crate::clock::Instant;
 use crate::kernel::Priority;
 
@@ -27,6 +27,8 @@ pub(super) struct Waiting {
     pub(super) need: Need,
     pub(super) priority: Priority,
     pub(super) since: Instant,
+    /// It is no request but a restart: it waits for a lower level, not for room.
+    pub(super) restart: bool,
     pub(super) reply: Reply,
 }
 
@@ -52,22 +54,21 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Takes one in, and gives it its number.
-    pub(super) fn push(
-        &mut self,
-        need: Need,
-        priority: Priority,
-        since: Instant,
-        reply: Reply,
-    ) -> u64 {
+    pub(super) fn push(&mut self, asked: &Reserve, since: Instant, reply: Reply) -> u64 {
         self.arrivals += 1;
         let number = self.arrivals;
-        self.waiting.push(Waiting { number, need, priority, since, reply });
+        let &Reserve { need, priority, restart, .. } = asked;
+        self.waiting.push(Waiting { number, need, priority, since, restart, reply });
         number
     }
 
     /// The number and the need of the next to be served at that level.
     pub(super) fn first(&self, level: PressureLevel, now: Instant) -> Option<(u64, Need)> {
-        let eligible = self.waiting.iter().filter(|one| !is_deferred(one.priority, level));
+        let waits = |one: &Waiting| match one.restart {
+            true => level >= PressureLevel::Critical,
+            false => is_deferred(one.priority, level),
+        };
+        let eligible = self.waiting.iter().filter(|one| !waits(one));
         // (Of equals `min_by_key` takes the first to arrive.)
         let first = eligible.min_by_key(|one| std::cmp::Reverse(one.class(now)));
         first.map(|first| (first.number, first.need))
@@ -86,7 +87,8 @@ impl Queue {
 
     /// Takes out those of low priority.
     pub(super) fn remove_low(&mut self) -> Vec<Waiting> {
-        self.waiting.extract_if(.., |one| one.priority == Priority::Low).collect()
+        let given_up = |one: &mut Waiting| one.priority == Priority::Low && !one.restart;
+        self.waiting.extract_if(.., given_up).collect()
     }
 }
 
@@ -103,7 +105,13 @@ mod tests {
         let mut queue = Queue::default();
         let wanted = waiting.iter().map(|(priority, since)| {
             let (reply, answer) = oneshot::channel();
-            queue.push(Need::device(1), *priority, *since, reply);
+            let asked = Reserve {
+                need: Need::device(1),
+                priority: *priority,
+                deadline: None,
+                restart: false,
+            };
+            queue.push(&asked, *since, reply);
             answer
         });
         let wanted = wanted.collect();

@@ -1,8 +1,8 @@
 //! Lanes: the threads that instances live on.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::{Arbiter, ArbiterHandle};
 use rustkernel_gpu::host::{ThreadBudget, ThreadPermit};
@@ -12,9 +12,23 @@ use crate::kernel::Placement;
 
 /// Gives each instance its lane.
 pub(crate) struct Lanes {
-    workers: Vec<ArbiterHandle>,
+    workers: Mutex<Vec<Worker>>,
     next: AtomicUsize,
     threads: Arc<ThreadBudget>,
+}
+
+/// A thread that instances share.
+#[derive(Clone)]
+struct Worker {
+    arbiter: ArbiterHandle,
+    /// One of them does not give it back.
+    stuck: Arc<AtomicBool>,
+}
+
+impl Worker {
+    fn start() -> Result<Self, StartError> {
+        Ok(Self { arbiter: arbiter()?, stuck: Arc::default() })
+    }
 }
 
 /// The thread of an instance: an arbiter, its own or one that it shares.
@@ -22,13 +36,31 @@ pub(crate) struct Lane {
     arbiter: ArbiterHandle,
     /// If it is the instance's own.
     permit: Option<ThreadPermit>,
+    /// If it is one of the runtime's shared workers: whether an instance there hangs.
+    stuck: Option<Arc<AtomicBool>>,
 }
 
 impl Lanes {
     /// Starts the shared workers.
     pub(crate) fn start(workers: usize, threads: Arc<ThreadBudget>) -> Result<Self, StartError> {
-        let workers = (0..workers).map(|_| arbiter()).collect::<Result<_, _>>()?;
-        Ok(Self { workers, next: AtomicUsize::new(0), threads })
+        let workers = (0..workers).map(|_| Worker::start()).collect::<Result<_, _>>()?;
+        Ok(Self { workers: Mutex::new(workers), next: AtomicUsize::new(0), threads })
+    }
+
+    fn workers(&self) -> MutexGuard<'_, Vec<Worker>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a new thread in the place of each shared one that hangs. Those are lost; they end if they come
+    /// back. Where there is no thread to be had the place stays as it is.
+    pub(crate) fn replace_stuck(&self) {
+        let mut workers = self.workers();
+        let stuck = workers.iter_mut().filter(|worker| worker.stuck.load(Ordering::Acquire));
+        for worker in stuck {
+            if let Ok(new) = Worker::start() {
+                std::mem::replace(worker, new).arbiter.stop();
+            }
+        }
     }
 
     /// A lane as asked for. The shared ones are given in turn.
@@ -39,21 +71,23 @@ impl Lanes {
                 let permit = permit.ok_or_else(|| {
                     StartError::NoThread("all of blocking_threads are taken".into())
                 })?;
-                return Ok(Lane { arbiter: arbiter()?, permit: Some(permit) });
+                return Ok(Lane { arbiter: arbiter()?, permit: Some(permit), stuck: None });
             }
             Placement::Shared => {
                 let turn = self.next.fetch_add(1, Ordering::Relaxed);
-                self.workers[turn % self.workers.len()].clone()
+                let workers = self.workers();
+                let Worker { arbiter, stuck } = workers[turn % workers.len()].clone();
+                return Ok(Lane { arbiter, permit: None, stuck: Some(stuck) });
             }
             Placement::On(arbiter) => arbiter.clone(),
         };
-        Ok(Lane { arbiter, permit: None })
+        Ok(Lane { arbiter, permit: None, stuck: None })
     }
 
     /// Ends the shared workers.
     pub(crate) fn stop(&self) {
-        self.workers.iter().for_each(|worker| {
-            worker.stop();
+        self.workers().iter().for_each(|worker| {
+            worker.arbiter.stop();
         });
     }
 }
@@ -71,6 +105,17 @@ impl Lane {
     /// Whether the instance may block the thread.
     pub(crate) fn is_own(&self) -> bool {
         self.permit.is_some()
+    }
+
+    /// An instance does not give the thread back: of a shared one all have to move.
+    pub(crate) fn mark_stuck(&self) {
+        if let Some(stuck) = &self.stuck {
+            stuck.store(true, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.stuck.as_ref().is_some_and(|stuck| stuck.load(Ordering::Acquire))
     }
 
     /// The instance has left; its own thread ends.

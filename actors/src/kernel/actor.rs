@@ -1,66 +1,94 @@
-//! A kernel's actor: starts its instances, watches their deadlines, drains and stops them.
+//! A kernel's actor: starts its instances, watches their deadlines, has them wait and go on, drains and
+//! stops them.
 //!
 //! It lives on the control arbiter and does nothing that blocks. Requests do not pass through it:
-//! they go from callers to instances by the port.
+//! they go from callers to instances by the port. Nor do restarts, as long as they concern one instance
+//! alone; what concerns others is told to the supervisor, whose orders come back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::future::try_join_all;
-use rustkernel_gpu::memory::PressureLevel;
-use rustkernel_gpu::{DeviceId, DeviceKind};
-use slog::{Logger, debug, error, info, o, warn};
+use rustkernel_gpu::DeviceId;
+use slog::{Logger, error, info, o, warn};
 use tokio::sync::oneshot;
 
 use super::Kernel;
+use super::gate::Condition;
+use super::places::Places;
 use super::shared::Shared;
-use super::spec::{DeviceChoice, Environment};
-use crate::allocator::MemoryClient;
-use crate::clock;
-use crate::error::{CallError, Cancellation, KernelResult, StartError};
+use super::spec::Environment;
+use crate::error::{CallError, Cancellation, KernelError, KernelResult, StartError};
 use crate::event::RuntimeEvent;
-use crate::instance::{Instance, InstanceReport, Lane, Told};
+use crate::instance::{InstanceReport, Told};
+use crate::restart::{Cause, Verdict};
 
-/// How often open requests are looked at for their deadlines: how late an answer "too late" may be.
-const REAP: Duration = Duration::from_millis(5);
-/// The reaper sleeps after finding nothing open this often.
-const REAP_IDLE: u32 = 200;
 /// Reports and orders that may wait for the actor.
 const MAILBOX: usize = 1024;
 
 /// One kernel's actor.
 pub(crate) struct KernelActor<K: Kernel> {
-    shared: Arc<Shared<K>>,
-    environment: Environment,
-    seats: Vec<Seat>,
-    logger: Logger,
+    pub(super) shared: Arc<Shared<K>>,
+    pub(super) environment: Environment,
+    pub(super) places: Places<K>,
+    /// Why its instances are not to serve at present.
+    pub(super) holds: Vec<Hold>,
+    /// Ends a quarantine.
+    probe: Option<SpawnHandle>,
+    pub(super) logger: Logger,
 }
 
-/// An instance as its actor sees it.
-struct Seat {
-    lane: Lane,
-    left: oneshot::Receiver<()>,
-    /// The last question whether the lane responds was answered.
-    responded: Arc<AtomicBool>,
+/// Why instances are not to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Their group is restarted, or they are told to.
+    Group,
+    /// They have ended too often.
+    Quarantine,
+    /// That device is lost; those on others go on.
+    Device(DeviceId),
 }
 
 /// What the supervisor has a kernel do. The answer's number is what the order says.
-#[derive(Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<usize, StartError>")]
 pub(crate) enum Order {
     /// Start every instance. How many there are.
     Start,
+    /// Have instances finish their requests within that time, drop their state and wait; because of that.
+    /// How many did not in time.
+    Suspend { hold: Hold, within: Duration, cause: Cause },
+    /// Have them go on. How many are up again.
+    Resume { hold: Hold },
+    /// A kernel of the same group is quarantined: refuse requests until told to go on. (0)
+    TurnAway { cause: Cause },
+    /// End a quarantine now. (0; 1 if there was one)
+    Probe,
+    /// The device does not come back: move to another, or end. How many instances have moved.
+    Move { from: DeviceId },
     /// Take no more requests; answer when none is open. (0)
     Drain,
     /// Answer whatever is open as cancelled. How many requests that were.
     Cancel { timeout: Duration },
     /// End every instance. How many did not come back within `grace` and were abandoned.
     Stop { grace: Duration },
-    /// See which lanes respond. How many had not since the last time.
+    /// See which lanes respond, and have instances check their health. How many have not since the last
+    /// time.
     Check,
 }
+
+/// What a kernel tells its supervisor: something that concerns others too.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct KernelReport {
+    pub(crate) kernel: String,
+    pub(crate) cause: Cause,
+    pub(crate) verdict: Verdict,
+}
+
+pub(super) type Ordered<K> = ResponseActFuture<KernelActor<K>, Result<usize, StartError>>;
 
 impl<K: Kernel> KernelActor<K> {
     /// Makes the actor on the current arbiter.
@@ -68,96 +96,18 @@ impl<K: Kernel> KernelActor<K> {
         let address = Self::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
             let logger = environment.logger.new(o!("kernel" => shared.parts.name.to_string()));
-            Self { shared, environment, seats: Vec::new(), logger }
+            let places = Places::new(shared.parts.instances);
+            Self { shared, environment, places, holds: Vec::new(), probe: None, logger }
         });
         address.recipient()
     }
 
-    /// The devices for the instances, in turn.
-    fn memories(&self) -> Result<Vec<MemoryClient>, StartError> {
-        let all = &self.environment.memories;
-        let of = |wanted: &dyn Fn(DeviceId) -> bool| -> Vec<MemoryClient> {
-            all.iter().filter(|client| wanted(client.device().id())).cloned().collect()
-        };
-        let found = match self.shared.parts.device {
-            DeviceChoice::On(id) => of(&|other| other == id),
-            DeviceChoice::Auto => {
-                let kinds = [DeviceKind::Cuda, DeviceKind::Host].into_iter();
-                let mut kinds = kinds
-                    .filter(|kind| K::DEVICES.includes(*kind))
-                    .map(|kind| of(&|id| id.kind() == kind));
-                kinds.find(|found| !found.is_empty()).unwrap_or_default()
-            }
-        };
-        if found.is_empty() { Err(self.no_device()) } else { self.check_pressure(found) }
+    pub(super) fn name(&self) -> String {
+        self.shared.parts.name.to_string()
     }
 
-    fn no_device(&self) -> StartError {
-        let there: Vec<String> = self
-            .environment
-            .memories
-            .iter()
-            .map(|client| client.device().id().to_string())
-            .collect();
-        let wanted = match self.shared.parts.device {
-            DeviceChoice::On(id) => id.to_string(),
-            DeviceChoice::Auto => "a CUDA device".to_owned(),
-        };
-        let reason = format!("it needs {wanted}, and this runtime has {}", there.join(", "));
-        StartError::NoDevice { kernel: self.shared.parts.name.to_string(), reason }
-    }
-
-    /// Under critical pressure no new kernel is started.
-    fn check_pressure(&self, clients: Vec<MemoryClient>) -> Result<Vec<MemoryClient>, StartError> {
-        let full =
-            clients.iter().find(|client| client.memory().pressure() >= PressureLevel::Critical);
-        match full {
-            None => Ok(clients),
-            Some(client) => Err(StartError::UnderPressure {
-                kernel: self.shared.parts.name.to_string(),
-                device: client.device().id(),
-                level: client.memory().pressure(),
-            }),
-        }
-    }
-
-    /// Puts every instance on its lane; the receivers are told how their starts went.
-    fn seat_all(
-        &mut self,
-        ctx: &mut Context<Self>,
-    ) -> Result<Vec<oneshot::Receiver<KernelResult>>, StartError> {
-        let memories = self.memories()?;
-        let devices = memories.iter().cycle().take(self.shared.parts.instances);
-        let ids = devices.clone().map(|client| client.device().id()).collect();
-        self.shared.counters.devices.set(ids).ok();
-        devices.enumerate().map(|(index, client)| self.seat(index, client.clone(), ctx)).collect()
-    }
-
-    fn seat(
-        &mut self,
-        index: usize,
-        client: MemoryClient,
-        ctx: &mut Context<Self>,
-    ) -> Result<oneshot::Receiver<KernelResult>, StartError> {
-        let lane = self.environment.lanes.lane(&self.shared.parts.placement)?;
-        let (started, start) = oneshot::channel();
-        let (leaving, left) = oneshot::channel();
-        let device = client.device().id().to_string();
-        let logger = self.logger.new(o!("instance" => index, "device" => device));
-        let reports = ctx.address().recipient();
-        let (shared, inline) = (Arc::clone(&self.shared), lane.is_own());
-        let spawned = lane.arbiter().spawn_fn(move || {
-            let instance = Instance { shared, index, client, inline, reports, logger };
-            actix::spawn(async move {
-                instance.run(started).await;
-                leaving.send(()).ok();
-            });
-        });
-        if !spawned {
-            return Err(StartError::NoThread("the arbiter for it has stopped".into()));
-        }
-        self.seats.push(Seat { lane, left, responded: Arc::new(AtomicBool::new(true)) });
-        Ok(start)
+    pub(super) fn tell(&self, event: RuntimeEvent) {
+        self.environment.announcer.tell(event);
     }
 
     fn start_all(&mut self, ctx: &mut Context<Self>) -> ResponseFuture<Result<usize, StartError>> {
@@ -166,8 +116,7 @@ impl<K: Kernel> KernelActor<K> {
             Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
         self.reap(ctx);
-        let (kernel, timeout) =
-            (self.shared.parts.name.to_string(), self.shared.parts.start_timeout);
+        let (kernel, timeout) = (self.name(), self.shared.parts.start_timeout);
         let (count, announcer, logger) =
             (starts.len(), self.environment.announcer.clone(), self.logger.clone());
         Box::pin(async move {
@@ -186,73 +135,35 @@ impl<K: Kernel> KernelActor<K> {
         })
     }
 
-    /// Answers requests whose deadlines have passed, for as long as the actor lives.
-    fn reap(&self, ctx: &mut Context<Self>) {
-        let shared = Arc::clone(&self.shared);
-        let reaper = async move {
-            let mut idle = 0;
-            while !shared.port.is_stopped() {
-                let late = || Err(Box::new(CallError::Cancelled(Cancellation::DeadlineExceeded)));
-                let now = clock::ticks(clock::now());
-                shared.reaper.set_ticks(now);
-                shared.port.expire(now, late);
-                let waiting = shared.port.room_is_wanted();
-                if waiting {
-                    shared.port.rouse_waiting();
-                }
-                idle = if waiting || shared.port.open_requests() > 0 { 0 } else { idle + 1 };
-                if idle > REAP_IDLE {
-                    shared.reaper.sleep(|| shared.port.open_requests() > 0).await;
-                }
-                tokio::time::sleep(REAP).await;
-            }
-        };
-        ctx.spawn(reaper.into_actor(self));
-    }
-
     fn drain(&self) -> ResponseFuture<Result<usize, StartError>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            shared.port.close();
+            shared.shut_gate();
             shared.port.drained().await;
             Ok(0)
         })
     }
 
     fn cancel(&self, timeout: Duration) -> usize {
-        self.shared.port.close();
-        let cancelled = self
-            .shared
-            .port
-            .cancel_all(|| Err(Box::new(CallError::Cancelled(Cancellation::ShutDown { timeout }))));
+        self.shared.shut_gate();
+        let cancelled = self.shared.port.cancel_all(|started| {
+            let cancellation = Cancellation::ShutDown { timeout, started };
+            Err(Box::new(CallError::Cancelled(cancellation)))
+        });
         if cancelled > 0 {
             warn!(self.logger, "requests cancelled, they were not finished in time"; "requests" => cancelled);
         }
         cancelled
     }
 
-    fn stop(&mut self, grace: Duration) -> ResponseActFuture<Self, Result<usize, StartError>> {
-        self.shared.port.close();
+    fn stop(&mut self, grace: Duration) -> Ordered<K> {
+        self.shared.shut_gate();
         self.shared.port.stop();
         // Rung, the reaper finds the port stopped and ends.
         self.shared.reaper.ring();
-        let until = clock::now() + grace;
-        let seats = std::mem::take(&mut self.seats);
-        let stopped = async move {
-            let mut abandoned = 0;
-            for Seat { lane, left, .. } in seats {
-                // An instance that is gone without having said so has left as well.
-                match tokio::time::timeout_at(until, left).await {
-                    Ok(_) => lane.end(),
-                    Err(_elapsed) => {
-                        lane.abandon();
-                        abandoned += 1;
-                    }
-                }
-            }
-            abandoned
-        };
+        let stopped = self.end_all(grace);
         Box::pin(stopped.into_actor(self).map(|abandoned, actor, _| {
+            let abandoned = abandoned + actor.shared.counters.abandoned.load(Ordering::Acquire);
             actor.stopped_with(abandoned);
             Ok(abandoned)
         }))
@@ -268,30 +179,126 @@ impl<K: Kernel> KernelActor<K> {
                 "threads" => abandoned)
             }
         }
-        let kernel = self.shared.parts.name.to_string();
-        self.environment.announcer.tell(RuntimeEvent::KernelStopped { kernel, abandoned });
+        self.tell(RuntimeEvent::KernelStopped { kernel: self.name(), abandoned });
     }
 
-    /// Asks each lane to say that it responds, and counts those that have not since the last time.
-    fn check(&self) -> usize {
-        let silent =
-            self.seats.iter().filter(|seat| !seat.responded.swap(false, Ordering::AcqRel)).count();
-        for seat in &self.seats {
-            let responded = Arc::clone(&seat.responded);
-            seat.lane.arbiter().spawn_fn(move || responded.store(true, Ordering::Release));
+    // ---- restarts that concern others too
+
+    fn suspend(&mut self, hold: Hold, within: Duration, cause: Cause) -> Ordered<K> {
+        self.hold(hold);
+        let down = self.all_down(hold);
+        let waited = async move { tokio::time::timeout(within, down).await.is_ok() };
+        Box::pin(waited.into_actor(self).then(move |in_time, actor, _| {
+            if !in_time {
+                actor.shared.interrupt_for(cause);
+                actor.interrupt(hold);
+            }
+            let down = actor.all_down(hold);
+            let grace = actor.shared.parts.restart.hang_grace;
+            let waited = async move { tokio::time::timeout(grace, down).await.is_ok() };
+            waited.into_actor(actor).map(move |in_time, actor, ctx| {
+                Ok(if in_time { 0 } else { actor.replace_stuck(hold, ctx) })
+            })
+        }))
+    }
+
+    fn resume(&mut self, hold: Hold, ctx: &mut Context<Self>) -> Ordered<K> {
+        if self.shared.condition() == Condition::Ended {
+            return Box::pin(actix::fut::ready(Ok(0)));
         }
-        self.shared.counters.unresponsive.store(silent, Ordering::Release);
-        if silent > 0 {
-            debug!(self.logger, "instances busy or hung since the last check"; "instances" => silent);
+        self.release(hold, ctx);
+        let (up, timeout) = (self.all_up(), self.shared.parts.start_timeout);
+        let waited = async move { tokio::time::timeout(timeout, up).await.is_ok() };
+        Box::pin(waited.into_actor(self).map(|_, actor, _| {
+            actor.shared.open_gate();
+            Ok(actor.shared.counters.running.load(Ordering::Acquire))
+        }))
+    }
+
+    fn turn_away(&mut self, cause: Cause) -> usize {
+        self.hold(Hold::Group);
+        self.shared.quarantine_with(cause);
+        0
+    }
+
+    /// An instance has ended, and has left to its actor what follows.
+    pub(super) fn ended(&mut self, cause: Cause, verdict: Verdict, ctx: &mut Context<Self>) {
+        match verdict {
+            Verdict::Restart(_) => {
+                let hold = match cause {
+                    Cause::DeviceLost(device) => Hold::Device(device),
+                    _ => Hold::Group,
+                };
+                self.hold(hold);
+            }
+            Verdict::Leave => return self.left(cause),
+            Verdict::Quarantine(time) => self.quarantined(&cause, time, ctx),
+            Verdict::StopRuntime => self.hold(Hold::Quarantine),
         }
-        silent
+        let report = KernelReport { kernel: self.name(), cause, verdict };
+        let told = self.environment.supervisor.send(report).into_actor(self);
+        ctx.spawn(told.map(|_, _, _| ()));
+    }
+
+    fn quarantined(&mut self, cause: &Cause, time: Option<Duration>, ctx: &mut Context<Self>) {
+        let known = self.holds.contains(&Hold::Quarantine);
+        self.hold(Hold::Quarantine);
+        if known {
+            return;
+        }
+        error!(self.logger, "kernel quarantined, it has ended too often"; "cause" => %cause, "for" => ?time);
+        let (kernel, cause) = (self.name(), cause.clone());
+        self.tell(RuntimeEvent::KernelQuarantined { kernel, cause, time });
+        self.probe = time.map(|time| {
+            ctx.run_later(time, |actor, ctx| {
+                actor.end_quarantine(ctx);
+            })
+        });
+    }
+
+    /// Tries one instance.
+    fn end_quarantine(&mut self, ctx: &mut Context<Self>) -> usize {
+        if let Some(timer) = self.probe.take() {
+            ctx.cancel_future(timer);
+        }
+        if !self.shared.probe() {
+            return 0;
+        }
+        info!(self.logger, "quarantine over, one instance is tried");
+        self.shared.note(None, "its quarantine is over, one instance is tried");
+        self.tell(RuntimeEvent::KernelOnTrial { kernel: self.name() });
+        if self.shared.shares_fate(&Cause::Asked) {
+            // Its group is started again, in order.
+            self.holds.retain(|hold| *hold != Hold::Quarantine);
+            self.ended(Cause::Asked, Verdict::Restart(Duration::ZERO), ctx);
+        } else {
+            let resumed = self.resume(Hold::Quarantine, ctx);
+            ctx.spawn(resumed.map(|_, _, _| ()));
+        }
+        1
+    }
+
+    fn proved(&mut self, ctx: &mut Context<Self>) {
+        info!(self.logger, "kernel has recovered");
+        self.shared.note(None, "it has recovered");
+        self.tell(RuntimeEvent::KernelRecovered { kernel: self.name() });
+        self.settle(ctx);
+    }
+
+    /// An instance has left and is not restarted.
+    fn left(&mut self, cause: Cause) {
+        self.remove_left();
+        if !self.places.is_empty() {
+            return;
+        }
+        warn!(self.logger, "kernel has ended and is not restarted"; "cause" => %cause);
+        self.shared.ended_for_good(cause.clone());
+        self.tell(RuntimeEvent::KernelEnded { kernel: self.name(), cause });
     }
 }
 
 /// How an instance's start went; `None` if it ended without a word.
-async fn started(
-    start: oneshot::Receiver<KernelResult>,
-) -> Result<(), Option<crate::error::KernelError>> {
+async fn started(start: oneshot::Receiver<KernelResult>) -> Result<(), Option<KernelError>> {
     start.await.map_err(|_| None)?.map_err(Some)
 }
 
@@ -300,15 +307,21 @@ impl<K: Kernel> Actor for KernelActor<K> {
 }
 
 impl<K: Kernel> Handler<Order> for KernelActor<K> {
-    type Result = ResponseActFuture<Self, Result<usize, StartError>>;
+    type Result = Ordered<K>;
 
     fn handle(&mut self, order: Order, ctx: &mut Self::Context) -> Self::Result {
+        let done = |count| -> Ordered<K> { Box::pin(actix::fut::ready(Ok(count))) };
         match order {
             Order::Start => Box::pin(self.start_all(ctx).into_actor(self)),
+            Order::Suspend { hold, within, cause } => self.suspend(hold, within, cause),
+            Order::Resume { hold } => self.resume(hold, ctx),
+            Order::TurnAway { cause } => done(self.turn_away(cause)),
+            Order::Probe => done(self.end_quarantine(ctx)),
+            Order::Move { from } => done(self.move_from(from, ctx)),
             Order::Drain => Box::pin(self.drain().into_actor(self)),
-            Order::Cancel { timeout } => Box::pin(actix::fut::ready(Ok(self.cancel(timeout)))),
+            Order::Cancel { timeout } => done(self.cancel(timeout)),
             Order::Stop { grace } => self.stop(grace),
-            Order::Check => Box::pin(actix::fut::ready(Ok(self.check()))),
+            Order::Check => done(self.check()),
         }
     }
 }
@@ -316,27 +329,38 @@ impl<K: Kernel> Handler<Order> for KernelActor<K> {
 impl<K: Kernel> Handler<InstanceReport> for KernelActor<K> {
     type Result = ();
 
-    fn handle(&mut self, InstanceReport { instance, what }: InstanceReport, _: &mut Self::Context) {
-        let kernel = self.shared.parts.name.to_string();
-        let announcer = &self.environment.announcer;
-        match what {
+    fn handle(&mut self, report: InstanceReport, ctx: &mut Self::Context) {
+        let (kernel, instance) = (self.name(), report.instance);
+        match report.what {
             Told::Panicked(report) => {
                 error!(self.logger, "kernel panicked"; "instance" => instance, "panic" => %report);
-                announcer.tell(RuntimeEvent::KernelPanicked { kernel, instance, report });
+                self.tell(RuntimeEvent::KernelPanicked { kernel, instance, report });
             }
-            Told::Failed(error) => {
-                error!(self.logger, "kernel failed"; "instance" => instance, "error" => &error);
-                announcer.tell(RuntimeEvent::KernelFailed { kernel, instance, error });
+            Told::Ended(cause, verdict) => {
+                self.tell_end(instance, &cause);
+                if !matches!(verdict, Verdict::Restart(_)) || self.shared.shares_fate(&cause) {
+                    self.ended(cause, verdict, ctx);
+                }
             }
             Told::Restarted => {
                 let restarts = self.shared.counters.restarts.load(Ordering::Acquire);
                 warn!(self.logger, "kernel restarted"; "instance" => instance, "restarts" => restarts);
-                announcer.tell(RuntimeEvent::KernelRestarted { kernel, instance, restarts });
+                self.tell(RuntimeEvent::KernelRestarted { kernel, instance, restarts });
             }
-            Told::RestartFailed(error) => {
-                error!(self.logger, "kernel restart failed, it is tried again";
-                    "instance" => instance, "error" => error);
-            }
+            Told::Proved => self.proved(ctx),
         }
+    }
+}
+
+impl<K: Kernel> KernelActor<K> {
+    pub(super) fn tell_end(&self, instance: usize, cause: &Cause) {
+        let kernel = self.name();
+        error!(self.logger, "kernel's instance ended: it {cause}"; "instance" => instance);
+        self.tell(match cause {
+            Cause::Panicked(report) => {
+                RuntimeEvent::KernelPanicked { kernel, instance, report: report.clone() }
+            }
+            cause => RuntimeEvent::KernelFailed { kernel, instance, cause: cause.clone() },
+        });
     }
 }

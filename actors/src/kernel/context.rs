@@ -33,6 +33,7 @@ pub struct KernelContext {
     reservation: Option<Reservation>,
     /// What the request that is running has declared.
     need: Need,
+    exit: bool,
 }
 
 /// The request that is running.
@@ -75,6 +76,7 @@ impl KernelContext {
             request: None,
             reservation: None,
             need: Need::NOTHING,
+            exit: false,
         })
     }
 
@@ -104,6 +106,16 @@ impl KernelContext {
         self.reservation = Some(self.client.reserve(need, priority, deadline).await?);
         self.need = need;
         Ok(())
+    }
+
+    /// Has the instance end when the request that is running is answered. Whether it is restarted is up
+    /// to its [`RestartType`](crate::RestartType).
+    pub fn exit(&mut self) {
+        self.exit = true;
+    }
+
+    pub(crate) fn wants_exit(&self) -> bool {
+        self.exit
     }
 
     /// How much the request that is running matters where memory is short.

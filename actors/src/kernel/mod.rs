@@ -6,12 +6,16 @@
 //! | [`KernelSpec`] | how to run it: name, factory, instances, bounds, memory, deadline |
 //! | [`KernelContext`] | what the code is given: device, stream, memory, deadline, logger |
 //! | [`KernelRef`] | how it is called |
-//! | `actor` | the kernel's actor: starts, drains and stops its instances |
+//! | `actor` | the kernel's actor: starts, drains and stops its instances, and has them wait |
+//! | `places` | where its instances sit, which of them hang, who replaces them |
+//! | `gate` | whether requests come in, and why not |
 //! | `shared` | what all of these share: the port, the counters |
 
 mod actor;
 mod context;
+mod gate;
 mod learned;
+mod places;
 mod priority;
 mod reference;
 mod shared;
@@ -24,13 +28,14 @@ use rustkernel_gpu::DeviceKind;
 use crate::error::KernelResult;
 
 pub use context::{CancelToken, KernelContext};
+pub use gate::Condition;
 pub use learned::{LearnedMemory, LearnedPeaks};
 pub use priority::Priority;
 pub use reference::{Call, KernelProxy, KernelRef};
 pub use shared::KernelStats;
 pub use spec::{AnySpec, DeviceChoice, KernelSpec, Placement};
 
-pub(crate) use actor::Order;
+pub(crate) use actor::{Hold, KernelActor, KernelReport, Order};
 pub(crate) use context::{Request, Setting};
 pub(crate) use shared::{Answer, AnyKernel, Asked, Shared};
 pub(crate) use spec::{Environment, SpawnEnvironment, Spawned};
@@ -97,7 +102,17 @@ pub trait Kernel: 'static {
         cx: &mut KernelContext,
     ) -> impl Future<Output = KernelResult<Self::Response>>;
 
-    /// Ends the instance in an orderly way. Not called after a panic.
+    /// Says whether the instance is fit for service. Asked at each health check of the runtime, between
+    /// requests; an instance that is busy is not asked.
+    ///
+    /// # Errors
+    /// The instance is restarted.
+    fn check(&mut self, cx: &mut KernelContext) -> impl Future<Output = KernelResult> {
+        let _ = cx;
+        ready(Ok(()))
+    }
+
+    /// Ends the instance in an orderly way. Not called after a panic, nor after a fatal error.
     fn close(&mut self, cx: &mut KernelContext) -> impl Future<Output = ()> {
         let _ = cx;
         ready(())

@@ -151,7 +151,7 @@ impl<K: Kernel> KernelRef<K> {
     /// Brings a request to the port. Ready at once, or, if the answer is not there within a moment,
     /// when it is.
     async fn submit(&self, request: K::Request, deadline: u64) -> Submitted<'_, K> {
-        let mut request = Some(Asked { request, priority: self.priority });
+        let mut request = Some(Asked { request, priority: self.priority, tries: 0 });
         let mut submitted = None;
         poll_fn(|cx| {
             if let Some(call) = submitted.take() {
@@ -182,7 +182,8 @@ impl<K: Kernel> KernelRef<K> {
             Refusal::Full => {
                 Rejection::QueueFull { kernel: self.name().into(), bound: self.shared.port.bound() }
             }
-            Refusal::Closed => self.shared.closed(),
+            // (Opened again meanwhile: as if there had been no room, which is tried again at once.)
+            Refusal::Closed => self.shared.closed().unwrap_or_else(|| self.refusal(Refusal::Full)),
         }
     }
 

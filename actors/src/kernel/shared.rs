@@ -1,8 +1,8 @@
 //! What a kernel's callers, instances and actor share.
 
 use std::any::Any;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -10,16 +10,20 @@ use atomic_waker::AtomicWaker;
 use futures_util::future::BoxFuture;
 use rustkernel_gpu::DeviceId;
 use rustkernel_port::{Key, Ledger, Port, PortOptions};
+use tokio::sync::Notify;
 
 use super::context::RequestStatus;
+use super::gate::{Condition, Gate};
 use super::learned::{Learned, LearnedMemory};
 use super::reference::KernelRef;
 use super::spec::{Environment, Parts};
 use super::{Kernel, Placement, Priority};
 use crate::clock;
 use crate::error::{CallError, Rejection};
+use crate::event::Announcer;
 use crate::message::{Fields, Signature};
 use crate::panic;
+use crate::restart::{DeadLetters, History, HistoryEntry, RetryBudget};
 use crate::supervisor::{LifecycleCell, LifecycleState};
 
 /// Deadlines from here on are counted from the reaper's last look, which is recent enough.
@@ -34,6 +38,8 @@ pub(crate) type Answer<K> = Result<<K as Kernel>::Response, Box<CallError<<K as 
 pub(crate) struct Asked<Q> {
     pub(crate) request: Q,
     pub(crate) priority: Priority,
+    /// How often its kernel has ended while it ran.
+    pub(crate) tries: u32,
 }
 
 /// One kernel's data path and counters.
@@ -44,6 +50,15 @@ pub(crate) struct Shared<K: Kernel> {
     pub(crate) reaper: ReaperBell,
     pub(crate) counters: Counters,
     pub(crate) learned: Learned,
+    pub(super) gate: Mutex<Gate>,
+    pub(super) history: History,
+    pub(crate) retries: RetryBudget,
+    pub(super) dead_letters: Arc<DeadLetters>,
+    pub(super) announcer: Announcer,
+    /// The kernel is one of a group that is restarted together.
+    pub(super) shares_fate: bool,
+    /// Told when an instance has gone up or down.
+    pub(crate) turned: Notify,
 }
 
 /// What a kernel's instances and actor count.
@@ -54,8 +69,11 @@ pub(crate) struct Counters {
     pub(crate) panics: AtomicU64,
     pub(crate) unresponsive: AtomicUsize,
     pub(crate) abandoned: AtomicUsize,
+    pub(crate) hung: AtomicU64,
+    pub(crate) retried: AtomicU64,
+    pub(crate) dead: AtomicU64,
     /// Where the instances run, set by the kernel's actor at the start.
-    pub(crate) devices: std::sync::OnceLock<Vec<DeviceId>>,
+    pub(crate) devices: Mutex<Vec<DeviceId>>,
 }
 
 /// A reading of one kernel.
@@ -82,8 +100,18 @@ pub struct KernelStats {
     pub panics: u64,
     /// Instances that had not come back to their thread between the last two health checks.
     pub unresponsive: usize,
-    /// Threads that did not come back when it stopped.
+    /// Threads that do not come back: of instances that hang, and of those that did not end.
     pub abandoned: usize,
+    /// How often an instance hung and was replaced.
+    pub hung: u64,
+    /// How often a request was tried again.
+    pub retried: u64,
+    /// Requests that ended their kernel each time that they were tried.
+    pub dead_letters: u64,
+    /// How it is.
+    pub condition: Condition,
+    /// What happened to it lately, the oldest first.
+    pub history: Vec<HistoryEntry>,
     /// The memory that its requests have held.
     pub memory: LearnedMemory,
 }
@@ -99,6 +127,8 @@ impl<K: Kernel> Shared<K> {
         let (bound, instances) = (parts.queue, parts.instances);
         let port = Port::new(PortOptions { bound, instances, spin });
         let lifecycle = Arc::clone(&environment.lifecycle);
+        let shares_fate = environment.shares_fate(parts.group.as_deref());
+        let gate = Gate::new(parts.restart, environment.seed, &parts.name);
         Self {
             parts,
             port,
@@ -106,6 +136,13 @@ impl<K: Kernel> Shared<K> {
             reaper: ReaperBell::default(),
             counters: Counters::default(),
             learned: Learned::new(),
+            gate: Mutex::new(gate),
+            history: History::default(),
+            retries: RetryBudget::new(),
+            dead_letters: Arc::clone(&environment.dead_letters),
+            announcer: environment.announcer.clone(),
+            shares_fate,
+            turned: Notify::new(),
         }
     }
 
@@ -131,11 +168,6 @@ impl<K: Kernel> Shared<K> {
             }
             Some(timeout) => clock::after(timeout),
         }
-    }
-
-    /// Why the port is closed.
-    pub(crate) fn closed(&self) -> Rejection {
-        self.admission().err().unwrap_or(Rejection::Draining)
     }
 }
 
@@ -178,11 +210,16 @@ impl<K: Kernel> AnyKernel for Shared<K> {
             queue: self.port.bound(),
             instances: self.parts.instances,
             running: counters.running.load(Ordering::Acquire),
-            devices: counters.devices.get().cloned().unwrap_or_default(),
+            devices: counters.devices.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             restarts: counters.restarts.load(Ordering::Acquire),
             panics: counters.panics.load(Ordering::Acquire),
             unresponsive: counters.unresponsive.load(Ordering::Acquire),
             abandoned: counters.abandoned.load(Ordering::Acquire),
+            hung: counters.hung.load(Ordering::Acquire),
+            retried: counters.retried.load(Ordering::Acquire),
+            dead_letters: counters.dead.load(Ordering::Acquire),
+            condition: self.condition(),
+            history: self.history.read(),
             memory: self.learned.read(),
         }
     }

@@ -10,7 +10,7 @@ use rustkernel_gpu::memory::Need;
 use rustkernel_gpu::{DeviceId, DeviceKind};
 use slog::Logger;
 
-use super::actor::{KernelActor, Order};
+use super::actor::{KernelActor, KernelReport, Order};
 use super::reference::KernelRef;
 use super::shared::{AnyKernel, Shared};
 use super::{Devices, Kernel, Priority};
@@ -19,6 +19,7 @@ use crate::error::CallError;
 use crate::event::Announcer;
 use crate::instance::Lanes;
 use crate::message::{Fields, KernelMessage, MessageError, Signature};
+use crate::restart::{DeadLetters, Group, RestartPolicy, RetryPolicy, Strategy};
 use crate::supervisor::LifecycleCell;
 
 /// How many requests may be open at a kernel, unless its spec says otherwise.
@@ -79,6 +80,16 @@ pub(crate) struct Parts<K: Kernel> {
     pub(crate) need: Option<MemoryNeed<K>>,
     pub(crate) priority: Priority,
     pub(crate) published: Option<Published<K>>,
+    pub(crate) restart: RestartPolicy,
+    pub(crate) retry: Option<Retry<K>>,
+    pub(crate) group: Option<String>,
+    pub(crate) shutdown_timeout: Option<Duration>,
+}
+
+/// How requests are tried again.
+pub(crate) struct Retry<K: Kernel> {
+    pub(crate) policy: RetryPolicy,
+    pub(crate) clone: fn(&K::Request) -> K::Request,
 }
 
 /// What makes a kernel callable by name.
@@ -106,6 +117,10 @@ impl<K: Kernel> KernelSpec<K> {
             need: None,
             priority: Priority::default(),
             published: None,
+            restart: RestartPolicy::default(),
+            retry: None,
+            group: None,
+            shutdown_timeout: None,
         };
         Self { parts, signature: None }
     }
@@ -143,6 +158,41 @@ impl<K: Kernel> KernelSpec<K> {
     #[must_use]
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.parts.start_timeout = timeout;
+        self
+    }
+
+    /// How long an instance may take to finish its request when it is stopped alone or with its group,
+    /// and the kernel to finish all of them when the runtime drains. The default is the runtime's
+    /// shutdown timeout.
+    #[must_use]
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.parts.shutdown_timeout = Some(timeout);
+        self
+    }
+
+    /// When instances are restarted, how often, how soon, and what happens when that is not enough. The
+    /// default is [`RestartPolicy::permanent`].
+    #[must_use]
+    pub fn restart(mut self, policy: RestartPolicy) -> Self {
+        self.parts.restart = policy;
+        self
+    }
+
+    /// The kernel belongs to that group of the runtime's; see [`Group`](crate::Group).
+    #[must_use]
+    pub fn group(mut self, name: impl Into<String>) -> Self {
+        self.parts.group = Some(name.into());
+        self
+    }
+
+    /// Requests whose kernel ended while they ran are tried again. For kernels whose requests may be run
+    /// more than once without harm.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self
+    where
+        K::Request: Clone,
+    {
+        self.parts.retry = Some(Retry { policy, clone: K::Request::clone });
         self
     }
 
@@ -275,6 +325,19 @@ pub(crate) struct Environment {
     pub(crate) logger: Logger,
     /// How long either side of a call looks before it sleeps.
     pub(crate) spin: Duration,
+    pub(crate) supervisor: Recipient<KernelReport>,
+    pub(crate) dead_letters: Arc<DeadLetters>,
+    pub(crate) groups: Arc<[Group]>,
+    /// Of the jitter of restarts.
+    pub(crate) seed: u64,
+}
+
+impl Environment {
+    /// Whether kernels of that group are restarted together.
+    pub(super) fn shares_fate(&self, group: Option<&str>) -> bool {
+        let together = |group: &&Group| group.strategy != Strategy::OneForOne;
+        self.groups.iter().filter(together).any(|known| Some(known.name.as_str()) == group)
+    }
 }
 
 /// A kernel to run, whatever its type.
@@ -299,6 +362,15 @@ pub trait AnySpec: Send {
 
     /// Sets how many requests may be open; see [`KernelSpec::queue`].
     fn set_queue(&mut self, bound: usize);
+
+    /// The group that it belongs to, if any.
+    fn group(&self) -> Option<&str>;
+
+    /// How long it may take to finish its requests when it is stopped, if not as long as the runtime.
+    fn shutdown_timeout(&self) -> Option<Duration>;
+
+    /// Sets when instances are restarted; see [`KernelSpec::restart`].
+    fn set_restart(&mut self, policy: RestartPolicy);
 
     /// Sets how long a request may take; see [`KernelSpec::deadline`].
     fn set_deadline(&mut self, deadline: Option<Duration>);
@@ -355,6 +427,18 @@ impl<K: Kernel> AnySpec for KernelSpec<K> {
         self.parts.queue = bound;
     }
 
+    fn group(&self) -> Option<&str> {
+        self.parts.group.as_deref()
+    }
+
+    fn shutdown_timeout(&self) -> Option<Duration> {
+        self.parts.shutdown_timeout
+    }
+
+    fn set_restart(&mut self, policy: RestartPolicy) {
+        self.parts.restart = policy;
+    }
+
     fn set_deadline(&mut self, deadline: Option<Duration>) {
         self.parts.deadline = deadline;
     }
@@ -371,6 +455,10 @@ impl<K: Kernel> AnySpec for KernelSpec<K> {
             return Err(format!(
                 "its queue holds {queue} requests; between 1 and 1048576 make sense"
             ));
+        }
+        self.parts.restart.validate()?;
+        if let Some(retry) = &self.parts.retry {
+            retry.policy.validate()?;
         }
         match device {
             DeviceChoice::On(id) if !K::DEVICES.includes(id.kind()) => {

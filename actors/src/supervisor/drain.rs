@@ -1,9 +1,11 @@
 //! Shutting down: refuse, finish, cancel what is left, stop in reverse, give everything back.
 
+use std::fmt;
 use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::future::join_all;
+use rustkernel_gpu::DeviceId;
 use rustkernel_gpu::memory::MemoryKind;
 use rustkernel_port::Ledger;
 use slog::{error, info, warn};
@@ -11,7 +13,9 @@ use slog::{error, info, warn};
 use super::lifecycle::{LifecycleEvent, LifecycleState, Step, transition};
 use super::{Child, Shutdown, SupervisorActor};
 use crate::allocator::MemoryClient;
+use crate::event::{DrainPhase, RuntimeEvent};
 use crate::kernel::Order;
+use crate::restart::Cause;
 
 /// How long an instance that was told to end may take, before its thread is abandoned.
 pub(super) const STOP_GRACE: Duration = Duration::from_millis(250);
@@ -35,6 +39,38 @@ pub struct ShutdownReport {
     pub leaked_bytes: u64,
     /// The books over all kernels; they balance.
     pub ledger: Ledger,
+    /// Why the runtime stopped.
+    pub reason: StopReason,
+}
+
+/// Why a runtime stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// It was asked to.
+    #[default]
+    Requested,
+    /// A kernel ended too often, and its policy says that the runtime stops then.
+    KernelFailed {
+        /// The kernel.
+        kernel: String,
+        /// Why it ended the last time.
+        cause: Cause,
+    },
+    /// A device was lost, and the configuration says that the runtime stops then.
+    DeviceLost(DeviceId),
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Requested => f.write_str("it was asked to"),
+            Self::KernelFailed { kernel, cause } => {
+                write!(f, "kernel `{kernel}` has ended too often; the last time it {cause}")
+            }
+            Self::DeviceLost(device) => write!(f, "{device} is lost"),
+        }
+    }
 }
 
 impl ShutdownReport {
@@ -44,15 +80,21 @@ impl ShutdownReport {
     }
 }
 
-/// Drains the kernels in reverse order of their start: later ones may use earlier ones. True if all
-/// were drained in time.
-async fn drain_children(children: &[Child], timeout: Duration) -> bool {
+/// Drains the kernels in reverse order of their start: later ones may use earlier ones. One that has a
+/// shutdown timeout of its own is cancelled after that, so that the next can go on. How many requests that
+/// were, and whether all were drained in time.
+async fn drain_children(children: &[Child], timeout: Duration) -> (usize, bool) {
+    let mut cancelled = 0;
     let drained = async {
         for child in children.iter().rev() {
-            ordered(child, Order::Drain).await;
+            let own = child.shutdown_timeout.unwrap_or(timeout);
+            if tokio::time::timeout(own, ordered(child, Order::Drain)).await.is_err() {
+                cancelled += ordered(child, Order::Cancel { timeout: own }).await;
+            }
         }
     };
-    tokio::time::timeout(timeout, drained).await.is_ok()
+    let in_time = tokio::time::timeout(timeout, drained).await.is_ok();
+    (cancelled, in_time)
 }
 
 async fn cancel_children(children: &[Child], timeout: Duration) -> usize {
@@ -78,7 +120,7 @@ pub(super) async fn stop_children(children: &[Child], grace: Duration) -> usize 
     0
 }
 
-async fn ordered(child: &Child, order: Order) -> usize {
+pub(super) async fn ordered(child: &Child, order: Order) -> usize {
     child.orders.send(order).await.map_or(0, |answer| answer.unwrap_or(0))
 }
 
@@ -110,20 +152,24 @@ impl SupervisorActor {
     /// The drain, from `Running` on.
     fn drain(&mut self, at_once: bool, ctx: &mut Context<Self>) {
         self.enter(LifecycleState::Draining);
+        self.board.announcer.tell(RuntimeEvent::Draining(DrainPhase::Finishing));
         // Whoever waits for room finds out that none will come.
         self.children.iter().for_each(|child| child.kernel.rouse_waiting());
         let children = self.children.clone();
         let timeout = if at_once { Duration::ZERO } else { self.config.shutdown_timeout };
         let drained = async move { drain_children(&children, timeout).await }.into_actor(self);
-        let stopped = drained.then(move |in_time, actor, _| {
+        let stopped = drained.then(move |(early, in_time), actor, _| {
             let cancel = !in_time && transition(actor.state(), LifecycleEvent::DrainTimedOut) == Ok(Step::Cancel);
+            let announcer = actor.board.announcer.clone();
             if cancel {
                 warn!(actor.config.logger, "drain timed out, cancelling what is left"; "after" => ?timeout);
+                announcer.tell(RuntimeEvent::Draining(DrainPhase::Cancelling));
             }
             let children = actor.children.clone();
             let stop = async move {
-                let cancelled = if cancel { cancel_children(&children, timeout).await } else { 0 };
-                (cancelled, stop_children(&children, STOP_GRACE).await)
+                let late = if cancel { cancel_children(&children, timeout).await } else { 0 };
+                announcer.tell(RuntimeEvent::Draining(DrainPhase::Stopping));
+                (early + late, stop_children(&children, STOP_GRACE).await)
             };
             stop.into_actor(actor)
         });
@@ -136,11 +182,13 @@ impl SupervisorActor {
 
     /// Gives everything back and enters `Stopped`.
     pub(super) fn release(&mut self, _: &mut Context<Self>) -> ResponseActFuture<Self, ()> {
+        self.board.announcer.tell(RuntimeEvent::Draining(DrainPhase::Releasing));
         let clients = self.clients().to_vec();
         let released = async move { release_memory(&clients).await };
         Box::pin(released.into_actor(self).map(|leaked_bytes, actor, _| {
             let mut report = actor.report.take().unwrap_or_default();
             report.leaked_bytes = leaked_bytes;
+            report.reason = actor.reason.take().unwrap_or_default();
             report.ledger = actor.children.iter().map(|child| child.kernel.stats().ledger).sum();
             actor.stopped(report);
         }))
@@ -180,8 +228,14 @@ impl Handler<Shutdown> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Shutdown { at_once, done }: Shutdown, ctx: &mut Self::Context) {
-        self.shutdown_requested = true;
         self.joining.extend(done);
+        self.shut_down(at_once, ctx);
+    }
+}
+
+impl SupervisorActor {
+    pub(super) fn shut_down(&mut self, at_once: bool, ctx: &mut Context<Self>) {
+        self.shutdown_requested = true;
         match transition(self.state(), LifecycleEvent::ShutdownRequested) {
             Ok(Step::Drain) => self.drain(at_once, ctx),
             // A start under way has to end first; it is told to.

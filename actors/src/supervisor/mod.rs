@@ -4,7 +4,9 @@
 //! sending orders to kernel actors and hearing reports; nothing in it blocks.
 
 mod drain;
+mod family;
 mod lifecycle;
+mod loss;
 mod pressure;
 mod start;
 #[cfg(test)]
@@ -20,21 +22,24 @@ use rustkernel_gpu::host::ThreadBudget;
 use rustkernel_gpu::memory::MemoryLimits;
 use rustkernel_gpu::memory::record::Recorder;
 use rustkernel_gpu::{Device, DeviceId};
-use slog::{Logger, debug, error, info, warn};
-use tokio::sync::oneshot;
+use slog::{Logger, debug, info, warn};
+use tokio::sync::{Notify, oneshot};
 
 use crate::allocator::{MemoryClient, SpillHook};
 use crate::clock::{self, Instant};
 use crate::error::StartError;
 use crate::event::{Announcer, RuntimeEvent};
 use crate::instance::Lanes;
-use crate::kernel::{AnyKernel, AnySpec, Environment, Order};
+use crate::kernel::{AnyKernel, AnySpec, Environment, KernelReport, Order};
+use crate::restart::{DeadLetter, DeadLetters, Group};
 
-pub use drain::ShutdownReport;
+pub use drain::{ShutdownReport, StopReason};
 pub(crate) use lifecycle::LifecycleCell;
 pub use lifecycle::{IllegalTransition, LifecycleEvent, LifecycleState, Step, transition};
-pub(crate) use start::check_limits;
+pub use loss::OnDeviceLoss;
+pub(crate) use start::{Limits, check_limits};
 
+use family::Family;
 pub(crate) use pressure::DWELL;
 use pressure::Dwell;
 
@@ -58,6 +63,12 @@ pub struct SupervisorConfig {
     pub health_check_interval: Duration,
     /// How long either side of a call looks for the other before it sleeps.
     pub spin: Duration,
+    /// Kernels that are restarted together, as their specs name them.
+    pub groups: Vec<Group>,
+    /// What is done when a device is lost.
+    pub on_device_loss: OnDeviceLoss,
+    /// Makes the jitter of restarts; any number.
+    pub seed: u64,
     /// What is asked to spare memory, if anything is.
     pub spill: Option<SpillHook>,
     /// Where log lines go.
@@ -86,6 +97,9 @@ pub(crate) struct Board {
     pub(crate) announcer: Announcer,
     registry: RwLock<Registry>,
     report: OnceLock<ShutdownReport>,
+    /// Told when the report is there.
+    ended: Notify,
+    dead_letters: Arc<DeadLetters>,
 }
 
 #[derive(Default)]
@@ -103,6 +117,8 @@ impl Board {
             announcer: Announcer::new(),
             registry: RwLock::default(),
             report: OnceLock::new(),
+            ended: Notify::new(),
+            dead_letters: Arc::default(),
         }
     }
 
@@ -133,6 +149,22 @@ impl Board {
 
     fn set_report(&self, report: ShutdownReport) {
         self.report.set(report).expect("invariant: a runtime stops once");
+        self.ended.notify_waiters();
+    }
+
+    /// The report, once there is one.
+    pub(crate) async fn ended(&self) -> ShutdownReport {
+        loop {
+            let ended = self.ended.notified();
+            if let Some(report) = self.report() {
+                return report;
+            }
+            ended.await;
+        }
+    }
+
+    pub(crate) fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.dead_letters.read()
     }
 
     pub(crate) fn uptime(&self) -> Duration {
@@ -151,6 +183,8 @@ struct Child {
     name: String,
     instances: usize,
     threads: usize,
+    group: Option<String>,
+    shutdown_timeout: Option<Duration>,
     kernel: Arc<dyn AnyKernel>,
     orders: Recipient<Order>,
 }
@@ -167,6 +201,10 @@ pub(crate) struct SupervisorActor {
     /// Whoever waits for the end of a shutdown.
     joining: Vec<oneshot::Sender<ShutdownReport>>,
     report: Option<ShutdownReport>,
+    /// Why it stops, if not because it was asked to.
+    reason: Option<StopReason>,
+    /// Groups that are being restarted.
+    families: BTreeMap<String, Family>,
     /// A start is under way.
     starting: bool,
     shutdown_requested: bool,
@@ -189,6 +227,16 @@ pub(crate) struct Start {
 #[derive(Message)]
 #[rtype(result = "Result<(), StartError>")]
 pub(crate) struct AddKernel(pub(crate) Box<dyn AnySpec>);
+
+/// Try a quarantined kernel now. False if it is not quarantined, none if there is no such kernel.
+#[derive(Message)]
+#[rtype(result = "Option<bool>")]
+pub(crate) struct Lift(pub(crate) String);
+
+/// Restart a kernel, and those of its group with it. False if there is no such kernel.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(crate) struct Restart(pub(crate) String);
 
 /// Drain and stop; joins a shutdown that is under way. At once is without waiting for what is in
 /// flight.
@@ -213,6 +261,8 @@ impl SupervisorActor {
             environment: None,
             joining: Vec::new(),
             report: None,
+            reason: None,
+            families: BTreeMap::new(),
             starting: false,
             shutdown_requested: false,
             drop_errors: BTreeMap::new(),
@@ -242,7 +292,7 @@ impl SupervisorActor {
     fn check_health(&mut self, ctx: &mut Context<Self>) {
         self.board.write(|registry| registry.health_checks += 1);
         for client in self.clients().to_vec() {
-            self.check_device(&client);
+            self.check_device(&client, ctx);
         }
         for child in &self.children {
             let check = child.orders.send(Order::Check).into_actor(self);
@@ -250,7 +300,7 @@ impl SupervisorActor {
         }
     }
 
-    fn check_device(&mut self, client: &MemoryClient) {
+    fn check_device(&mut self, client: &MemoryClient, ctx: &mut Context<Self>) {
         let device = client.device();
         let errors = device.drop_errors();
         let known = self.drop_errors.insert(device.id(), errors).unwrap_or(0);
@@ -258,16 +308,8 @@ impl SupervisorActor {
             warn!(self.config.logger, "driver errors while dropping handles";
                 "device" => %device.id(), "errors" => errors - known);
         }
-        match device.health() {
-            Ok(()) => {}
-            Err(_) if self.lost.contains(&device.id()) => {}
-            Err(reason) => {
-                self.lost.push(device.id());
-                error!(self.config.logger, "device lost"; "device" => %device.id(), "reason" => %reason);
-                let event =
-                    RuntimeEvent::DeviceLost { device: device.id(), reason: reason.to_string() };
-                self.board.announcer.tell(event);
-            }
+        if device.health().is_err() {
+            self.device_lost(device.id(), ctx);
         }
     }
 }
@@ -291,6 +333,7 @@ fn surroundings(
     config: &SupervisorConfig,
     board: &Board,
     memories: Vec<MemoryClient>,
+    supervisor: Recipient<KernelReport>,
 ) -> Result<Environment, StartError> {
     Ok(Environment {
         lifecycle: Arc::clone(&board.lifecycle),
@@ -299,5 +342,9 @@ fn surroundings(
         announcer: board.announcer.clone(),
         logger: config.logger.clone(),
         spin: config.spin,
+        supervisor,
+        dead_letters: Arc::clone(&board.dead_letters),
+        groups: config.groups.clone().into(),
+        seed: config.seed,
     })
 }

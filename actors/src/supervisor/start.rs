@@ -1,6 +1,7 @@
 //! Starting: surroundings first, then each kernel in its order; undone in reverse where one fails.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use rustkernel_gpu::memory::{DeviceMemory, MemoryKind};
@@ -8,11 +9,15 @@ use slog::{error, info, o};
 
 use super::drain::{self, STOP_GRACE};
 use super::lifecycle::{LifecycleEvent, LifecycleState, Step, transition};
-use super::{AddKernel, Child, DeviceConfig, Start, SupervisorActor, surroundings};
+use super::{
+    AddKernel, Child, DeviceConfig, Lift, Restart, Start, SupervisorActor, SupervisorConfig,
+    surroundings,
+};
 use crate::allocator::{AllocatorActor, MemoryClient, Setting};
 use crate::clock;
 use crate::error::StartError;
 use crate::kernel::{AnySpec, Order, SpawnEnvironment, Spawned};
+use crate::restart::{Cause, Group};
 
 /// A thread for one allocator.
 pub(super) fn own_thread() -> Result<ArbiterHandle, StartError> {
@@ -26,7 +31,8 @@ impl SupervisorActor {
         let devices = self.config.devices.iter();
         let memories = devices.map(|device| self.allocator(device, ctx));
         let memories = memories.collect::<Result<_, _>>()?;
-        let environment = surroundings(&self.config, &self.board, memories)?;
+        let supervisor = ctx.address().recipient();
+        let environment = surroundings(&self.config, &self.board, memories, supervisor)?;
         self.board.write(|registry| {
             registry.memories.clone_from(&environment.memories);
             registry.started = Some(clock::now());
@@ -67,12 +73,14 @@ impl SupervisorActor {
     fn adopt(&mut self, spec: Box<dyn AnySpec>) -> Result<(), StartError> {
         let taken =
             self.children.iter().map(|child| (child.name.as_str(), child.instances, child.threads));
-        check_limits(&*spec, taken, self.config.max_kernel_instances, self.config.threads.limit())?;
+        check_limits(&*spec, taken, &Limits::of(&self.config))?;
         let environment = self.environment.clone().expect("invariant: made before any kernel");
         let (name, instances, threads) = (spec.name().to_owned(), spec.instances(), spec.threads());
+        let (group, shutdown_timeout) = (spec.group().map(str::to_owned), spec.shutdown_timeout());
         let Spawned { kernel, orders } = spec.spawn(&SpawnEnvironment(environment));
         self.board.write(|registry| registry.kernels.insert(name.clone(), Arc::clone(&kernel)));
-        self.children.push(Child { name, instances, threads, kernel, orders });
+        let child = Child { name, instances, threads, group, shutdown_timeout, kernel, orders };
+        self.children.push(child);
         Ok(())
     }
 
@@ -108,15 +116,55 @@ impl SupervisorActor {
     }
 }
 
+/// What a runtime allows its kernels.
+pub(crate) struct Limits<'a> {
+    most_instances: usize,
+    most_threads: usize,
+    groups: &'a [Group],
+    shutdown_timeout: Duration,
+}
+
+impl<'a> Limits<'a> {
+    pub(crate) fn of(config: &'a SupervisorConfig) -> Self {
+        Self {
+            most_instances: config.max_kernel_instances,
+            most_threads: config.threads.limit(),
+            groups: &config.groups,
+            shutdown_timeout: config.shutdown_timeout,
+        }
+    }
+
+    fn check(&self, spec: &dyn AnySpec) -> Result<(), String> {
+        let most = self.shutdown_timeout;
+        if let Some(timeout) = spec.shutdown_timeout().filter(|timeout| *timeout > most) {
+            return Err(format!(
+                "its shutdown timeout is {timeout:?}, longer than the runtime's {most:?}"
+            ));
+        }
+        match spec.group() {
+            Some(group) if !self.groups.iter().any(|known| known.name == group) => {
+                let known: Vec<&str> =
+                    self.groups.iter().map(|group| group.name.as_str()).collect();
+                Err(format!(
+                    "its group `{group}` is not one of the runtime's ({})",
+                    known.join(", ")
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Whether a kernel has a name of its own, makes sense, and leaves the limits whole.
 pub(crate) fn check_limits<'a>(
     spec: &dyn AnySpec,
     taken: impl Iterator<Item = (&'a str, usize, usize)>,
-    most_instances: usize,
-    most_threads: usize,
+    limits: &Limits<'_>,
 ) -> Result<(), StartError> {
+    let &Limits { most_instances, most_threads, .. } = limits;
     let kernel = spec.name().to_owned();
     spec.validate()
+        .and_then(|()| limits.check(spec))
         .map_err(|reason| StartError::InvalidKernel { kernel: kernel.clone(), reason })?;
     let (mut instances, mut threads) = (0, 0);
     for (name, of_instances, of_threads) in taken {
@@ -203,5 +251,24 @@ impl Handler<AddKernel> for SupervisorActor {
             }
             outcome
         }))
+    }
+}
+
+impl Handler<Lift> for SupervisorActor {
+    type Result = ResponseFuture<Option<bool>>;
+
+    fn handle(&mut self, Lift(name): Lift, _: &mut Self::Context) -> Self::Result {
+        let child = self.children.iter().find(|child| child.name == name).cloned();
+        Box::pin(async move { Some(drain::ordered(&child?, Order::Probe).await == 1) })
+    }
+}
+
+impl Handler<Restart> for SupervisorActor {
+    type Result = bool;
+
+    fn handle(&mut self, Restart(name): Restart, ctx: &mut Self::Context) -> bool {
+        let known = self.children.iter().any(|child| child.name == name);
+        self.restart_family(name, Cause::Asked, Duration::ZERO, ctx);
+        known
     }
 }

@@ -12,7 +12,9 @@ use tokio::sync::oneshot;
 
 use crate::allocator::MemoryClient;
 use crate::event::{Events, Heard, RuntimeEvent};
-use crate::supervisor::{Board, DeviceConfig, Start, SupervisorActor, SupervisorConfig};
+use crate::supervisor::{
+    Board, DeviceConfig, OnDeviceLoss, Start, SupervisorActor, SupervisorConfig,
+};
 
 /// A thousandth of the limit: one page.
 pub(crate) const PAGE: u64 = 4096;
@@ -68,6 +70,9 @@ fn config(lines: &Lines) -> SupervisorConfig {
         health_check_interval: Duration::from_secs(3600),
         spin: Duration::ZERO,
         logger: Logger::root(lines.clone(), o!()),
+        groups: Vec::new(),
+        on_device_loss: OnDeviceLoss::default(),
+        seed: 0,
         spill: None,
         log_guard: None,
         end_guard: None,

@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use rustkernel_actors::kernel::{AnySpec, Kernel, KernelSpec};
-use rustkernel_actors::supervisor::{DeviceConfig, SupervisorConfig};
-use rustkernel_actors::{SpillHook, SpillRequest, StartError, Supervisor};
+use rustkernel_actors::supervisor::{DeviceConfig, OnDeviceLoss, SupervisorConfig};
+use rustkernel_actors::{Group, SpillHook, SpillRequest, StartError, Strategy, Supervisor};
 use rustkernel_gpu::host::ThreadBudget;
 use rustkernel_gpu::{Device, DeviceError, DeviceId};
 use slog::Logger;
@@ -26,6 +26,7 @@ pub struct RuntimeBuilder {
     recording: Option<RecordConfig>,
     logger: Option<Logger>,
     spill: Option<SpillHook>,
+    groups: Vec<Group>,
     specs: Vec<Box<dyn AnySpec>>,
 }
 
@@ -133,6 +134,13 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Sets what is done when a device is lost.
+    #[must_use]
+    pub fn with_device_loss(mut self, on_device_loss: OnDeviceLoss) -> Self {
+        self.config.on_device_loss = on_device_loss;
+        self
+    }
+
     /// Sets what is logged, and how.
     #[must_use]
     pub fn with_log(mut self, log: LogConfig) -> Self {
@@ -160,6 +168,13 @@ impl RuntimeBuilder {
         hook: impl Fn(SpillRequest) -> u64 + Send + Sync + 'static,
     ) -> Self {
         self.spill = Some(SpillHook::new(hook));
+        self
+    }
+
+    /// Adds a group of kernels that are restarted together; [`KernelSpec::group`] says which belong to it.
+    #[must_use]
+    pub fn with_group(mut self, name: impl Into<String>, strategy: Strategy) -> Self {
+        self.groups.push(Group::new(name, strategy));
         self
     }
 
@@ -210,6 +225,9 @@ impl RuntimeBuilder {
             shutdown_timeout: self.config.shutdown_timeout,
             health_check_interval: self.config.health_check_interval,
             spin: self.config.spin,
+            groups: self.groups,
+            on_device_loss: self.config.on_device_loss,
+            seed: fastrand::u64(..),
             spill: self.spill,
             logger,
             log_guard: guard.map(|guard| Box::new(guard) as Box<dyn Any + Send>),

@@ -3,6 +3,7 @@
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use rustkernel_actors::supervisor::OnDeviceLoss;
 use rustkernel_gpu::{DeviceId, DeviceKind};
 
 use super::RuntimePreset;
@@ -27,6 +28,8 @@ pub struct RuntimeConfig {
     pub shutdown_timeout: Duration,
     /// How often devices and instances are looked at.
     pub health_check_interval: Duration,
+    /// What is done when a device is lost.
+    pub on_device_loss: OnDeviceLoss,
     /// How long either side of a call looks for the other before it sleeps. It is spent only while it
     /// pays off; zero saves the most power and costs a call two wake-ups of a thread.
     pub spin: Duration,
@@ -44,6 +47,7 @@ impl Default for RuntimeConfig {
             blocking_threads: 512,
             shutdown_timeout: Duration::from_secs(30),
             health_check_interval: Duration::from_secs(10),
+            on_device_loss: OnDeviceLoss::Recover,
             spin: Duration::from_micros(10),
             log: LogConfig::default(),
         }

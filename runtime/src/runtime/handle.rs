@@ -6,7 +6,9 @@ use std::sync::Arc;
 use rustkernel_actors::kernel::{Kernel, KernelRef, KernelSpec};
 use rustkernel_actors::message::{Fields, Signature};
 use rustkernel_actors::supervisor::{LifecycleState, ShutdownReport};
-use rustkernel_actors::{CallError, Events, LookupError, RuntimeStats, StartError, Supervisor};
+use rustkernel_actors::{
+    CallError, DeadLetter, Events, LookupError, RuntimeStats, StartError, Supervisor,
+};
 use rustkernel_gpu::{DeviceId, DeviceResult};
 
 use super::RuntimeConfig;
@@ -67,6 +69,34 @@ impl Runtime {
     /// [`ShutdownError`] if the supervisor is gone without a report.
     pub async fn shutdown(&self) -> Result<ShutdownReport, ShutdownError> {
         self.supervisor.shutdown().await.ok_or(ShutdownError::SupervisorLost)
+    }
+
+    /// Waits until the runtime has stopped, for whatever reason, without asking it to.
+    pub async fn stopped(&self) -> ShutdownReport {
+        self.supervisor.stopped().await
+    }
+
+    /// Restarts a kernel: each instance finishes its request, drops its state, and begins again from the
+    /// factory; and so do those of its group that are restarted with it. It does not count against
+    /// restart intensities. Returns when that has begun.
+    ///
+    /// # Errors
+    /// [`LookupError::Unknown`] if there is none of that name.
+    pub async fn restart_kernel(&self, name: &str) -> Result<(), LookupError> {
+        self.supervisor.restart_kernel(name).await
+    }
+
+    /// Lifts a kernel's quarantine: one instance is tried now. False if it was not quarantined.
+    ///
+    /// # Errors
+    /// [`LookupError::Unknown`] if there is none of that name.
+    pub async fn lift_quarantine(&self, name: &str) -> Result<bool, LookupError> {
+        self.supervisor.lift_quarantine(name).await
+    }
+
+    /// Requests that ended their kernel each time that they were tried: the last 256, the oldest first.
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.supervisor.dead_letters()
     }
 
     /// The kernel of that name and type.

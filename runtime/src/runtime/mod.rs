@@ -16,10 +16,12 @@ pub use devices::{Devices, devices};
 pub use handle::{Runtime, ShutdownError};
 pub use preset::{ParsePresetError, RuntimePreset};
 pub use rustkernel_actors::supervisor::{
-    IllegalTransition, LifecycleEvent, LifecycleState, ShutdownReport, Step, transition,
+    IllegalTransition, LifecycleEvent, LifecycleState, OnDeviceLoss, ShutdownReport, Step,
+    StopReason, transition,
 };
 pub use rustkernel_actors::{
-    DeviceStats, Events, Heard, LookupError, RuntimeEvent, RuntimeStats, StartError,
+    DeadLetter, DeviceStats, DrainPhase, Events, Heard, LookupError, RuntimeEvent, RuntimeStats,
+    StartError,
 };
 
 pub(crate) use devices::default_device;

@@ -44,7 +44,7 @@ pub(super) fn of_call(error: &CallError<Fields>, signature: &Signature) -> Failu
     };
     let failure = Failure::new(exit, format!("kernel `{}`: {error}", signature.name));
     match error {
-        CallError::Cancelled(Cancellation::DeadlineExceeded) => {
+        CallError::Cancelled(Cancellation::DeadlineExceeded { .. }) => {
             failure.hint("`--deadline` can allow more time")
         }
         CallError::Rejected {

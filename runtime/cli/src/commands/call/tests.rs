@@ -185,8 +185,9 @@ fn every_end_of_a_call_has_its_code() {
         let error = CallError::Rejected { rejection, request: Fields::new() };
         assert_eq!(of_call(&error, &signature).exit, exit, "{error}");
     }
+    let (timeout, started) = (Duration::from_secs(1), true);
     for cancellation in
-        [Cancellation::DeadlineExceeded, Cancellation::ShutDown { timeout: Duration::from_secs(1) }]
+        [Cancellation::DeadlineExceeded { started }, Cancellation::ShutDown { timeout, started }]
     {
         assert_eq!(of_call(&CallError::Cancelled(cancellation), &signature).exit, Exit::TryAgain);
     }

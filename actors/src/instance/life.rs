@@ -1,0 +1,88 @@
+//! The state of an instance, from its factory to its drop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{End, Instance};
+use crate::error::{KernelError, KernelResult};
+use crate::kernel::{Kernel, KernelContext, Setting};
+use crate::panic::{self, Ended};
+use crate::restart::{Cause, Circuit};
+
+/// A kernel's state, and what belongs to it alone.
+pub(super) struct Life<K> {
+    pub(super) kernel: K,
+    pub(super) cx: KernelContext,
+    /// Requests in a row that failed because the driver refused a call.
+    pub(super) refused: u32,
+    /// It is tried after a quarantine, and has not served a request yet.
+    pub(super) on_trial: bool,
+}
+
+impl<K: Kernel> Instance<K> {
+    /// Makes the kernel's state and opens it, within the time for a start.
+    pub(super) async fn open(&self) -> KernelResult<Life<K>> {
+        self.seat.set_hook(Some(self.hook_until()));
+        let opened = self.make().await;
+        self.seat.set_hook(None);
+        let (kernel, cx) = opened?;
+        let on_trial = self.shared.circuit() == Circuit::HalfOpen;
+        Ok(Life { kernel, cx, refused: 0, on_trial })
+    }
+
+    async fn make(&self) -> KernelResult<(K, KernelContext)> {
+        let mut cx = KernelContext::new(Setting {
+            kernel: Arc::clone(&self.shared.parts.name),
+            instance: self.seat.index(),
+            client: self.client.clone(),
+            inline: self.inline,
+            logger: self.logger.clone(),
+            status: self.shared.clone(),
+        })?;
+        let made = panic::guard(|| (self.shared.parts.factory)());
+        let mut kernel = made.map_err(|report| self.start_panicked(report))?;
+        let timeout = self.shared.parts.start_timeout;
+        let opening = tokio::time::timeout(timeout, kernel.open(&mut cx));
+        let opened = match panic::run_guarded(opening, self.stopped()).await {
+            Ended::Done(Ok(opened)) => opened,
+            Ended::Done(Err(_elapsed)) => {
+                Err(KernelError::failed(format!("it was not open within {timeout:?}")))
+            }
+            Ended::Panicked(report) => Err(self.start_panicked(report)),
+            Ended::GivenUp => Err(KernelError::failed("the runtime was stopped meanwhile")),
+        };
+        match opened {
+            Ok(()) => Ok((kernel, cx)),
+            Err(error) => {
+                self.drop_guarded(kernel);
+                Err(error)
+            }
+        }
+    }
+
+    fn start_panicked(&self, report: panic::PanicReport) -> KernelError {
+        self.shared.count_panic();
+        KernelError::Panicked(report)
+    }
+
+    /// Ends the kernel's state: in an orderly way, unless it ended by itself.
+    pub(super) async fn close(&self, life: Life<K>, end: &End) {
+        let Life { mut kernel, mut cx, .. } = life;
+        self.seat.set_hook(Some(self.hook_until()));
+        let orderly = matches!(end, End::Left | End::Suspended | End::Died(Cause::Exited));
+        if orderly && !self.seat.is_given_up() {
+            let closing = tokio::time::timeout(self.close_timeout(), kernel.close(&mut cx));
+            if let Ended::Panicked(report) = panic::run_guarded(closing, |_| false).await {
+                self.shared.count_panic();
+                self.tell(super::Told::Panicked(report));
+            }
+        }
+        self.drop_guarded(kernel);
+        drop(cx);
+        self.seat.set_hook(None);
+    }
+
+    fn close_timeout(&self) -> Duration {
+        self.shared.parts.shutdown_timeout.unwrap_or(self.shared.parts.start_timeout)
+    }
+}

@@ -1,0 +1,273 @@
+//! Serving: requests out of the port, one at a time, each answered.
+
+use rustkernel_gpu::DeviceError;
+use rustkernel_gpu::memory::Need;
+use rustkernel_port::{Answers, Ending, Envelope, Key};
+
+use super::life::Life;
+use super::pacer::Pacer;
+use super::{Again, End, Instance, Kept, Told, Wanted, ending, failed};
+use crate::allocator::Refused;
+use crate::clock;
+use crate::error::{CallError, Cancellation, KernelError};
+use crate::kernel::{Answer, Asked, Kernel, KernelContext, Request};
+use crate::panic::{self, Ended};
+use crate::restart::Cause;
+
+impl<K: Kernel> Instance<K> {
+    /// Serves requests until something ends this state of the kernel.
+    pub(super) async fn live(&self, life: &mut Life<K>, kept: &mut Kept<K>) -> End {
+        let port = &self.shared.port;
+        let mut answers = Answers::default();
+        let mut pacer = Pacer::new();
+        loop {
+            if self.seat.is_called() {
+                answers.wake();
+                if let Some(end) = self.answer_call(life).await {
+                    return end;
+                }
+            }
+            let again = kept.take().map(|again| again.envelope);
+            let envelope = match again.or_else(|| port.take()) {
+                Some(envelope) => envelope,
+                None => {
+                    let called = || self.seat.is_called();
+                    match port.next(self.seat.index(), &mut answers, called).await {
+                        Some(envelope) => {
+                            pacer.resume();
+                            envelope
+                        }
+                        None if port.is_stopped() => return End::Left,
+                        None => continue,
+                    }
+                }
+            };
+            self.seat.begin(envelope.key);
+            let died = self.serve_one(envelope, life, &mut answers, kept).await;
+            self.seat.end();
+            if let Some(cause) = died {
+                answers.wake();
+                return End::Died(cause);
+            }
+            if let Some(nanos) = pacer.lap() {
+                port.set_pace(nanos);
+            }
+            if !pacer.may_hold_answers() {
+                answers.wake();
+            }
+            if pacer.budget_is_spent() {
+                answers.wake();
+                tokio::task::yield_now().await;
+                pacer.resume();
+            }
+        }
+    }
+
+    /// Does what else its kernel's actor wants. Some end if that ends this state.
+    async fn answer_call(&self, life: &mut Life<K>) -> Option<End> {
+        match self.seat.wanted() {
+            Wanted::Serve => {}
+            Wanted::Suspend | Wanted::SuspendNow => return Some(End::Suspended),
+            Wanted::Leave => return Some(End::Left),
+        }
+        if !self.seat.take_check() {
+            return None;
+        }
+        self.seat.set_hook(Some(self.hook_until()));
+        let checked = panic::run_guarded(life.kernel.check(&mut life.cx), self.stopped()).await;
+        self.seat.set_hook(None);
+        let cause = match checked {
+            Ended::Done(Ok(())) | Ended::GivenUp => return None,
+            Ended::Done(Err(error)) => {
+                error.ends_instance().unwrap_or_else(|| Cause::Unhealthy(error.to_string()))
+            }
+            Ended::Panicked(report) => {
+                self.shared.count_panic();
+                Cause::Panicked(report)
+            }
+        };
+        Some(End::Died(cause))
+    }
+
+    /// Runs one request and answers it. Some cause if it ended the kernel's state.
+    async fn serve_one(
+        &self,
+        envelope: Envelope<Asked<K::Request>>,
+        life: &mut Life<K>,
+        answers: &mut Answers,
+        kept: &mut Kept<K>,
+    ) -> Option<Cause> {
+        let Envelope { key, id, deadline, request: Asked { request, priority, tries } } = envelope;
+        if self.client.cancels(priority) {
+            let device = self.client.device().id();
+            let cancellation = Cancellation::MemoryPressure { device };
+            let answer = self.cancelled(cancellation, request);
+            self.answer(key, Ending::Cancelled, answer, answers);
+            return None;
+        }
+        let Life { kernel, cx, .. } = life;
+        cx.begin(Request { id, key, deadline: clock::at(deadline), priority });
+        let request = match self.reserve(request, cx, answers, key).await {
+            Ok(request) => request,
+            Err(unreserved) => {
+                cx.end();
+                match unreserved {
+                    Unreserved::Answered(answer) => {
+                        let ending = ending(&answer);
+                        self.answer(key, ending, answer, answers);
+                    }
+                    Unreserved::Over => {}
+                    Unreserved::Kept(request) => {
+                        let request = Asked { request, priority, tries };
+                        let error = KernelError::Interrupted(self.shared.interruption());
+                        let envelope = Envelope { key, id, deadline, request };
+                        *kept = Some(Again { envelope, error });
+                    }
+                }
+                return None;
+            }
+        };
+        let copy = self.shared.parts.retry.as_ref().map(|retry| (retry.clone)(&request));
+        let ended =
+            panic::run_guarded(kernel.execute(request, cx), self.given_up(key, answers)).await;
+        if let Some((reservation, need)) = cx.reservation() {
+            self.shared.learned.note(reservation, need);
+        }
+        // Memory is back before the caller knows: what it asks for next finds it.
+        cx.end();
+        let error = match ended {
+            Ended::Done(Ok(response)) => {
+                self.answer(key, Ending::Completed, Ok(response), answers);
+                return self.served(life);
+            }
+            Ended::Done(Err(error)) => error,
+            Ended::Panicked(report) => {
+                self.shared.count_panic();
+                KernelError::Panicked(report)
+            }
+            Ended::GivenUp => return self.was_given_up(key, life, answers).await,
+        };
+        let died = error.ends_instance().or_else(|| self.refused(&error, life));
+        let again = died.as_ref().zip(copy).and_then(|(cause, request)| {
+            let asked = Asked { request, priority, tries: tries + 1 };
+            self.try_again(cause, Envelope { key, id, deadline, request: asked })
+        });
+        match again {
+            Some(envelope) => *kept = Some(Again { envelope, error }),
+            None => self.answer(key, Ending::Failed, failed(error), answers),
+        }
+        died.or_else(|| life.cx.wants_exit().then_some(Cause::Exited))
+    }
+
+    /// A request has succeeded. Some cause if the kernel asked for its end.
+    fn served(&self, life: &mut Life<K>) -> Option<Cause> {
+        life.refused = 0;
+        if let Some(retry) = &self.shared.parts.retry {
+            self.shared.retries.earn(retry.policy.ratio);
+        }
+        if std::mem::take(&mut life.on_trial) && self.shared.proved() {
+            self.tell(Told::Proved);
+        }
+        life.cx.wants_exit().then_some(Cause::Exited)
+    }
+
+    /// A request has failed. Some cause if too many in a row have because the driver refused a call.
+    fn refused(&self, error: &KernelError, life: &mut Life<K>) -> Option<Cause> {
+        let by_driver = matches!(error, KernelError::Device(DeviceError::Driver { .. }));
+        life.refused = if by_driver { life.refused + 1 } else { 0 };
+        let most = self.shared.parts.restart.launch_failures;
+        (life.refused >= most).then_some(Cause::LaunchFailures(life.refused))
+    }
+
+    /// The request whose kernel ended while it ran, if it is to be tried again.
+    fn try_again(
+        &self,
+        cause: &Cause,
+        envelope: Envelope<Asked<K::Request>>,
+    ) -> Option<Envelope<Asked<K::Request>>> {
+        let retry = self.shared.parts.retry.as_ref()?;
+        if !cause.counts() || self.shared.port.is_over(envelope.key) {
+            self.drop_guarded(envelope);
+            return None;
+        }
+        let tries = envelope.request.tries;
+        if tries < retry.policy.attempts && self.shared.retries.take() {
+            self.shared.count_retry();
+            return Some(envelope);
+        }
+        if tries >= retry.policy.attempts {
+            self.shared.bury(envelope.id, tries, cause);
+        }
+        self.drop_guarded(envelope);
+        None
+    }
+
+    /// Nobody waits for the answer any more, or the instance is told to give up. What the request has
+    /// started on the stream is waited for; some cause if that does not end.
+    async fn was_given_up(
+        &self,
+        key: Key,
+        life: &mut Life<K>,
+        answers: &mut Answers,
+    ) -> Option<Cause> {
+        if !self.shared.port.is_over(key) {
+            let cause = self.shared.interruption();
+            self.answer(key, Ending::Failed, failed(KernelError::Interrupted(cause)), answers);
+            answers.wake();
+        }
+        let stream = life.cx.stream();
+        if stream.is_idle() || self.seat.is_given_up() {
+            return None;
+        }
+        let Ok(completion) = stream.completion() else { return None };
+        let grace = self.shared.parts.restart.hang_grace;
+        let waited = tokio::time::timeout(grace, completion);
+        match panic::run_guarded(waited, self.stopped()).await {
+            Ended::Done(Err(_elapsed)) => Some(Cause::Hung(grace)),
+            // (An error of the work is its request's, which has gone; a lost device is met again.)
+            Ended::Done(Ok(_)) | Ended::GivenUp | Ended::Panicked(_) => None,
+        }
+    }
+
+    /// Reserves what the request declares.
+    async fn reserve(
+        &self,
+        request: K::Request,
+        cx: &mut KernelContext,
+        answers: &mut Answers,
+        key: Key,
+    ) -> Result<K::Request, Unreserved<K>> {
+        let Some(declare) = &self.shared.parts.need else { return Ok(request) };
+        let kind = cx.device().kind();
+        let need = match panic::guard(|| declare(&request, kind)) {
+            Ok(Need::NOTHING) => return Ok(request),
+            Ok(need) => need,
+            Err(report) => {
+                return Err(Unreserved::Answered(failed(KernelError::Panicked(report))));
+            }
+        };
+        let answer = match panic::run_guarded(cx.reserve(need), self.given_up(key, answers)).await {
+            Ended::Done(Ok(())) => return Ok(request),
+            Ended::Done(Err(Refused::Rejected(rejection))) => {
+                Err(Box::new(CallError::Rejected { rejection, request }))
+            }
+            Ended::Done(Err(Refused::Cancelled(cancellation))) => {
+                self.cancelled(cancellation, request)
+            }
+            Ended::Panicked(report) => failed(KernelError::Panicked(report)),
+            Ended::GivenUp if self.shared.port.is_over(key) => return Err(Unreserved::Over),
+            Ended::GivenUp => return Err(Unreserved::Kept(request)),
+        };
+        Err(Unreserved::Answered(answer))
+    }
+}
+
+/// A request that got no memory.
+enum Unreserved<K: Kernel> {
+    /// This is its answer.
+    Answered(Answer<K>),
+    /// Nobody waits for one any more.
+    Over,
+    /// Its instance was told to give up; the request has not begun, and is kept.
+    Kept(K::Request),
+}

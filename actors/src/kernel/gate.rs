@@ -1,0 +1,216 @@
+//! Whether a kernel's requests come in, and why not; and what follows when an instance ends.
+
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+
+use rustkernel_port::{Answers, Ending, Envelope};
+
+use super::Kernel;
+use super::shared::{Asked, Shared};
+use crate::clock;
+use crate::error::{CallError, Rejection};
+use crate::event::RuntimeEvent;
+use crate::instance::Seat;
+use crate::panic;
+use crate::restart::{Cause, Circuit, DeadLetter, RestartBook, RestartPolicy, Verdict};
+
+/// How a kernel is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Condition {
+    /// At least one instance is up.
+    Serving,
+    /// None is, and that is to change: requests wait.
+    Restarting,
+    /// It has ended too often; requests are refused.
+    Quarantined,
+    /// It is tried after a quarantine.
+    OnTrial,
+    /// It has ended for good; requests are refused.
+    Ended,
+}
+
+/// A kernel's gate, and its restarts. The port is closed and opened only under its lock.
+#[derive(Debug)]
+pub(super) struct Gate {
+    book: RestartBook,
+    /// Why requests are refused, if they are and the runtime goes on.
+    closed: Option<Closed>,
+    /// The kernel stops: the port is not opened again.
+    stopping: bool,
+    /// Why instances are to give up what they run.
+    interruption: Cause,
+}
+
+#[derive(Debug, Clone)]
+enum Closed {
+    Quarantined(Cause),
+    Ended(Cause),
+}
+
+impl Gate {
+    pub(super) fn new(policy: RestartPolicy, seed: u64, name: &str) -> Self {
+        // Kernels that are restarted together do not wait equally long.
+        let own =
+            name.bytes().fold(seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        let book = RestartBook::new(policy, own);
+        Self { book, closed: None, stopping: false, interruption: Cause::Asked }
+    }
+}
+
+impl<K: Kernel> Shared<K> {
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An instance has ended: what follows. If that is a quarantine it begins now.
+    pub(crate) fn ended(&self, instance: Option<usize>, cause: &Cause) -> Verdict {
+        let mut gate = self.gate();
+        let verdict = gate.book.ended(cause, clock::now());
+        if matches!(verdict, Verdict::Quarantine(_) | Verdict::StopRuntime) {
+            self.close_gate(&mut gate, Closed::Quarantined(cause.clone()));
+        }
+        drop(gate);
+        self.history.note(instance, cause.to_string());
+        self.refuse_waiting();
+        verdict
+    }
+
+    /// The last instance has left.
+    pub(super) fn ended_for_good(&self, cause: Cause) {
+        self.close_gate(&mut self.gate(), Closed::Ended(cause));
+        self.refuse_waiting();
+    }
+
+    /// Another kernel of its group is quarantined, and this one with it.
+    pub(super) fn quarantine_with(&self, cause: Cause) {
+        self.close_gate(&mut self.gate(), Closed::Quarantined(cause));
+        self.refuse_waiting();
+    }
+
+    fn close_gate(&self, gate: &mut Gate, why: Closed) {
+        gate.closed.get_or_insert(why);
+        self.port.close();
+    }
+
+    /// Requests come in again, unless the kernel stops or is quarantined.
+    pub(super) fn open_gate(&self) {
+        let mut gate = self.gate();
+        if !gate.stopping && gate.book.circuit() != Circuit::Open {
+            gate.closed = None;
+            self.port.reopen();
+        }
+    }
+
+    /// The kernel stops: no request comes in any more.
+    pub(super) fn shut_gate(&self) {
+        let mut gate = self.gate();
+        gate.stopping = true;
+        self.port.close();
+    }
+
+    pub(crate) fn circuit(&self) -> Circuit {
+        self.gate().book.circuit()
+    }
+
+    /// A quarantine is over: one instance is tried. False if there is none.
+    pub(super) fn probe(&self) -> bool {
+        self.gate().book.probe()
+    }
+
+    /// The instance that was tried has served a request. False if none was tried.
+    pub(crate) fn proved(&self) -> bool {
+        self.gate().book.proved()
+    }
+
+    /// Why the port is closed; `None` if it is not any more.
+    pub(crate) fn closed(&self) -> Option<Rejection> {
+        if let Some(rejection) = self.turned_away() {
+            return Some(rejection);
+        }
+        let stopping = self.gate().stopping;
+        stopping.then(|| self.admission().err().unwrap_or(Rejection::Draining))
+    }
+
+    /// Why the kernel serves nobody, if it does not and the runtime goes on.
+    fn turned_away(&self) -> Option<Rejection> {
+        let kernel = self.parts.name.to_string();
+        match self.gate().closed.clone()? {
+            Closed::Quarantined(cause) => Some(Rejection::Quarantined { kernel, cause }),
+            Closed::Ended(cause) => Some(Rejection::Ended { kernel, cause }),
+        }
+    }
+
+    /// While the kernel serves nobody, requests that wait are given back. (One that was let in just before
+    /// may still be on its way; the reaper looks again.)
+    pub(super) fn refuse_waiting(&self) {
+        let Some(rejection) = self.turned_away() else { return };
+        let mut answers = Answers::default();
+        while let Some(Envelope { key, request: Asked { request, .. }, .. }) = self.port.take() {
+            let rejection = rejection.clone();
+            let answer = Err(Box::new(CallError::Rejected { rejection, request }));
+            let late = self.port.answer(key, Ending::Rejected, answer, &mut answers);
+            if panic::guard_drop(late).is_err() {
+                self.count_panic();
+            }
+        }
+    }
+
+    /// Says why instances are to give up what they run.
+    pub(super) fn interrupt_for(&self, cause: Cause) {
+        self.gate().interruption = cause;
+    }
+
+    pub(crate) fn interruption(&self) -> Cause {
+        self.gate().interruption.clone()
+    }
+
+    pub(super) fn condition(&self) -> Condition {
+        let gate = self.gate();
+        match (&gate.closed, gate.book.circuit()) {
+            (Some(Closed::Ended(_)), _) => Condition::Ended,
+            (Some(Closed::Quarantined(_)), _) | (None, Circuit::Open) => Condition::Quarantined,
+            (None, Circuit::HalfOpen) => Condition::OnTrial,
+            (None, Circuit::Closed) if self.counters.running.load(Ordering::Acquire) > 0 => {
+                Condition::Serving
+            }
+            (None, Circuit::Closed) => Condition::Restarting,
+        }
+    }
+
+    /// Whether an end for that reason concerns others.
+    pub(crate) fn shares_fate(&self, cause: &Cause) -> bool {
+        self.shares_fate || matches!(cause, Cause::DeviceLost(_))
+    }
+
+    /// An instance is down, or given up on.
+    pub(crate) fn went_down(&self, seat: &Seat) {
+        if seat.go_down() {
+            self.counters.running.fetch_sub(1, Ordering::AcqRel);
+            self.turned.notify_waiters();
+        }
+    }
+
+    pub(super) fn note(&self, instance: Option<usize>, what: &str) {
+        self.history.note(instance, what.to_owned());
+    }
+
+    pub(crate) fn count_panic(&self) {
+        self.counters.panics.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn count_retry(&self) {
+        self.counters.retried.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A request has ended its kernel as often as it may.
+    pub(crate) fn bury(&self, request: u64, tries: u32, cause: &Cause) {
+        self.counters.dead.fetch_add(1, Ordering::AcqRel);
+        let kernel = self.parts.name.to_string();
+        let at = clock::wall();
+        let letter = DeadLetter { kernel, request, tries, cause: cause.clone(), at };
+        self.history.note(None, format!("request {request} is tried no more: it {cause}"));
+        self.announcer.tell(RuntimeEvent::DeadLetter(letter.clone()));
+        self.dead_letters.push(letter);
+    }
+}

@@ -1,0 +1,123 @@
+//! What the end of one kernel means for others: groups, quarantine, the end of the runtime.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use futures_util::FutureExt;
+use slog::{error, warn};
+
+use super::drain::ordered;
+use super::lifecycle::LifecycleState;
+use super::{Child, StopReason, SupervisorActor};
+use crate::event::RuntimeEvent;
+use crate::kernel::{Hold, KernelReport, Order};
+use crate::restart::{Cause, Strategy, Verdict};
+
+/// A group that is being restarted.
+#[derive(Debug, Default)]
+pub(super) struct Family {
+    /// Another of its kernels has ended meanwhile: so it is restarted once more.
+    again: Option<String>,
+}
+
+/// Stops kernels in the reverse order of their start and starts them again in that order.
+async fn restart(children: Vec<(Child, Duration)>, cause: Cause, wait: Duration) {
+    for (child, within) in children.iter().rev() {
+        let (within, cause) = (*within, cause.clone());
+        ordered(child, Order::Suspend { hold: Hold::Group, within, cause }).await;
+    }
+    tokio::time::sleep(wait).await;
+    for (child, _) in &children {
+        ordered(child, Order::Resume { hold: Hold::Group }).await;
+    }
+}
+
+impl SupervisorActor {
+    /// The kernels that are restarted with that one, itself included, in the order of their start.
+    fn family(&self, kernel: &str) -> Vec<Child> {
+        let own = |child: &&Child| child.name == kernel;
+        let Some(child) = self.children.iter().find(own) else { return Vec::new() };
+        let groups = self.config.groups.iter();
+        let strategy = groups.filter(|group| Some(&group.name) == child.group.as_ref());
+        let strategy = strategy.map(|group| group.strategy).next().unwrap_or_default();
+        let siblings = self.children.iter().filter(|other| other.group == child.group);
+        match strategy {
+            Strategy::OneForOne => vec![child.clone()],
+            Strategy::OneForAll => siblings.cloned().collect(),
+            Strategy::RestForOne => {
+                siblings.skip_while(|other| other.name != kernel).cloned().collect()
+            }
+        }
+    }
+
+    pub(super) fn restart_family(
+        &mut self,
+        kernel: String,
+        cause: Cause,
+        wait: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        let family = self.family(&kernel);
+        let Some(first) = family.first() else { return };
+        let group = first.group.clone().unwrap_or_else(|| kernel.clone());
+        if let Some(under_way) = self.families.get_mut(&group) {
+            under_way.again = Some(kernel);
+            return;
+        }
+        self.families.insert(group.clone(), Family::default());
+        warn!(self.config.logger, "restarting a group"; "group" => &group, "because of" => &kernel, "cause" => %cause);
+        let names: Vec<String> = family.iter().map(|child| child.name.clone()).collect();
+        let timeout = self.config.shutdown_timeout;
+        let within = |child: Child| {
+            let within = child.shutdown_timeout.unwrap_or(timeout);
+            (child, within)
+        };
+        let children = family.into_iter().map(within).collect();
+        let restarted = restart(children, Cause::Group(kernel.clone()), wait).into_actor(self);
+        ctx.spawn(restarted.map(move |(), actor, ctx| {
+            let event =
+                RuntimeEvent::GroupRestarted { group: group.clone(), kernel, restarted: names };
+            actor.board.announcer.tell(event);
+            let again = actor.families.remove(&group).and_then(|family| family.again);
+            if let Some(kernel) = again {
+                actor.restart_family(kernel, cause, Duration::ZERO, ctx);
+            }
+        }));
+    }
+
+    /// The kernels that depend on one that is quarantined refuse requests with it.
+    fn turn_away_family(&self, kernel: &str, ctx: &mut Context<Self>) {
+        for child in self.family(kernel).into_iter().filter(|child| child.name != kernel) {
+            let cause = Cause::Group(kernel.to_owned());
+            let ordered = async move { ordered(&child, Order::TurnAway { cause }).await };
+            ctx.spawn(ordered.map(|_| ()).into_actor(self));
+        }
+    }
+
+    /// Drains and stops, for a reason of its own.
+    pub(super) fn escalate(&mut self, reason: StopReason, ctx: &mut Context<Self>) {
+        error!(self.config.logger, "the runtime stops: {reason}");
+        self.reason = self.reason.take().or(Some(reason));
+        self.shut_down(false, ctx);
+    }
+}
+
+impl Handler<KernelReport> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, report: KernelReport, ctx: &mut Self::Context) {
+        if self.state() == LifecycleState::Stopped {
+            return;
+        }
+        let KernelReport { kernel, cause, verdict } = report;
+        match (verdict, cause) {
+            (Verdict::Restart(_), Cause::DeviceLost(device)) => self.device_lost(device, ctx),
+            (Verdict::Restart(wait), cause) => self.restart_family(kernel, cause, wait, ctx),
+            (Verdict::Quarantine(_), _) => self.turn_away_family(&kernel, ctx),
+            (Verdict::StopRuntime, cause) => {
+                self.escalate(StopReason::KernelFailed { kernel, cause }, ctx);
+            }
+            (Verdict::Leave, _) => {}
+        }
+    }
+}
