@@ -221,7 +221,7 @@ impl<K: Kernel> KernelActor<K> {
         0
     }
 
-    /// An instance has ended, and has left to its actor what follows.
+    /// An instance has ended, and has left to its actor what follows, if not to leave itself.
     pub(super) fn ended(&mut self, cause: Cause, verdict: Verdict, ctx: &mut Context<Self>) {
         match verdict {
             Verdict::Restart(_) => {
@@ -287,7 +287,6 @@ impl<K: Kernel> KernelActor<K> {
 
     /// An instance has left and is not restarted.
     fn left(&mut self, cause: Cause) {
-        self.remove_left();
         if !self.places.is_empty() {
             return;
         }
@@ -338,6 +337,9 @@ impl<K: Kernel> Handler<InstanceReport> for KernelActor<K> {
             }
             Told::Ended(cause, verdict) => {
                 self.tell_end(instance, &cause);
+                if verdict == Verdict::Leave {
+                    self.dismiss(instance, ctx);
+                }
                 if !matches!(verdict, Verdict::Restart(_)) || self.shared.shares_fate(&cause) {
                     self.ended(cause, verdict, ctx);
                 }

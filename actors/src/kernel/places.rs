@@ -292,9 +292,7 @@ impl<K: Kernel> KernelActor<K> {
             .map(|place| place.seat.index())
             .collect();
         for index in &concerned {
-            if let Some(place) = self.places.places[*index].take() {
-                self.dismiss(place, ctx);
-            }
+            self.dismiss(*index, ctx);
         }
         self.holds.retain(|hold| *hold != Hold::Device(lost));
         match self.memories() {
@@ -314,26 +312,12 @@ impl<K: Kernel> KernelActor<K> {
     }
 
     /// An instance is to leave; its thread ends when it has.
-    fn dismiss(&self, place: Place, ctx: &mut Context<Self>) {
-        place.seat.want(Wanted::Leave);
+    pub(super) fn dismiss(&mut self, index: usize, ctx: &mut Context<Self>) {
+        let Some(Place { seat, lane, left, .. }) = self.places.places[index].take() else { return };
+        seat.want(Wanted::Leave);
         self.shared.port.rouse_instances();
-        let Place { lane, left, .. } = place;
         let gone = async move { left.await.ok() }.into_actor(self);
         ctx.spawn(gone.map(|_, _, _| lane.end()));
-    }
-
-    /// Forgets those that have left by themselves.
-    pub(super) fn remove_left(&mut self) {
-        for place in &mut self.places.places {
-            let left = |place: &mut Place| {
-                place.left.try_recv() != Err(oneshot::error::TryRecvError::Empty)
-            };
-            if let Some(place) =
-                place.take_if(|place| place.seat.wanted() == Wanted::Leave || left(place))
-            {
-                place.lane.end();
-            }
-        }
     }
 
     /// Ends all; how many did not come back in time.

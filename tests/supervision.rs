@@ -1,0 +1,12 @@
+//! Supervision: what ends an instance, what follows, and what nobody else notices.
+
+#[path = "supervision/child.rs"]
+mod child;
+#[path = "supervision/hangs.rs"]
+mod hangs;
+#[path = "supervision/limits.rs"]
+mod limits;
+#[path = "supervision/otp.rs"]
+mod otp;
+#[path = "supervision/retries.rs"]
+mod retries;

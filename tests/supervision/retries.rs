@@ -1,0 +1,89 @@
+//! Requests that are tried again, and those that are not.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustkernel_core::kernel::Effects;
+use rustkernel_core::prelude::*;
+use rustkernel_tests::tireless;
+
+use super::child::{Do, call, count, running, stop};
+
+#[tokio::test]
+async fn a_request_that_ended_its_kernel_once_is_tried_again() {
+    let (runtime, child, world) =
+        running(|spec| spec.restart(tireless()).retry(RetryPolicy::default())).await;
+    world.panics.store(1, Ordering::SeqCst);
+    assert_eq!(call(&child, Do::PanicIfAny).await.unwrap(), 1, "served by fresh state");
+    let stats = child.stats();
+    assert_eq!((stats.panics, stats.retried, stats.dead_letters), (1, 1, 0));
+    assert_eq!((stats.ledger.submitted, stats.ledger.completed), (1, 1), "one request, one answer");
+    stop(runtime).await;
+}
+
+#[tokio::test]
+async fn one_that_ends_it_twice_is_a_dead_letter_and_those_behind_it_are_served() {
+    let (runtime, child, _) =
+        running(|spec| spec.restart(tireless()).retry(RetryPolicy::default())).await;
+    let requests = [Do::Count, Do::Panic, Do::Count];
+    let answers =
+        futures_util::future::join_all(requests.map(|request| call(&child, request))).await;
+    let error = answers[1].as_ref().unwrap_err();
+    assert!(matches!(error, CallError::Failed(KernelError::Panicked(_))), "{error}");
+    assert_eq!(error.effects(), Effects::Possible);
+    assert_eq!(*answers[2].as_ref().unwrap(), 1);
+    let letters = runtime.dead_letters();
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].kernel.as_str(), letters[0].request, letters[0].tries), ("child", 2, 2));
+    assert!(letters[0].cause.to_string().contains("as asked"));
+    assert_eq!((child.stats().dead_letters, child.stats().restarts), (1, 2));
+    stop(runtime).await;
+}
+
+#[tokio::test]
+async fn without_a_policy_nothing_is_tried_again() {
+    let (runtime, child, world) = running(|spec| spec.restart(tireless())).await;
+    world.panics.store(1, Ordering::SeqCst);
+    call(&child, Do::PanicIfAny).await.unwrap_err();
+    assert_eq!((child.stats().retried, runtime.dead_letters().len()), (0, 0));
+    stop(runtime).await;
+}
+
+#[tokio::test]
+async fn the_budget_bounds_what_is_tried_again() {
+    let retry = RetryPolicy::default().budget(0.1);
+    let (runtime, child, world) = running(|spec| spec.restart(tireless()).retry(retry)).await;
+    let mut failed = 0;
+    for _ in 0..20 {
+        world.panics.store(1, Ordering::SeqCst);
+        failed += u32::from(call(&child, Do::PanicIfAny).await.is_err());
+        world.panics.store(0, Ordering::SeqCst);
+    }
+    // Ten are saved up; each that succeeds earns a tenth of another.
+    assert_eq!((child.stats().retried, failed), (11, 9));
+    stop(runtime).await;
+}
+
+#[tokio::test]
+async fn a_retry_ends_with_its_deadline_and_with_a_quarantine() {
+    let policy = RestartPolicy::permanent()
+        .limit(1, Duration::from_secs(60))
+        .backoff(Backoff::none())
+        .quarantine_until_lifted();
+    let (runtime, child, _) =
+        running(|spec| spec.restart(policy).retry(RetryPolicy::default().attempts(9))).await;
+    let error = call(&child, Do::Panic).await.unwrap_err();
+    assert!(matches!(error, CallError::Failed(KernelError::Panicked(_))), "{error}");
+    assert_eq!((child.stats().panics, child.stats().retried), (2, 2));
+    stop(runtime).await;
+
+    let slow = Backoff::exponential(Duration::from_secs(3600), Duration::from_secs(3600));
+    let policy = RestartPolicy::permanent().unlimited().backoff(slow);
+    let (runtime, child, world) =
+        running(|spec| spec.restart(policy).retry(RetryPolicy::default().attempts(9))).await;
+    assert_eq!(count(&child).await, 1);
+    world.panics.store(9, Ordering::SeqCst);
+    let error = child.call_within(Do::PanicIfAny, Duration::from_millis(50)).await.unwrap_err();
+    assert!(matches!(error, CallError::Cancelled(_)), "{error}");
+    stop(runtime).await;
+}
