@@ -1,12 +1,13 @@
 //! Panics of kernel code: caught, kept off the terminal, and told with their place.
 
 use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::pin::pin;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 
 #[cfg(panic = "abort")]
@@ -19,6 +20,8 @@ pub struct PanicReport {
     pub message: String,
     /// File, line and column, where known.
     pub location: Option<String>,
+    /// How it came about, if `RUST_BACKTRACE` asks for it.
+    pub backtrace: Option<Arc<str>>,
 }
 
 impl fmt::Display for PanicReport {
@@ -62,7 +65,13 @@ fn report(info: &PanicHookInfo<'_>) -> PanicReport {
     PanicReport {
         message: text(info.payload()),
         location: info.location().map(ToString::to_string),
+        backtrace: backtrace(),
     }
+}
+
+fn backtrace() -> Option<Arc<str>> {
+    let backtrace = Backtrace::capture();
+    (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string().into())
 }
 
 fn text(payload: &(dyn Any + Send)) -> String {
@@ -86,8 +95,11 @@ pub(crate) fn guard<R>(code: impl FnOnce() -> R) -> Result<R, PanicReport> {
             // It comes from another thread, where it was caught before.
             Ok(report) => *report,
             Err(payload) => {
-                let report = hooked
-                    .unwrap_or_else(|| PanicReport { message: text(&*payload), location: None });
+                let report = hooked.unwrap_or_else(|| PanicReport {
+                    message: text(&*payload),
+                    location: None,
+                    backtrace: None,
+                });
                 drop_quietly(payload);
                 report
             }

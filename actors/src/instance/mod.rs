@@ -158,7 +158,7 @@ impl<K: Kernel> Instance<K> {
                 self.hand_over(cause, verdict).await;
                 true
             }
-            Verdict::Quarantine(_) | Verdict::StopRuntime => {
+            Verdict::Quarantine(_) | Verdict::Follow | Verdict::StopRuntime => {
                 self.seat.suspend();
                 self.give_up(kept);
                 self.hand_over(cause, verdict).await;

@@ -23,7 +23,7 @@ use super::spec::Environment;
 use crate::error::{CallError, Cancellation, KernelError, KernelResult, StartError};
 use crate::event::RuntimeEvent;
 use crate::instance::{InstanceReport, Told};
-use crate::restart::{Cause, Verdict};
+use crate::restart::{Cause, Circuit, Verdict};
 
 /// Reports and orders that may wait for the actor.
 const MAILBOX: usize = 1024;
@@ -233,6 +233,7 @@ impl<K: Kernel> KernelActor<K> {
             }
             Verdict::Leave => return self.left(cause),
             Verdict::Quarantine(time) => self.quarantined(&cause, time, ctx),
+            Verdict::Follow => return self.hold_in_quarantine(ctx),
             Verdict::StopRuntime => self.hold(Hold::Quarantine),
         }
         let report = KernelReport { kernel: self.name(), cause, verdict };
@@ -241,11 +242,7 @@ impl<K: Kernel> KernelActor<K> {
     }
 
     fn quarantined(&mut self, cause: &Cause, time: Option<Duration>, ctx: &mut Context<Self>) {
-        let known = self.holds.contains(&Hold::Quarantine);
-        self.hold(Hold::Quarantine);
-        if known {
-            return;
-        }
+        self.hold_in_quarantine(ctx);
         error!(self.logger, "kernel quarantined, it has ended too often"; "cause" => %cause, "for" => ?time);
         let (kernel, cause) = (self.name(), cause.clone());
         self.tell(RuntimeEvent::KernelQuarantined { kernel, cause, time });
@@ -254,6 +251,14 @@ impl<K: Kernel> KernelActor<K> {
                 actor.end_quarantine(ctx);
             })
         });
+    }
+
+    /// Holds all, unless the quarantine was lifted while this was on its way.
+    fn hold_in_quarantine(&mut self, ctx: &mut Context<Self>) {
+        match self.shared.circuit() {
+            Circuit::Open => self.hold(Hold::Quarantine),
+            Circuit::HalfOpen | Circuit::Closed => self.settle(ctx),
+        }
     }
 
     /// Tries one instance.
@@ -332,7 +337,8 @@ impl<K: Kernel> Handler<InstanceReport> for KernelActor<K> {
         let (kernel, instance) = (self.name(), report.instance);
         match report.what {
             Told::Panicked(report) => {
-                error!(self.logger, "kernel panicked"; "instance" => instance, "panic" => %report);
+                error!(self.logger, "kernel panicked"; "instance" => instance, "panic" => %report,
+                    "backtrace" => report.backtrace.as_deref());
                 self.tell(RuntimeEvent::KernelPanicked { kernel, instance, report });
             }
             Told::Ended(cause, verdict) => {
@@ -357,7 +363,12 @@ impl<K: Kernel> Handler<InstanceReport> for KernelActor<K> {
 impl<K: Kernel> KernelActor<K> {
     pub(super) fn tell_end(&self, instance: usize, cause: &Cause) {
         let kernel = self.name();
-        error!(self.logger, "kernel's instance ended: it {cause}"; "instance" => instance);
+        let backtrace = match cause {
+            Cause::Panicked(report) => report.backtrace.as_deref(),
+            _ => None,
+        };
+        error!(self.logger, "kernel's instance ended: it {cause}"; "instance" => instance,
+            "backtrace" => backtrace);
         self.tell(match cause {
             Cause::Panicked(report) => {
                 RuntimeEvent::KernelPanicked { kernel, instance, report: report.clone() }

@@ -124,12 +124,11 @@ impl<K: Kernel> KernelActor<K> {
     }
 
     fn no_device(&self) -> StartError {
-        let there: Vec<String> = self
-            .environment
-            .memories
-            .iter()
-            .map(|client| client.device().id().to_string())
-            .collect();
+        let name = |client: &MemoryClient| match client.device().health() {
+            Ok(()) => client.device().id().to_string(),
+            Err(_) => format!("{} (lost)", client.device().id()),
+        };
+        let there: Vec<String> = self.environment.memories.iter().map(name).collect();
         let wanted = match self.shared.parts.device {
             DeviceChoice::On(id) => id.to_string(),
             DeviceChoice::Auto => "a CUDA device".to_owned(),

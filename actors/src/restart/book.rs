@@ -32,6 +32,8 @@ pub(crate) enum Verdict {
     Leave,
     /// Nor is any other of its kernel, for that time or until somebody lifts it.
     Quarantine(Option<Duration>),
+    /// It waits: its kernel is quarantined already.
+    Follow,
     /// The runtime stops.
     StopRuntime,
 }
@@ -81,7 +83,7 @@ impl RestartBook {
         }
         if self.circuit == Circuit::Open {
             // It ended on its way into a quarantine.
-            return Verdict::Quarantine(None);
+            return Verdict::Follow;
         }
         if cause.counts() && self.exceeds(now) {
             return self.exceeded();
@@ -234,7 +236,7 @@ mod tests {
         for _ in 0..5 {
             let Verdict::Quarantine(Some(time)) = book.ended(&fault(), now) else { panic!() };
             lasted.push(time / 30);
-            assert_eq!(book.ended(&fault(), now), Verdict::Quarantine(None), "the others follow");
+            assert_eq!(book.ended(&fault(), now), Verdict::Follow, "the others");
             assert!(book.probe() && !book.probe());
             assert_eq!(book.circuit(), Circuit::HalfOpen);
         }

@@ -70,6 +70,7 @@ impl Cause {
     }
 }
 
+/// What it did: a sentence that begins with "it".
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -79,13 +80,13 @@ impl fmt::Display for Cause {
             Self::OpenFailed(error) => write!(f, "could not be opened: {error}"),
             Self::OutOfMemory(error) => write!(f, "found no memory: {error}"),
             Self::LaunchFailures(count) => {
-                write!(f, "{count} requests in a row failed by refused device calls")
+                write!(f, "had {count} requests in a row fail by refused device calls")
             }
             Self::Unhealthy(error) => write!(f, "failed its health check: {error}"),
             Self::DeviceLost(device) => write!(f, "lost its device, {device}"),
             Self::Exited => f.write_str("asked for its end"),
-            Self::Group(kernel) => write!(f, "`{kernel}` of its group ended"),
-            Self::Asked => f.write_str("was told to"),
+            Self::Group(kernel) => write!(f, "ended with `{kernel}` of its group"),
+            Self::Asked => f.write_str("was told to end"),
         }
     }
 }

@@ -8,7 +8,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// How long a kernel is quarantined before it is tried again.
 const QUARANTINE: Duration = Duration::from_secs(30);
 /// How long the code of a request that is over may go on before its instance counts as hung.
-const HANG_GRACE: Duration = Duration::from_secs(1);
+const HANG_GRACE: Duration = Duration::from_secs(5);
 /// So many requests in a row that fail by the driver's refusal mean that the instance is broken.
 const LAUNCH_FAILURES: u32 = 8;
 
@@ -177,7 +177,7 @@ impl RestartPolicy {
     }
 
     /// How long code may go on after its request is over (its deadline has passed, say) before the
-    /// instance counts as hung and is replaced. The default is 1 s.
+    /// instance counts as hung and is replaced. The default is 5 s.
     #[must_use]
     pub fn hang_grace(mut self, grace: Duration) -> Self {
         self.hang_grace = grace;

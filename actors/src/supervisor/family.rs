@@ -117,7 +117,7 @@ impl Handler<KernelReport> for SupervisorActor {
             (Verdict::StopRuntime, cause) => {
                 self.escalate(StopReason::KernelFailed { kernel, cause }, ctx);
             }
-            (Verdict::Leave, _) => {}
+            (Verdict::Leave | Verdict::Follow, _) => {}
         }
     }
 }
