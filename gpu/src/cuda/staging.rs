@@ -35,8 +35,9 @@ impl StagingSpace {
             return None;
         }
         let geometry = Geometry::sparse(SLAB, GRAIN, limit / SLAB * SLAB, MOST_ADDRESSES)?;
+        let epoch = hub.epoch();
         let host = ManuallyDrop::new(HostSpace::staging_of(hub.id(), geometry.span, SLAB)?);
-        let (hub, epoch, registered) = (Arc::clone(hub), hub.epoch(), BTreeSet::new());
+        let (hub, registered) = (Arc::clone(hub), BTreeSet::new());
         Some((geometry, Self { hub, epoch, host, registered }))
     }
 
@@ -49,7 +50,7 @@ impl StagingSpace {
             let (start, flags) = (self.at(slab), sys::CU_MEMHOSTREGISTER_PORTABLE);
             // SAFETY: the slab is mapped, and stays so until it is unregistered.
             let register = || unsafe { sys::cuMemHostRegister_v2(start, SLAB as usize, flags) };
-            self.hub.call("cuMemHostRegister", register)?;
+            self.hub.call(self.epoch, "cuMemHostRegister", register)?;
             self.registered.insert(slab);
         }
         Ok(())
@@ -80,6 +81,10 @@ impl AddressSpace for StagingSpace {
         self.host.base()
     }
 
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     fn rearrange(&mut self, unmap: &[Pages], map: Option<Pages>) -> DeviceResult {
         unmap.iter().try_for_each(|pages| self.unmap(*pages))?;
         let Some(pages) = map else { return Ok(()) };
@@ -92,13 +97,16 @@ impl AddressSpace for StagingSpace {
 }
 
 impl Drop for StagingSpace {
-    /// After the device was lost its registrations are left alone, and with them the memory: the driver may
-    /// still know the addresses, so nobody else may get them.
+    /// After the device was lost its registrations are left alone, and with them the addresses: the driver may
+    /// still know them, so nobody else may get them. What lies there is not needed by anybody.
     fn drop(&mut self) {
+        let registered: Vec<u64> = self.registered.iter().copied().collect();
         if self.epoch != self.hub.epoch() {
+            registered
+                .into_iter()
+                .for_each(|start| self.host.discard(Pages { start, bytes: SLAB }));
             return;
         }
-        let registered: Vec<u64> = self.registered.iter().copied().collect();
         registered.into_iter().for_each(|slab| self.unregister(slab));
         // SAFETY: dropped once, here, and not used afterwards.
         unsafe { ManuallyDrop::drop(&mut self.host) };
