@@ -1,10 +1,5 @@
 //! A CUDA device that is lost and brought back, over the fake driver: the same work runs again, nothing is
 //! lost with it, and no handle of a lost epoch reaches the driver.
-//!
-//! ```text
-//! cargo test -p rustkernel-tests --test device_loss                                some of the calls
-//! RUSTKERNEL_LOSSES=all cargo test --release -p rustkernel-tests --test device_loss   each of the first 200
-//! ```
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,6 +18,8 @@ const STICKY: [u32; 4] = [700, 710, 714, 719];
 const KINDS: [MemoryKind; 2] = [MemoryKind::Device, MemoryKind::Staging];
 /// Memory in blocks, and in pages and slabs.
 const RIGS: [fn(Device) -> Rig; 2] = [Rig::new, Rig::paged];
+/// At each of so many calls the device is lost.
+const CALLS: u64 = 200;
 const RESET: &str = "cuDevicePrimaryCtxReset_v2";
 const CANARY: &str = "rk_canary";
 /// As many elements are computed with, however many there are: a fake device is slow.
@@ -53,7 +50,7 @@ fn saxpy(rig: &Rig, stream: &mut Stream, x: &Buffer<f32>, y: &mut Buffer<f32>) -
     stream.launch(&saxpy, LaunchConfig::linear(n, 128, 64), arguments![2.0f32, x, y, n as u32])
 }
 
-/// Uploads, launches, hands over and downloads, with small blocks and large ones, of which some stay: about
+/// Uploads, launches, hands over and downloads, with small blocks and large ones, of which some stay: some
 /// 250 calls of the driver.
 fn work(rig: &Rig) -> DeviceResult {
     let mut kept = Vec::new();
@@ -108,12 +105,6 @@ fn settle(ordinal: u32, rig: &Rig, when: &str) {
     assert_eq!(theirs.stale, [""; 0], "{when}: handles of a lost epoch were passed to the driver");
 }
 
-/// The calls at which the device is lost.
-fn points() -> impl Iterator<Item = u64> {
-    let all = std::env::var_os("RUSTKERNEL_LOSSES").is_some_and(|which| which == "all");
-    (1..=200).filter(move |k| all || k % 7 == 1 || *k <= 20)
-}
-
 #[test]
 fn a_device_lost_at_any_call_does_the_same_work_again() {
     std::thread::scope(|scope| {
@@ -127,7 +118,7 @@ fn a_device_lost_at_any_call_does_the_same_work_again() {
 fn lose_at_any_call(rig: fn(Device) -> Rig, code: u32) {
     let (ordinal, rig) = open(rig);
     let mut losses = 0;
-    for k in points() {
+    for k in 1..=CALLS {
         let when = format!("{code} at call {k}");
         let epoch = rig.device.epoch();
         assert_eq!(epoch, losses);
@@ -149,7 +140,7 @@ fn lose_at_any_call(rig: fn(Device) -> Rig, code: u32) {
         settle(ordinal, &rig, &when);
     }
     assert_eq!(fake::ledger(ordinal).contexts_retained, 1);
-    assert!(losses >= points().count() as u64 * 9 / 10, "{losses}");
+    assert!(losses >= CALLS * 9 / 10, "{losses}");
 }
 
 #[test]
