@@ -56,17 +56,21 @@ impl StagingSpace {
         Ok(())
     }
 
-    fn unregister(&mut self, slab: u64) {
-        if self.registered.remove(&slab) {
-            let start = self.at(slab);
-            // SAFETY: the slab was registered, and who owns this says that nothing uses it.
-            let unregister = || unsafe { sys::cuMemHostUnregister(start) };
-            self.hub.call_in_drop(self.epoch, "cuMemHostUnregister", unregister);
+    /// Whether the driver does not know the slab any more.
+    fn unregister(&mut self, slab: u64) -> bool {
+        if !self.registered.remove(&slab) {
+            return true;
         }
+        let start = self.at(slab);
+        // SAFETY: the slab was registered, and who owns this says that nothing uses it.
+        let unregister = || unsafe { sys::cuMemHostUnregister(start) };
+        self.hub.call_in_drop(self.epoch, "cuMemHostUnregister", unregister)
     }
 
     fn unmap(&mut self, pages: Pages) -> DeviceResult {
-        slabs(pages).for_each(|slab| self.unregister(slab));
+        for slab in slabs(pages) {
+            self.unregister(slab);
+        }
         self.host.rearrange(&[pages], None)
     }
 }
@@ -97,18 +101,19 @@ impl AddressSpace for StagingSpace {
 }
 
 impl Drop for StagingSpace {
-    /// After the device was lost its registrations are left alone, and with them the addresses: the driver may
-    /// still know them, so nobody else may get them. What lies there is not needed by anybody.
+    /// Of a lost device the registrations are left alone, and with them the addresses: the driver may still
+    /// know them, so nobody else may get them. What lies there is not needed by anybody.
     fn drop(&mut self) {
-        let registered: Vec<u64> = self.registered.iter().copied().collect();
-        if self.epoch != self.hub.epoch() {
-            registered
-                .into_iter()
-                .for_each(|start| self.host.discard(Pages { start, bytes: SLAB }));
-            return;
+        let mut unknown = true;
+        while let Some(start) = self.registered.first().copied() {
+            if !self.unregister(start) {
+                self.host.discard(Pages { start, bytes: SLAB });
+                unknown = false;
+            }
         }
-        registered.into_iter().for_each(|slab| self.unregister(slab));
-        // SAFETY: dropped once, here, and not used afterwards.
-        unsafe { ManuallyDrop::drop(&mut self.host) };
+        if unknown {
+            // SAFETY: dropped once, here, and not used afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.host) };
+        }
     }
 }
