@@ -135,7 +135,7 @@ fn an_error_that_breaks_nothing_concerns_one_call() {
 
 #[test]
 fn memory_that_the_driver_refuses_is_out_of_memory_and_comes_back() {
-    for entry in ["cuMemAlloc_v2", "cuMemHostAlloc"] {
+    for entry in ["cuMemAlloc_v2", "cuMemHostRegister_v2"] {
         let (ordinal, rig) = open();
         on(ordinal, Fault::call(entry, 2));
         let error = scenario(&rig).unwrap_err();
@@ -143,7 +143,7 @@ fn memory_that_the_driver_refuses_is_out_of_memory_and_comes_back() {
         assert_eq!(scenario(&rig), Ok(vec![3.0; 8]));
         rig.memory.trim();
         let ledger = fake::ledger(ordinal);
-        assert_eq!((ledger.allocation_bytes, ledger.pinned_bytes), (0, 0), "{ledger:?}");
+        assert_eq!((ledger.allocation_bytes, ledger.registered_bytes), (0, 0), "{ledger:?}");
     }
 }
 

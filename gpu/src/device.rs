@@ -105,6 +105,10 @@ pub(crate) trait DeviceBackend: Send + Sync + 'static {
     fn epoch(&self) -> Epoch;
     /// Ok while the device can be used.
     fn health(&self) -> DeviceResult;
+    /// Ok while the device can be used, with handles of that epoch.
+    fn check(&self, epoch: Epoch) -> DeviceResult;
+    /// Brings the device back if it is lost; the epoch.
+    fn recover(&self) -> DeviceResult<Epoch>;
     fn memory_info(&self) -> DeviceResult<MemoryInfo>;
     fn allocate(&self, kind: MemoryKind, bytes: usize) -> DeviceResult<RawMemory>;
     /// Gives memory back. Work that uses it must be over. May wait for the device.
@@ -129,6 +133,8 @@ pub(crate) trait DeviceBackend: Send + Sync + 'static {
 pub(crate) trait AddressSpace: Send {
     /// The first address, in the device's own terms.
     fn base(&self) -> u64;
+    /// The epoch that its memory is of.
+    fn epoch(&self) -> Epoch;
     /// Takes the memory of mapped pages, which nothing uses any more; then gives memory to others that
     /// have none, to all or none of them. What was taken may be what is given.
     fn rearrange(&mut self, unmap: &[Pages], map: Option<Pages>) -> DeviceResult;
@@ -179,13 +185,27 @@ impl Device {
         self.backend.health()
     }
 
-    /// (until merged)
+    /// Brings the device back if it is lost; the epoch from now on. Nothing happens if it is not, or where
+    /// devices cannot be lost, as the host.
+    ///
+    /// What the device had is gone: streams, events, modules and memory are to be made anew. Handles and
+    /// leases of the lost epoch may be kept as long as is convenient; each use of one is
+    /// [`DeviceError::Lost`](crate::DeviceError::Lost), and dropping one does nothing to the device.
+    ///
+    /// Blocks: for calls of the driver that have not returned (5 s at most), for the driver to end one
+    /// context and begin another, and for the first kernel in it (2 s at most). Not for a thread that
+    /// answers others. Of several callers one does it, while the others wait.
     ///
     /// # Errors
-    /// If lost.
+    /// [`DeviceError::NotRecovered`](crate::DeviceError::NotRecovered): the device stays lost. It may be tried
+    /// again.
     pub fn recover(&self) -> DeviceResult<Epoch> {
-        self.health()?;
-        Ok(self.epoch())
+        self.backend.recover()
+    }
+
+    /// Ok while the device can be used with handles of that epoch.
+    pub(crate) fn check(&self, epoch: Epoch) -> DeviceResult {
+        self.backend.check(epoch)
     }
 
     /// Free and total memory as the device sees it.

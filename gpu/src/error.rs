@@ -1,5 +1,7 @@
 //! What can go wrong on a device, and whom it concerns.
 
+use std::time::Duration;
+
 use crate::device::{DeviceId, Epoch};
 use crate::memory::MemoryKind;
 
@@ -9,7 +11,8 @@ pub type DeviceResult<T = ()> = Result<T, DeviceError>;
 /// What went wrong on a device.
 ///
 /// Who is concerned decides what the runtime does: [`OutOfMemory`](Self::OutOfMemory) is pressure,
-/// [`Lost`](Self::Lost) takes every kernel of the device with it, the others concern one request.
+/// [`Lost`](Self::Lost) and [`NotRecovered`](Self::NotRecovered) concern every kernel of the device, the
+/// others one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
@@ -57,7 +60,7 @@ pub enum DeviceError {
         /// The device.
         device: DeviceId,
         /// How long it was waited for.
-        timeout: std::time::Duration,
+        timeout: Duration,
     },
 
     /// A request allocated more than it had reserved.
@@ -76,7 +79,9 @@ pub enum DeviceError {
         asked: u64,
     },
 
-    /// The device's context is gone, with all that was on it. Nothing of this epoch runs again.
+    /// The device's context is gone, with all that was on it. Nothing of this epoch, or of one before it,
+    /// runs again. The device itself may be back since ([`Device::recover`](crate::Device::recover)): then
+    /// its [`epoch`](crate::Device::epoch) is a later one and its [`health`](crate::Device::health) is good.
     #[error("{device} was lost in epoch {epoch}: {name} (CUDA error {code})")]
     Lost {
         /// The device.
@@ -87,6 +92,15 @@ pub enum DeviceError {
         code: u32,
         /// The code's name.
         name: &'static str,
+    },
+
+    /// A lost device could not be brought back: it stays lost. That may be tried again.
+    #[error("{device} is lost and was not recovered: {cause}; try again, or restart the process")]
+    NotRecovered {
+        /// The device.
+        device: DeviceId,
+        /// What failed.
+        cause: RecoveryFailure,
     },
 
     /// The driver refused a call; the device goes on.
@@ -147,6 +161,45 @@ pub enum DeviceError {
         device: DeviceId,
         /// What was asked.
         what: &'static str,
+    },
+}
+
+/// What kept a lost device from being brought back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoveryFailure {
+    /// Calls that were under way when the device was lost have not returned.
+    #[error("calls of the driver have not returned within {limit:?}")]
+    Busy {
+        /// How long they were waited for.
+        limit: Duration,
+    },
+
+    /// The driver refused a call: the reset, the new context, or a call of the first kernel in it.
+    #[error("{call} failed: {name} (CUDA error {code})")]
+    Driver {
+        /// The driver's entry point.
+        call: &'static str,
+        /// Its code.
+        code: u32,
+        /// The code's name.
+        name: &'static str,
+    },
+
+    /// The first kernel in the new context has not ended.
+    #[error("its first kernel has not ended within {limit:?}")]
+    Hung {
+        /// How long it was waited for.
+        limit: Duration,
+    },
+
+    /// The first kernel in the new context has written something else.
+    #[error("its first kernel wrote {found:#x} in the place of {expected:#x}")]
+    Wrong {
+        /// What it should have written.
+        expected: u32,
+        /// What it has written.
+        found: u32,
     },
 }
 

@@ -45,7 +45,7 @@ mod timeline;
 pub use argument::{Argument, HostArguments};
 pub use device::{Device, DeviceId, DeviceInfo, DeviceKind, Epoch, MemoryInfo, ParseDeviceIdError};
 pub use element::{Element, ElementType};
-pub use error::{DeviceError, DeviceResult};
+pub use error::{DeviceError, DeviceResult, RecoveryFailure};
 pub use event::Event;
 pub use memory::{Buffer, Staging};
 pub use module::{Dim3, Function, HostFunction, LaunchConfig, Module, ModuleSource};

@@ -282,14 +282,7 @@ impl Stream {
 
     fn check_device(&self, lease: &Lease) -> DeviceResult {
         self.check_same(lease.device(), "the memory")?;
-        // That the device is lost says more than that the memory is of a lost epoch.
-        self.device.health()?;
-        if lease.epoch() != self.device.epoch() {
-            return Err(DeviceError::WrongOwner(
-                "the memory is of a lost epoch of its device".into(),
-            ));
-        }
-        Ok(())
+        self.device.check(lease.epoch())
     }
 
     fn check_home(&self, home: &Arc<Timeline>) -> DeviceResult {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::device::Epoch;
 use crate::error::{DeviceError, DeviceResult};
 
 /// A position in a stream: how many operations come before it.
@@ -18,6 +19,7 @@ pub(crate) type Position = u64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
+    epoch: Epoch,
     issued: AtomicU64,
     completed: AtomicU64,
     state: Mutex<State>,
@@ -33,6 +35,17 @@ struct State {
 }
 
 impl Timeline {
+    /// Of a stream of that epoch.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "the host is never lost"))]
+    pub(crate) fn of(epoch: Epoch) -> Self {
+        Self { epoch, ..Self::default() }
+    }
+
+    /// The epoch that the stream is of.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     pub(crate) fn issued(&self) -> Position {
         self.issued.load(Ordering::Acquire)
     }

@@ -14,51 +14,77 @@ use super::stream::CudaStream;
 use crate::device::{AddressSpace, Device, DeviceBackend, DeviceInfo, Epoch, MemoryInfo};
 use crate::error::{DeviceError, DeviceResult};
 use crate::event::EventKind;
+use crate::host::Memory;
 use crate::memory::arena::Geometry;
 use crate::memory::{MemoryKind, RawMemory};
 use crate::module::{ModuleKind, ModuleSource};
 use crate::stream::{StreamBackend, StreamOptions};
 
 pub(super) fn open(ordinal: u32) -> DeviceResult<Device> {
-    Ok(Device::new(Arc::new(CudaDevice { hub: Hub::open(ordinal)? })))
+    let (hub, staging) = (Hub::open(ordinal)?, Memory::new(u64::MAX));
+    Ok(Device::new(Arc::new(CudaDevice { hub, staging })))
 }
 
 struct CudaDevice {
     hub: Arc<Hub>,
+    /// Blocks of the host's memory that are registered with the driver. Not the driver's own: that would go
+    /// with the context, under whoever still reads it.
+    staging: Memory,
 }
 
 impl CudaDevice {
-    fn allocate_device(&self, bytes: usize) -> DeviceResult<(u32, u64)> {
+    fn allocate_device(&self, epoch: Epoch, bytes: usize) -> DeviceResult<RawMemory> {
         let mut address = 0;
         // SAFETY: `address` is valid for a write.
-        let code = self
-            .hub
-            .try_call("cuMemAlloc", || unsafe { sys::cuMemAlloc_v2(&raw mut address, bytes) })?;
-        Ok((code, address))
+        let allocate = || unsafe { sys::cuMemAlloc_v2(&raw mut address, bytes) };
+        let code = self.hub.try_call(epoch, allocate)?;
+        self.given(MemoryKind::Device, ("cuMemAlloc", code), bytes)?;
+        Ok(RawMemory { address, bytes, epoch, block: None })
     }
 
-    fn allocate_staging(&self, bytes: usize) -> DeviceResult<(u32, u64)> {
-        let mut address: *mut c_void = std::ptr::null_mut();
-        let portable = sys::CU_MEMHOSTALLOC_PORTABLE;
-        // SAFETY: `address` is valid for a write.
-        let code = self.hub.try_call("cuMemHostAlloc", || unsafe {
-            sys::cuMemHostAlloc(&raw mut address, bytes, portable)
-        })?;
-        if code == 0 {
-            // SAFETY: the driver gave `bytes` bytes there. Slices of staging memory have to be initialised.
-            unsafe {
-                std::ptr::write_bytes(address.cast::<u8>(), 0, bytes);
+    fn allocate_staging(&self, epoch: Epoch, bytes: usize) -> DeviceResult<RawMemory> {
+        let kind = MemoryKind::Staging;
+        let memory = self.staging.allocate(bytes);
+        let memory = memory.map_err(|_| out_of_memory(&self.hub, kind, bytes as u64))?;
+        let (start, flags) = (pointer(memory.address), sys::CU_MEMHOSTREGISTER_PORTABLE);
+        // SAFETY: the block was allocated just now, and is freed only when it is no longer registered.
+        let register = || unsafe { sys::cuMemHostRegister_v2(start, bytes, flags) };
+        // (If the device is lost in the call nobody knows whether it was done: the block is left alone.)
+        let code = self.hub.try_call(epoch, register)?;
+        match self.given(kind, ("cuMemHostRegister", code), bytes) {
+            Ok(()) => Ok(RawMemory { epoch, ..memory }),
+            Err(error) => {
+                self.staging.release(memory);
+                Err(error)
             }
         }
-        Ok((code, address.expose_provenance() as u64))
     }
+
+    /// What the driver's answer to a call for memory means.
+    fn given(
+        &self,
+        kind: MemoryKind,
+        (call, code): (&'static str, u32),
+        bytes: usize,
+    ) -> DeviceResult {
+        match code {
+            0 => Ok(()),
+            driver::OUT_OF_MEMORY => Err(out_of_memory(&self.hub, kind, bytes as u64)),
+            code => Err(DeviceError::Driver { call, code, name: driver::name(code) }),
+        }
+    }
+}
+
+fn pointer(address: u64) -> *mut c_void {
+    std::ptr::with_exposed_provenance_mut(address as usize)
 }
 
 /// The bytes that are free on a device now, and all that it has.
 fn memory_info(hub: &Hub) -> DeviceResult<MemoryInfo> {
     let (mut free, mut total) = (0, 0);
     // SAFETY: both are valid for a write.
-    hub.call("cuMemGetInfo", || unsafe { sys::cuMemGetInfo_v2(&raw mut free, &raw mut total) })?;
+    let info = || unsafe { sys::cuMemGetInfo_v2(&raw mut free, &raw mut total) };
+    hub.call(hub.epoch(), "cuMemGetInfo", info)?;
     Ok(MemoryInfo { free: free as u64, total: total as u64 })
 }
 
@@ -81,33 +107,43 @@ impl DeviceBackend for CudaDevice {
         self.hub.health()
     }
 
+    fn check(&self, epoch: Epoch) -> DeviceResult {
+        self.hub.check(epoch)
+    }
+
+    fn recover(&self) -> DeviceResult<Epoch> {
+        self.hub.recover()
+    }
+
     fn memory_info(&self) -> DeviceResult<MemoryInfo> {
         memory_info(&self.hub)
     }
 
     fn allocate(&self, kind: MemoryKind, bytes: usize) -> DeviceResult<RawMemory> {
         let epoch = self.hub.epoch();
-        let (call, (code, address)) = match kind {
-            MemoryKind::Device => ("cuMemAlloc", self.allocate_device(bytes)?),
-            MemoryKind::Staging => ("cuMemHostAlloc", self.allocate_staging(bytes)?),
-        };
-        match code {
-            0 => Ok(RawMemory { address, bytes, epoch, block: None }),
-            driver::OUT_OF_MEMORY => Err(out_of_memory(&self.hub, kind, bytes as u64)),
-            code => Err(DeviceError::Driver { call, code, name: driver::name(code) }),
+        match kind {
+            MemoryKind::Device => self.allocate_device(epoch, bytes),
+            MemoryKind::Staging => self.allocate_staging(epoch, bytes),
         }
     }
 
+    /// (Of a lost epoch: what the driver had is gone. What it may still know of the host is left alone.)
     fn release(&self, kind: MemoryKind, memory: RawMemory) {
         let RawMemory { address, epoch, .. } = memory;
         // SAFETY: a `RawMemory` is given back once, when no stream uses it any more.
-        let free_device = || unsafe { sys::cuMemFree_v2(address) };
+        let free = || unsafe { sys::cuMemFree_v2(address) };
         // SAFETY: as above.
-        let free_staging = || unsafe { sys::cuMemFreeHost(address as *mut c_void) };
+        let unregister = || unsafe { sys::cuMemHostUnregister(pointer(address)) };
         match kind {
-            MemoryKind::Device => self.hub.call_in_drop(epoch, "cuMemFree", free_device),
-            MemoryKind::Staging => self.hub.call_in_drop(epoch, "cuMemFreeHost", free_staging),
-        };
+            MemoryKind::Device => {
+                self.hub.call_in_drop(epoch, "cuMemFree", free);
+            }
+            MemoryKind::Staging => {
+                if self.hub.call_in_drop(epoch, "cuMemHostUnregister", unregister) {
+                    self.staging.release(memory);
+                }
+            }
+        }
     }
 
     fn address_space(

@@ -8,7 +8,7 @@ use super::driver::Raw;
 use super::hub::Hub;
 use super::reactor;
 use crate::device::Epoch;
-use crate::error::{DeviceError, DeviceResult};
+use crate::error::DeviceResult;
 
 /// A driver event, with the epoch it belongs to.
 pub(crate) struct CudaEvent {
@@ -20,17 +20,17 @@ pub(crate) struct CudaEvent {
 impl CudaEvent {
     pub(super) fn new(hub: &Arc<Hub>) -> DeviceResult<Self> {
         let epoch = hub.epoch();
-        Ok(Self { hub: Arc::clone(hub), raw: hub.create_event()?, epoch })
+        Ok(Self { hub: Arc::clone(hub), raw: hub.create_event(epoch)?, epoch })
     }
 
     /// The driver's handle, if it is of the current epoch.
     pub(super) fn raw(&self) -> DeviceResult<Raw<sys::CUevent_st>> {
-        if self.epoch == self.hub.epoch() { Ok(self.raw) } else { Err(stale("event")) }
+        self.hub.check(self.epoch)?;
+        Ok(self.raw)
     }
 
     pub(crate) fn is_reached(&self) -> DeviceResult<bool> {
-        self.hub.health()?;
-        reactor::ask(&self.hub, self.raw()?)
+        reactor::ask(&self.hub, self.epoch, self.raw)
     }
 }
 
@@ -40,8 +40,4 @@ impl Drop for CudaEvent {
         let destroy = || unsafe { sys::cuEventDestroy_v2(self.raw.0) };
         self.hub.call_in_drop(self.epoch, "cuEventDestroy", destroy);
     }
-}
-
-pub(super) fn stale(what: &str) -> DeviceError {
-    DeviceError::WrongOwner(format!("the {what} is of a lost epoch of its device"))
 }

@@ -3,18 +3,21 @@
 //! The context is retained when the device is opened first and kept until the process ends: the last
 //! `Context` dropped would reset the device under everybody. A fault that breaks the context ("sticky":
 //! every later call fails) is noticed by whichever call meets it first. From then on the epoch has
-//! changed, calls are refused before they reach the driver, and whoever waits is told.
+//! changed, calls are refused before they reach the driver, and whoever waits is told. That it comes back,
+//! with another context, is the matter of `recovery`.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use cust::context::{Context, ContextFlags, CurrentContext};
+use cust::context::Context;
 use cust::sys::{self, CUresult};
 
 use super::driver::{self, Raw};
+use super::gate::Gate;
 use super::reactor::Reactor;
+use super::recovery::retain;
 use crate::device::{DeviceId, DeviceInfo, Epoch};
 use crate::error::{DeviceError, DeviceResult};
 use crate::timeline::Timeline;
@@ -23,14 +26,25 @@ static HUBS: Mutex<BTreeMap<u32, Arc<Hub>>> = Mutex::new(BTreeMap::new());
 
 pub(super) struct Hub {
     info: DeviceInfo,
-    context: Context,
-    epoch: AtomicU64,
-    lost: Mutex<Option<DeviceError>>,
+    /// Held while it is made anew.
+    retained: Mutex<Context>,
+    /// The same, for calls to set: it changes only while the gate is closed.
+    current: AtomicPtr<sys::CUctx_st>,
+    gate: Gate,
+    /// Why the device was lost last.
+    loss: Mutex<Option<DeviceError>>,
     drop_errors: AtomicU64,
     timelines: Mutex<Vec<Weak<Timeline>>>,
     /// Events to mark positions with, for reuse: making one costs twenty times taking one from here.
-    marks: Mutex<Vec<Raw<sys::CUevent_st>>>,
+    marks: Mutex<Marks>,
     reactor: Reactor,
+}
+
+/// Events of one epoch.
+#[derive(Default)]
+struct Marks {
+    epoch: Epoch,
+    events: Vec<Raw<sys::CUevent_st>>,
 }
 
 impl Hub {
@@ -50,16 +64,13 @@ impl Hub {
         let info = driver::describe(ordinal)?;
         let device =
             cust::device::Device::get_device(ordinal).map_err(|_| driver::failed("cuDeviceGet"))?;
-        let context =
-            Context::new(device).map_err(|_| driver::failed("cuDevicePrimaryCtxRetain"))?;
-        // Stray synchronisation shall sleep, not spin. Where others use the context already the
-        // driver refuses, and their choice stands.
-        context.set_flags(ContextFlags::SCHED_BLOCKING_SYNC).ok();
+        let context = retain(device).map_err(|_| driver::failed("cuDevicePrimaryCtxRetain"))?;
         Ok(Self {
             info,
-            context,
-            epoch: AtomicU64::new(0),
-            lost: Mutex::new(None),
+            current: AtomicPtr::new(context.as_raw()),
+            retained: Mutex::new(context),
+            gate: Gate::default(),
+            loss: Mutex::new(None),
             drop_errors: AtomicU64::new(0),
             timelines: Mutex::default(),
             marks: Mutex::default(),
@@ -82,22 +93,52 @@ impl Hub {
         &self.info
     }
 
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
     pub(super) fn epoch(&self) -> Epoch {
-        self.epoch.load(Ordering::Acquire)
+        self.gate.epoch()
     }
 
     pub(super) fn reactor(&self) -> &Reactor {
         &self.reactor
     }
 
-    /// Ok while the context is whole.
-    pub(super) fn health(&self) -> DeviceResult {
-        self.lost().clone().map_or(Ok(()), Err)
+    /// The context that is retained, for who is about to make it anew: one at a time.
+    pub(super) fn retained(&self) -> MutexGuard<'_, Context> {
+        self.retained.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls the driver with this device's context current. A lost device is not called.
-    pub(super) fn call(&self, name: &'static str, call: impl FnOnce() -> CUresult) -> DeviceResult {
-        match self.try_call(name, call)? {
+    /// From now on calls are made in this context. For who keeps the gate closed.
+    pub(super) fn set_current(&self, context: &Context) {
+        self.current.store(context.as_raw(), Ordering::Release);
+    }
+
+    /// Ok while the context is whole.
+    pub(super) fn health(&self) -> DeviceResult {
+        if self.gate.is_open() { Ok(()) } else { Err(self.refusal()) }
+    }
+
+    /// Ok while the context is whole, and of that epoch.
+    pub(super) fn check(&self, epoch: Epoch) -> DeviceResult {
+        if self.gate.admits(epoch) { Ok(()) } else { Err(self.refusal()) }
+    }
+
+    /// Why calls are refused: the device is lost, or was since the handle was made.
+    fn refusal(&self) -> DeviceError {
+        self.loss().clone().expect("invariant: only after a loss is a call refused")
+    }
+
+    /// Calls the driver with this device's context current, and handles of that epoch. A lost device is not
+    /// called, nor one that was lost since.
+    pub(super) fn call(
+        &self,
+        epoch: Epoch,
+        name: &'static str,
+        call: impl FnOnce() -> CUresult,
+    ) -> DeviceResult {
+        match self.try_call(epoch, call)? {
             0 => Ok(()),
             code => Err(DeviceError::Driver { call: name, code, name: driver::name(code) }),
         }
@@ -106,18 +147,24 @@ impl Hub {
     /// As [`call`](Self::call), for calls with failures of their own: the code, unless it broke the context.
     pub(super) fn try_call(
         &self,
-        name: &'static str,
+        epoch: Epoch,
         call: impl FnOnce() -> CUresult,
     ) -> DeviceResult<u32> {
-        self.health()?;
-        let code = match CurrentContext::set_current(&self.context) {
-            Ok(()) => driver::code(call()),
-            Err(_) => rustkernel_driver::last_code(),
+        let inside = self.gate.enter(epoch).ok_or_else(|| self.refusal())?;
+        // SAFETY: the context is retained, and is not made anew as long as somebody is inside.
+        let set = unsafe { sys::cuCtxSetCurrent(self.current.load(Ordering::Acquire)) };
+        let code = match driver::code(set) {
+            0 => driver::code(call()),
+            code => code,
         };
-        if driver::is_sticky(code) {
-            return Err(self.lose(code, name));
+        if !driver::is_sticky(code) {
+            return Ok(code);
         }
-        Ok(code)
+        // Inside still: what it says is of this context, and not of the next.
+        let error = self.lose(code);
+        drop(inside);
+        self.tell_lost(&error);
+        Err(error)
     }
 
     /// A call made while dropping a handle of `epoch`: a stale handle is forgotten, an error counted.
@@ -131,7 +178,7 @@ impl Hub {
         if epoch != self.epoch() {
             return false;
         }
-        let done = self.call(name, call).is_ok();
+        let done = self.call(epoch, name, call).is_ok();
         self.drop_errors.fetch_add(u64::from(!done), Ordering::Relaxed);
         done
     }
@@ -140,69 +187,85 @@ impl Hub {
         self.drop_errors.load(Ordering::Relaxed)
     }
 
-    /// The context is broken: ends the epoch and tells whoever waits. Told once; later callers get
-    /// the first reason.
-    fn lose(&self, code: u32, _call: &'static str) -> DeviceError {
-        let mut lost = self.lost();
-        if let Some(error) = &*lost {
+    /// The context is broken: ends the epoch. The first reason is the one that everybody is told.
+    fn lose(&self, code: u32) -> DeviceError {
+        let mut loss = self.loss();
+        if let (false, Some(error)) = (self.gate.is_open(), &*loss) {
             return error.clone();
         }
         let (device, epoch) = (self.id(), self.epoch());
         let error = DeviceError::Lost { device, epoch, code, name: driver::name(code) };
-        *lost = Some(error.clone());
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        drop(lost);
-        self.marks().clear();
-        let timelines = std::mem::take(&mut *self.timelines());
-        for timeline in timelines.iter().filter_map(Weak::upgrade) {
-            timeline.lose(error.clone());
-        }
+        *loss = Some(error.clone());
+        self.gate.close();
         error
     }
 
-    /// The timeline of a stream that is told if the device is lost.
-    pub(super) fn new_timeline(&self) -> Arc<Timeline> {
-        let timeline = Arc::new(Timeline::default());
+    /// Tells those that wait for streams of epochs that have ended.
+    fn tell_lost(&self, error: &DeviceError) {
+        let epoch = self.epoch();
+        let mut lost = Vec::new();
+        self.timelines().retain(|timeline| match timeline.upgrade() {
+            Some(timeline) if timeline.epoch() != epoch => {
+                lost.push(timeline);
+                false
+            }
+            kept => kept.is_some(),
+        });
+        lost.iter().for_each(|timeline| timeline.lose(error.clone()));
+    }
+
+    /// The timeline of a stream of that epoch, which is told if the device is lost.
+    pub(super) fn new_timeline(&self, epoch: Epoch) -> Arc<Timeline> {
+        let timeline = Arc::new(Timeline::of(epoch));
         let mut timelines = self.timelines();
         timelines.retain(|timeline| timeline.strong_count() > 0);
         timelines.push(Arc::downgrade(&timeline));
         drop(timelines);
-        if let Err(error) = self.health() {
+        if let Err(error) = self.check(epoch) {
             timeline.lose(error);
         }
         timeline
     }
 
     /// An event for a mark, from those given back or a new one.
-    pub(super) fn take_mark(&self) -> DeviceResult<Raw<sys::CUevent_st>> {
-        if let Some(mark) = self.marks().pop() {
-            return Ok(mark);
+    pub(super) fn take_mark(&self, epoch: Epoch) -> DeviceResult<Raw<sys::CUevent_st>> {
+        match self.marks(epoch).and_then(|mut marks| marks.events.pop()) {
+            Some(mark) => Ok(mark),
+            None => self.create_event(epoch),
         }
-        self.create_event()
     }
 
-    pub(super) fn give_mark(&self, mark: Raw<sys::CUevent_st>) {
-        self.marks().push(mark);
+    /// Takes an event back that is of that epoch; if it has ended, the event is forgotten.
+    pub(super) fn give_mark(&self, epoch: Epoch, mark: Raw<sys::CUevent_st>) {
+        if let Some(mut marks) = self.marks(epoch) {
+            marks.events.push(mark);
+        }
     }
 
-    pub(super) fn create_event(&self) -> DeviceResult<Raw<sys::CUevent_st>> {
+    pub(super) fn create_event(&self, epoch: Epoch) -> DeviceResult<Raw<sys::CUevent_st>> {
         let mut event = std::ptr::null_mut();
         let flags = sys::CUevent_flags_enum::CU_EVENT_DISABLE_TIMING as u32;
         // SAFETY: `event` is valid for a write.
-        self.call("cuEventCreate", || unsafe { sys::cuEventCreate(&raw mut event, flags) })?;
+        let create = || unsafe { sys::cuEventCreate(&raw mut event, flags) };
+        self.call(epoch, "cuEventCreate", create)?;
         Ok(Raw(event))
     }
 
-    fn lost(&self) -> MutexGuard<'_, Option<DeviceError>> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    fn loss(&self) -> MutexGuard<'_, Option<DeviceError>> {
+        self.loss.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn timelines(&self) -> MutexGuard<'_, Vec<Weak<Timeline>>> {
         self.timelines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn marks(&self) -> MutexGuard<'_, Vec<Raw<sys::CUevent_st>>> {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The events of that epoch, unless it has ended. Those of an earlier one are forgotten.
+    fn marks(&self, epoch: Epoch) -> Option<MutexGuard<'_, Marks>> {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if marks.epoch < epoch {
+            *marks = Marks { epoch, events: Vec::new() };
+        }
+        (marks.epoch == epoch).then_some(marks)
     }
 }
 

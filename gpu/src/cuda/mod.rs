@@ -3,7 +3,8 @@
 //! | part | role |
 //! |---|---|
 //! | `driver` | calls of the driver: results into errors, raw handles |
-//! | `Hub` | one per device: the context for life, the epoch, what happens when it is lost |
+//! | `Hub` | one per device: its context, and what happens when it is lost |
+//! | `gate`, `recovery` | which calls reach the driver; how a lost device is brought back |
 //! | `reactor` | one thread per device: learns what is over by asking events, never by callbacks |
 //! | `space`, `staging` | virtual memory of the device, and pinned memory of the host in slabs |
 //! | `stream`, `event`, `module`, `device` | the interface of this crate over driver handles |
@@ -17,18 +18,20 @@
 //!
 //! * Every call sets the context first (`Hub::call`): handles may be used from any thread.
 //! * Every handle carries the epoch of its context. Once the device is lost, handles of that epoch
-//!   are refused and forgotten, never passed to the driver again.
+//!   are refused and forgotten, never passed to the driver again, also when the device is back.
 //! * Errors met while dropping are counted ([`Device::drop_errors`](crate::Device::drop_errors)).
 #![allow(unsafe_code, reason = "foreign functions; each block says why it is sound")]
 
 mod device;
 mod driver;
 mod event;
+mod gate;
 mod hub;
 mod module;
 #[doc(hidden)]
 pub mod ordered;
 mod reactor;
+mod recovery;
 mod space;
 #[cfg(unix)]
 mod staging;

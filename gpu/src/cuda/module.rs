@@ -6,7 +6,6 @@ use std::sync::Arc;
 use cust::sys::{self, CUjit_option};
 
 use super::driver::{self, Raw};
-use super::event::stale;
 use super::hub::Hub;
 use crate::device::Epoch;
 use crate::error::{DeviceError, DeviceResult};
@@ -35,7 +34,7 @@ impl CudaModule {
         let image =
             CString::new(text).map_err(|_| invalid("its PTX contains a NUL character".into()))?;
         let epoch = hub.epoch();
-        let raw = compile(hub, &image)?;
+        let raw = compile(hub, epoch, &image)?;
         Ok(Self { hub: Arc::clone(hub), raw, epoch })
     }
 
@@ -43,16 +42,16 @@ impl CudaModule {
         let missing = || DeviceError::InvalidModule {
             reason: format!("it has no kernel `{entry}` for {}", self.hub.id()),
         };
-        self.check_epoch()?;
+        self.hub.check(self.epoch)?;
         let name = CString::new(entry).map_err(|_| missing())?;
         let mut function = std::ptr::null_mut();
         // SAFETY: the module is loaded and of this epoch; `name` is a C string.
-        let code = self.hub.try_call("cuModuleGetFunction", || unsafe {
+        let code = self.hub.try_call(self.epoch, || unsafe {
             sys::cuModuleGetFunction(&raw mut function, self.raw.0, name.as_ptr())
         })?;
         match code {
             0 => {
-                preload(&self.hub, function)?;
+                preload(&self.hub, self.epoch, function)?;
                 Ok(CudaFunction { module: Arc::clone(self), raw: Raw(function) })
             }
             500 => Err(missing()),
@@ -62,10 +61,6 @@ impl CudaModule {
                 name: driver::name(code),
             }),
         }
-    }
-
-    fn check_epoch(&self) -> DeviceResult {
-        if self.epoch == self.hub.epoch() { Ok(()) } else { Err(stale("module")) }
     }
 }
 
@@ -80,13 +75,12 @@ impl Drop for CudaModule {
 impl CudaFunction {
     /// The driver's handle, if it is of the current epoch.
     pub(super) fn raw(&self) -> DeviceResult<Raw<sys::CUfunc_st>> {
-        self.module.hub.health()?;
-        self.module.check_epoch()?;
+        self.module.hub.check(self.module.epoch)?;
         Ok(self.raw)
     }
 }
 
-fn compile(hub: &Hub, image: &CString) -> DeviceResult<Raw<sys::CUmod_st>> {
+fn compile(hub: &Hub, epoch: Epoch, image: &CString) -> DeviceResult<Raw<sys::CUmod_st>> {
     let mut log = vec![0u8; LOG_BYTES];
     let mut module = std::ptr::null_mut();
     let mut options =
@@ -96,7 +90,7 @@ fn compile(hub: &Hub, image: &CString) -> DeviceResult<Raw<sys::CUmod_st>> {
         [log.as_mut_ptr().cast(), std::ptr::without_provenance_mut(LOG_BYTES)];
     // SAFETY: the image is a C string, and the two options have values of the kinds they ask for;
     // `log` outlives the call.
-    let code = hub.try_call("cuModuleLoadDataEx", || unsafe {
+    let code = hub.try_call(epoch, || unsafe {
         let (options, values) = (options.as_mut_ptr(), values.as_mut_ptr());
         sys::cuModuleLoadDataEx(&raw mut module, image.as_ptr().cast(), 2, options, values)
     })?;
@@ -125,11 +119,11 @@ fn explain(code: u32) -> &'static str {
 
 /// Loads the kernel's code now: a lazy driver would do it at the first launch, and may have to wait
 /// for the device then.
-fn preload(hub: &Hub, function: sys::CUfunction) -> DeviceResult {
+fn preload(hub: &Hub, epoch: Epoch, function: sys::CUfunction) -> DeviceResult {
     let mut registers = 0;
     let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_NUM_REGS;
     // SAFETY: `function` was just given by the driver; `registers` is valid for a write.
-    hub.call("cuFuncGetAttribute", || unsafe {
+    hub.call(epoch, "cuFuncGetAttribute", || unsafe {
         sys::cuFuncGetAttribute(&raw mut registers, attribute, function)
     })
 }

@@ -31,7 +31,9 @@ impl StreamOrdered {
         let (epoch, mut stream) = (hub.epoch(), std::ptr::null_mut());
         let flags = sys::CUstream_flags_enum::CU_STREAM_NON_BLOCKING as u32;
         // SAFETY: `stream` is valid for a write.
-        hub.call("cuStreamCreate", || unsafe { sys::cuStreamCreate(&raw mut stream, flags) })?;
+        hub.call(epoch, "cuStreamCreate", || unsafe {
+            sys::cuStreamCreate(&raw mut stream, flags)
+        })?;
         Ok(Self { hub, stream: Raw(stream), epoch })
     }
 
@@ -42,7 +44,7 @@ impl StreamOrdered {
     pub fn allocate(&self, bytes: usize) -> DeviceResult<OrderedBlock> {
         let mut address = 0;
         // SAFETY: `address` is valid for a write, and the stream lives.
-        self.hub.call("cuMemAllocAsync", || unsafe {
+        self.hub.call(self.epoch, "cuMemAllocAsync", || unsafe {
             sys::cuMemAllocAsync(&raw mut address, bytes, self.stream.0)
         })?;
         Ok(OrderedBlock(address))
@@ -54,7 +56,9 @@ impl StreamOrdered {
     /// If the driver fails.
     pub fn free(&self, OrderedBlock(address): OrderedBlock) -> DeviceResult {
         // SAFETY: a block is given back once, and nothing was ever submitted that uses it.
-        self.hub.call("cuMemFreeAsync", || unsafe { sys::cuMemFreeAsync(address, self.stream.0) })
+        self.hub.call(self.epoch, "cuMemFreeAsync", || unsafe {
+            sys::cuMemFreeAsync(address, self.stream.0)
+        })
     }
 }
 

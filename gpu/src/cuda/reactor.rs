@@ -44,7 +44,7 @@ impl Mark {
         if self.timeline.has_reached(self.position) {
             return Ok(true);
         }
-        let reached = ask(&self.hub, self.event)?;
+        let reached = ask(&self.hub, self.epoch, self.event)?;
         if reached {
             self.timeline.complete(self.position);
         }
@@ -54,16 +54,14 @@ impl Mark {
 
 impl Drop for Mark {
     fn drop(&mut self) {
-        if self.epoch == self.hub.epoch() {
-            self.hub.give_mark(self.event);
-        }
+        self.hub.give_mark(self.epoch, self.event);
     }
 }
 
-/// Whether an event was reached.
-pub(super) fn ask(hub: &Hub, event: Raw<sys::CUevent_st>) -> DeviceResult<bool> {
-    // SAFETY: the event lives: its owner checks the epoch, and gives it up only when dropped.
-    match hub.try_call("cuEventQuery", || unsafe { sys::cuEventQuery(event.0) })? {
+/// Whether an event of that epoch was reached.
+pub(super) fn ask(hub: &Hub, epoch: Epoch, event: Raw<sys::CUevent_st>) -> DeviceResult<bool> {
+    // SAFETY: the event lives: the epoch is checked, and its owner gives it up only when dropped.
+    match hub.try_call(epoch, || unsafe { sys::cuEventQuery(event.0) })? {
         0 => Ok(true),
         driver::NOT_READY => Ok(false),
         code => Err(DeviceError::Driver { call: "cuEventQuery", code, name: driver::name(code) }),
@@ -173,6 +171,6 @@ fn advance(lines: &mut Vec<Line>) -> bool {
 }
 
 #[allow(clippy::disallowed_methods, reason = "real time: how long to poll a real device")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }

@@ -39,12 +39,13 @@ impl CudaSpace {
     /// Reserves addresses, if the device can do without copies what an arena does, and the limit is
     /// worth it.
     pub(super) fn reserve(hub: &Arc<Hub>, limit: u64) -> Option<(Geometry, Self)> {
+        let epoch = hub.epoch();
         let page = granularity(hub)?;
         let geometry = geometry(limit, page)?;
-        let (mut base, span, epoch) = (0, geometry.span, hub.epoch());
+        let (mut base, span) = (0, geometry.span);
         // SAFETY: `base` is valid for a write.
         let reserve = || unsafe { sys::cuMemAddressReserve(&raw mut base, span as usize, 0, 0, 0) };
-        hub.call("cuMemAddressReserve", reserve).ok()?;
+        hub.call(epoch, "cuMemAddressReserve", reserve).ok()?;
         let (hub, mapped, spare) = (Arc::clone(hub), BTreeMap::new(), Vec::new());
         Some((geometry, Self { hub, epoch, base, span, page, mapped, spare }))
     }
@@ -69,7 +70,7 @@ impl CudaSpace {
             let (address, bytes) = (self.base + start, self.page as usize);
             // SAFETY: the addresses are reserved here and free; the handle is a page that lives.
             let map = || unsafe { sys::cuMemMap(address, bytes, 0, handle, 0) };
-            if let Err(error) = self.hub.call("cuMemMap", map) {
+            if let Err(error) = self.hub.call(self.epoch, "cuMemMap", map) {
                 self.spare.push(handle);
                 return Err(error);
             }
@@ -81,7 +82,7 @@ impl CudaSpace {
             flags: sys::CUmemAccess_flags_enum::CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
         };
         // SAFETY: these addresses are mapped, and `access` is read before the call returns.
-        self.hub.call("cuMemSetAccess", || unsafe {
+        self.hub.call(self.epoch, "cuMemSetAccess", || unsafe {
             sys::cuMemSetAccess(address, bytes, &raw const access, 1)
         })
     }
@@ -93,7 +94,7 @@ impl CudaSpace {
         }
         let (mut handle, properties) = (0, properties(&self.hub));
         // SAFETY: `handle` is valid for a write, and `properties` is read before the call returns.
-        let code = self.hub.try_call("cuMemCreate", || unsafe {
+        let code = self.hub.try_call(self.epoch, || unsafe {
             sys::cuMemCreate(&raw mut handle, self.page as usize, &raw const properties, 0)
         })?;
         match code {
@@ -123,6 +124,10 @@ impl AddressSpace for CudaSpace {
         self.base
     }
 
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     fn rearrange(&mut self, unmap: &[Pages], map: Option<Pages>) -> DeviceResult {
         unmap.iter().for_each(|pages| self.unmap(*pages));
         let mapped = map.map_or(Ok(()), |pages| self.map(pages));
@@ -137,6 +142,8 @@ impl AddressSpace for CudaSpace {
 }
 
 impl Drop for CudaSpace {
+    /// After the device was lost nothing is told to the driver: the pages are gone with their context, and the
+    /// addresses are left, because nobody says whether they are.
     fn drop(&mut self) {
         let mapped: Vec<u64> = self.mapped.keys().copied().collect();
         mapped.into_iter().for_each(|start| self.unmap(Pages { start, bytes: self.page }));
@@ -159,7 +166,7 @@ fn granularity(hub: &Hub) -> Option<u64> {
     let (mut bytes, properties) = (0, properties(hub));
     let least = sys::CUmemAllocationGranularity_flags_enum::CU_MEM_ALLOC_GRANULARITY_MINIMUM;
     // SAFETY: `bytes` is valid for a write, and `properties` is read before the call returns.
-    let asked = hub.call("cuMemGetAllocationGranularity", || unsafe {
+    let asked = hub.call(hub.epoch(), "cuMemGetAllocationGranularity", || unsafe {
         sys::cuMemGetAllocationGranularity(&raw mut bytes, &raw const properties, least)
     });
     asked.ok().map(|()| bytes as u64).filter(|bytes| bytes.is_power_of_two() && *bytes >= GRAIN)

@@ -35,8 +35,9 @@ impl StagingSpace {
             return None;
         }
         let geometry = Geometry::sparse(SLAB, GRAIN, limit / SLAB * SLAB, MOST_ADDRESSES)?;
+        let epoch = hub.epoch();
         let host = ManuallyDrop::new(HostSpace::staging_of(hub.id(), geometry.span, SLAB)?);
-        let (hub, epoch, registered) = (Arc::clone(hub), hub.epoch(), BTreeSet::new());
+        let (hub, registered) = (Arc::clone(hub), BTreeSet::new());
         Some((geometry, Self { hub, epoch, host, registered }))
     }
 
@@ -49,23 +50,27 @@ impl StagingSpace {
             let (start, flags) = (self.at(slab), sys::CU_MEMHOSTREGISTER_PORTABLE);
             // SAFETY: the slab is mapped, and stays so until it is unregistered.
             let register = || unsafe { sys::cuMemHostRegister_v2(start, SLAB as usize, flags) };
-            self.hub.call("cuMemHostRegister", register)?;
+            self.hub.call(self.epoch, "cuMemHostRegister", register)?;
             self.registered.insert(slab);
         }
         Ok(())
     }
 
-    fn unregister(&mut self, slab: u64) {
-        if self.registered.remove(&slab) {
-            let start = self.at(slab);
-            // SAFETY: the slab was registered, and who owns this says that nothing uses it.
-            let unregister = || unsafe { sys::cuMemHostUnregister(start) };
-            self.hub.call_in_drop(self.epoch, "cuMemHostUnregister", unregister);
+    /// Whether the driver does not know the slab any more.
+    fn unregister(&mut self, slab: u64) -> bool {
+        if !self.registered.remove(&slab) {
+            return true;
         }
+        let start = self.at(slab);
+        // SAFETY: the slab was registered, and who owns this says that nothing uses it.
+        let unregister = || unsafe { sys::cuMemHostUnregister(start) };
+        self.hub.call_in_drop(self.epoch, "cuMemHostUnregister", unregister)
     }
 
     fn unmap(&mut self, pages: Pages) -> DeviceResult {
-        slabs(pages).for_each(|slab| self.unregister(slab));
+        for slab in slabs(pages) {
+            self.unregister(slab);
+        }
         self.host.rearrange(&[pages], None)
     }
 }
@@ -80,6 +85,10 @@ impl AddressSpace for StagingSpace {
         self.host.base()
     }
 
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     fn rearrange(&mut self, unmap: &[Pages], map: Option<Pages>) -> DeviceResult {
         unmap.iter().try_for_each(|pages| self.unmap(*pages))?;
         let Some(pages) = map else { return Ok(()) };
@@ -92,15 +101,19 @@ impl AddressSpace for StagingSpace {
 }
 
 impl Drop for StagingSpace {
-    /// After the device was lost its registrations are left alone, and with them the memory: the driver may
-    /// still know the addresses, so nobody else may get them.
+    /// Of a lost device the registrations are left alone, and with them the addresses: the driver may still
+    /// know them, so nobody else may get them. What lies there is not needed by anybody.
     fn drop(&mut self) {
-        if self.epoch != self.hub.epoch() {
-            return;
+        let mut unknown = true;
+        while let Some(start) = self.registered.first().copied() {
+            if !self.unregister(start) {
+                self.host.discard(Pages { start, bytes: SLAB });
+                unknown = false;
+            }
         }
-        let registered: Vec<u64> = self.registered.iter().copied().collect();
-        registered.into_iter().for_each(|slab| self.unregister(slab));
-        // SAFETY: dropped once, here, and not used afterwards.
-        unsafe { ManuallyDrop::drop(&mut self.host) };
+        if unknown {
+            // SAFETY: dropped once, here, and not used afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.host) };
+        }
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use cust::sys;
 
 use super::driver::Raw;
-use super::event::stale;
 use super::hub::Hub;
 use super::reactor::{InlineLook, Mark};
 use crate::argument::Value;
@@ -35,16 +34,15 @@ impl CudaStream {
         let mut raw = std::ptr::null_mut();
         let flags = sys::CUstream_flags_enum::CU_STREAM_NON_BLOCKING as u32;
         // SAFETY: `raw` is valid for a write. (`cust` would take the non-blocking flag away.)
-        hub.call("cuStreamCreateWithPriority", || unsafe {
+        hub.call(epoch, "cuStreamCreateWithPriority", || unsafe {
             sys::cuStreamCreateWithPriority(&raw mut raw, flags, priority)
         })?;
-        let timeline = hub.new_timeline();
+        let timeline = hub.new_timeline(epoch);
         Ok(Self { hub: Arc::clone(hub), raw: Raw(raw), epoch, timeline, last_mark: None })
     }
 
     fn check_epoch(&self) -> DeviceResult {
-        self.hub.health()?;
-        if self.epoch == self.hub.epoch() { Ok(()) } else { Err(stale("stream")) }
+        self.hub.check(self.epoch)
     }
 
     fn copy(&self, from: u64, to: u64, bytes: usize, direction: Direction) -> DeviceResult {
@@ -70,15 +68,15 @@ impl CudaStream {
         // SAFETY: as above.
         let within = || unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, stream) };
         match direction {
-            Direction::ToDevice => self.hub.call("cuMemcpyHtoDAsync", upload),
-            Direction::ToHost => self.hub.call("cuMemcpyDtoHAsync", download),
-            Direction::OnDevice => self.hub.call("cuMemcpyDtoDAsync", within),
+            Direction::ToDevice => self.hub.call(self.epoch, "cuMemcpyHtoDAsync", upload),
+            Direction::ToHost => self.hub.call(self.epoch, "cuMemcpyDtoHAsync", download),
+            Direction::OnDevice => self.hub.call(self.epoch, "cuMemcpyDtoDAsync", within),
         }
     }
 
     fn fill(&self, to: u64, bytes: usize, value: u8) -> DeviceResult {
         // SAFETY: as for a copy.
-        self.hub.call("cuMemsetD8Async", || unsafe {
+        self.hub.call(self.epoch, "cuMemsetD8Async", || unsafe {
             sys::cuMemsetD8Async(to, value, bytes, self.raw.0)
         })
     }
@@ -92,7 +90,7 @@ impl CudaStream {
         let (grid, block) = (config.grid, config.block);
         // SAFETY: `Function::check` has compared the arguments' number and sizes with what the PTX
         // declares, so the driver reads no further than they go; it copies them before it returns.
-        let code = self.hub.try_call("cuLaunchKernel", || unsafe {
+        let code = self.hub.try_call(self.epoch, || unsafe {
             sys::cuLaunchKernel(
                 kernel.0,
                 grid.x,
@@ -118,15 +116,16 @@ impl CudaStream {
         let EventKind::Cuda(event) = event.kind() else { return Err(foreign("event")) };
         let event = event.raw()?;
         // SAFETY: event and stream live and are of this epoch.
-        self.hub.call("cuEventRecord", || unsafe { sys::cuEventRecord(event.0, self.raw.0) })
+        let record = || unsafe { sys::cuEventRecord(event.0, self.raw.0) };
+        self.hub.call(self.epoch, "cuEventRecord", record)
     }
 
     fn wait(&self, event: &Event) -> DeviceResult {
         let EventKind::Cuda(event) = event.kind() else { return Err(foreign("event")) };
         let event = event.raw()?;
         // SAFETY: as in `record`. (`cust` would consume and destroy the event.)
-        self.hub
-            .call("cuStreamWaitEvent", || unsafe { sys::cuStreamWaitEvent(self.raw.0, event.0, 0) })
+        let wait = || unsafe { sys::cuStreamWaitEvent(self.raw.0, event.0, 0) };
+        self.hub.call(self.epoch, "cuStreamWaitEvent", wait)
     }
 
     /// Marks the current end of the stream, for the reactor to watch.
@@ -137,10 +136,11 @@ impl CudaStream {
             return Ok(Arc::clone(mark));
         }
         let (hub, timeline) = (Arc::clone(&self.hub), Arc::clone(&self.timeline));
-        let event = hub.take_mark()?;
+        let event = hub.take_mark(self.epoch)?;
         let mark = Arc::new(Mark { hub, timeline, position, event, epoch: self.epoch });
         // SAFETY: event and stream live and are of this epoch.
-        self.hub.call("cuEventRecord", || unsafe { sys::cuEventRecord(event.0, self.raw.0) })?;
+        let record = || unsafe { sys::cuEventRecord(event.0, self.raw.0) };
+        self.hub.call(self.epoch, "cuEventRecord", record)?;
         self.hub.reactor().watch(Arc::clone(&mark))?;
         self.last_mark = Some((position, Arc::clone(&mark)));
         Ok(mark)

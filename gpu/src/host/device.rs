@@ -82,6 +82,14 @@ impl DeviceBackend for HostDevice {
         Ok(())
     }
 
+    fn check(&self, _: Epoch) -> DeviceResult {
+        Ok(())
+    }
+
+    fn recover(&self) -> DeviceResult<Epoch> {
+        Ok(self.epoch())
+    }
+
     fn memory_info(&self) -> DeviceResult<MemoryInfo> {
         Ok(MemoryInfo { free: self.device.free(), total: self.device.capacity() })
     }

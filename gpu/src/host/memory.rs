@@ -12,13 +12,13 @@ use crate::memory::RawMemory;
 const PAGE: usize = 4096;
 
 /// Page-aligned memory within a capacity.
-pub(super) struct Memory {
+pub(crate) struct Memory {
     capacity: u64,
     used: AtomicU64,
 }
 
 impl Memory {
-    pub(super) fn new(capacity: u64) -> Self {
+    pub(crate) fn new(capacity: u64) -> Self {
         Self { capacity, used: AtomicU64::new(0) }
     }
 
@@ -45,7 +45,7 @@ impl Memory {
     }
 
     /// Zeroed, hence touched: a page that this returns is really there.
-    pub(super) fn allocate(&self, bytes: usize) -> Result<RawMemory, u64> {
+    pub(crate) fn allocate(&self, bytes: usize) -> Result<RawMemory, u64> {
         if !self.take(bytes as u64) {
             return Err(self.free());
         }
@@ -65,7 +65,7 @@ impl Memory {
         })
     }
 
-    pub(super) fn release(&self, memory: RawMemory) {
+    pub(crate) fn release(&self, memory: RawMemory) {
         let layout = layout(memory.bytes).expect("invariant: it was allocated with this layout");
         // SAFETY: `allocate` made it with this layout, and a `RawMemory` is given back once.
         unsafe {

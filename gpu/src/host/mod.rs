@@ -21,6 +21,8 @@ mod stream;
 pub use device::{HostOptions, open};
 pub use executor::{ThreadBudget, ThreadPermit};
 
+#[cfg(feature = "cuda")]
+pub(crate) use memory::Memory;
 #[cfg(all(unix, feature = "cuda"))]
 pub(crate) use space::{HostSpace, MOST_ADDRESSES};
 pub(crate) use stream::HostEvent;

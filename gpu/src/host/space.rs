@@ -13,7 +13,7 @@ use rustix::mm::{
 };
 
 use super::memory::Memory;
-use crate::device::{AddressSpace, DeviceId};
+use crate::device::{AddressSpace, DeviceId, Epoch};
 use crate::error::{DeviceError, DeviceResult};
 use crate::memory::MemoryKind;
 use crate::memory::arena::{Geometry, Pages};
@@ -108,6 +108,14 @@ impl HostSpace {
         self.mapped -= pages.bytes;
     }
 
+    /// Gives the memory of mapped pages back, which nobody uses any more; whoever reads there finds zeros.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn discard(&mut self, pages: Pages) {
+        let (start, bytes) = self.at(pages);
+        // SAFETY: the pages are within what was reserved, and no longer in use by anybody.
+        unsafe { madvise(start, bytes, Advice::LinuxDontNeed) }.ok();
+    }
+
     fn at(&self, pages: Pages) -> (*mut c_void, usize) {
         let (start, bytes) = (pages.start as usize, pages.bytes as usize);
         assert!(start <= self.span && bytes <= self.span - start, "{pages:?}");
@@ -118,6 +126,10 @@ impl HostSpace {
 impl AddressSpace for HostSpace {
     fn base(&self) -> u64 {
         self.base.expose_provenance() as u64
+    }
+
+    fn epoch(&self) -> Epoch {
+        0
     }
 
     fn rearrange(&mut self, unmap: &[Pages], map: Option<Pages>) -> DeviceResult {

@@ -10,7 +10,7 @@ use super::arena::{LastUse, Manner};
 use super::pool::{NoRoom, Store, StreamUse};
 use super::stats::{ClassStats, MemoryStats};
 use super::{MemoryKind, RawMemory};
-use crate::device::Device;
+use crate::device::{Device, Epoch};
 use crate::error::{DeviceError, DeviceResult};
 use crate::timeline::{Completion, Timeline};
 
@@ -47,8 +47,11 @@ impl Parked {
         self.last_use.as_ref().is_none_or(LastUse::is_over)
     }
 
-    /// Work of `home` comes after what may still use the block.
-    fn serves(&self, home: Option<&Arc<Timeline>>) -> bool {
+    /// The block is of that epoch, and work of `home` comes after what may still use it.
+    fn serves(&self, epoch: Epoch, home: Option<&Arc<Timeline>>) -> bool {
+        if self.memory.epoch != epoch {
+            return false;
+        }
         let last_use = self.last_use.as_ref();
         self.is_idle() || last_use.zip(home).is_some_and(|(last_use, home)| last_use.is_of(home))
     }
@@ -106,10 +109,12 @@ impl Store for Cache {
         most: usize,
         to: &mut dyn FnMut(RawMemory),
     ) {
+        let epoch = self.device.epoch();
         let mut blocks = self.blocks();
         for _ in 0..most {
             let Some(parked) = blocks.by_class.get_mut(&class) else { return };
-            let Some(index) = parked.iter().rposition(|block| block.serves(home)) else { return };
+            let serves = |block: &Parked| block.serves(epoch, home);
+            let Some(index) = parked.iter().rposition(serves) else { return };
             to(parked.swap_remove(index).memory);
             blocks.cached -= class as u64;
             blocks.note_peak();
@@ -126,7 +131,8 @@ impl Store for Cache {
                 blocks.forgotten += 1;
                 continue;
             }
-            let parked = Parked { memory, last_use: last_use.clone() };
+            let last_use = StreamUse::of_memory(last_use.as_ref(), &memory);
+            let parked = Parked { memory, last_use };
             blocks.by_class.entry(bytes).or_default().push(parked);
             blocks.cached += bytes as u64;
         }
@@ -156,7 +162,6 @@ impl Store for Cache {
     }
 
     fn trim(&self, keep: u64) -> u64 {
-        self.forget_lost();
         let evicted = self.blocks().evict(|blocks| blocks.cached <= keep);
         self.release(evicted)
     }

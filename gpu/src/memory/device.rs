@@ -112,6 +112,10 @@ impl DeviceMemory {
         {
             return Ok(Leased::Ready(lease));
         }
+        if let Some(stream) = stream {
+            // What is lost shall not keep memory from what is not.
+            self.device.check(stream.timeline().epoch())?;
+        }
         pool.charge(bytes as u64, account).or_else(|_| {
             // Streams may keep some of the bytes; an error that stays is the answer.
             pool.settle_magazines();

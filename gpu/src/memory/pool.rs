@@ -73,7 +73,8 @@ fn promise(bytes: u64, shares_pages: bool) -> u64 {
 
 /// Where blocks come from and go to.
 pub(super) trait Store: Send + Sync {
-    /// Takes blocks that are there and ready for work of the stream of `home`, up to a number.
+    /// Takes blocks that are there and ready for work of the stream of `home`, up to a number. Of the
+    /// present epoch, as it is now or was while this ran.
     fn take(
         &self,
         bytes: usize,
@@ -81,7 +82,7 @@ pub(super) trait Store: Send + Sync {
         most: usize,
         to: &mut dyn FnMut(RawMemory),
     );
-    /// Takes blocks back, in use up to `last_use`.
+    /// Takes blocks back, in use up to `last_use`. Those of a lost epoch are forgotten.
     fn put(&self, memory: &mut dyn Iterator<Item = RawMemory>, last_use: Option<StreamUse>);
     /// Gets memory from the device for a block. May be slow.
     fn grow(
@@ -116,6 +117,11 @@ impl StreamUse {
     /// Of that stream, whenever.
     pub(super) fn any(timeline: &Arc<Timeline>) -> Self {
         Self { timeline: Arc::clone(timeline), position: 0 }
+    }
+
+    /// The same, if it can be a use of that memory at all: a stream uses none of another epoch.
+    pub(super) fn of_memory(last_use: Option<&Self>, memory: &RawMemory) -> Option<Self> {
+        last_use.filter(|last_use| last_use.timeline.epoch() == memory.epoch).cloned()
     }
 
     pub(super) fn is_of(&self, timeline: &Arc<Timeline>) -> bool {
@@ -298,6 +304,7 @@ impl Pool {
         stream: Option<&Arc<Timeline>>,
         wait: bool,
     ) -> Result<RawMemory, NoRoom> {
+        self.forget_lost();
         let home = self.order(stream);
         let refused = match self.store.grow(bytes, home, Manner { wait, remap: false }) {
             Ok(memory) => return Ok(memory),
@@ -344,19 +351,24 @@ impl Pool {
     /// Gives idle memory back to the device until at most `keep` bytes are left that are not in use.
     /// Returns the bytes given back. May wait for the device.
     pub fn trim(&self, keep: u64) -> u64 {
+        self.forget_lost();
         self.flush_magazines();
         self.store.trim(keep)
     }
 
     /// Gets memory ahead of need: what is needed from the start, or as it has shown since. May be slow.
     pub(super) fn prepare(&self, at_start: bool) {
+        self.forget_lost();
         if self.ledger.pressure() == PressureLevel::Normal {
             self.store.prepare(at_start);
         }
     }
 
-    /// Forgets the memory of earlier epochs.
+    /// Forgets the memory of earlier epochs. Streams of them keep none from now on.
     pub fn forget_lost(&self) {
+        let epoch = self.device.epoch();
+        let magazines = self.open_magazines();
+        magazines.iter().filter(|magazine| magazine.epoch() < epoch).for_each(|lost| lost.close());
         self.store.forget_lost();
     }
 
@@ -486,6 +498,10 @@ impl Growth {
     pub fn run(mut self) -> DeviceResult<Grown> {
         let pool = Arc::clone(self.charge.pool());
         let timeline = self.home.as_ref().map(|home| &home.timeline);
+        if let Some(timeline) = timeline {
+            // The stream could do nothing with it any more.
+            pool.device.check(timeline.epoch())?;
+        }
         // Somebody may have put one back meanwhile.
         if let Some(memory) = pool.take(self.bytes, timeline) {
             return Ok(Grown::Ready(self.finish(memory)));

@@ -28,6 +28,7 @@ pub(super) struct Space {
 }
 
 struct Books {
+    lost: Vec<Lost>,
     arena: Arena<StreamUse>,
     base: u64,
     epoch: Epoch,
@@ -35,6 +36,15 @@ struct Books {
     releases: u64,
     remaps: u64,
     forgotten: u64,
+}
+
+/// What is still leased of an epoch that was lost.
+struct Lost {
+    epoch: Epoch,
+    /// Bytes that are leased.
+    live: u64,
+    /// Left as they are until nothing is: the host may read its own memory at any time.
+    _pages: Pages,
 }
 
 /// The pages behind the addresses: none after the end, or while the device is lost.
@@ -45,9 +55,10 @@ impl Space {
     pub(super) fn open(device: &Device, kind: MemoryKind, limit: u64, remap: bool) -> Option<Self> {
         let (geometry, pages) = device.backend().address_space(kind, limit)?;
         let books = Books {
+            lost: Vec::new(),
             arena: Arena::new(geometry),
             base: pages.base(),
-            epoch: device.epoch(),
+            epoch: pages.epoch(),
             growths: 0,
             releases: 0,
             remaps: 0,
@@ -87,7 +98,6 @@ impl Space {
         home: Option<&Arc<Timeline>>,
         manner: Manner,
     ) -> Result<RawMemory, NoRoom> {
-        self.forget_lost();
         // Held from the plan to its end: else another's plan could count on pages of this one.
         let mut pages = self.pages();
         let pages = self.open_again(&mut pages).map_err(NoRoom::Device)?;
@@ -113,7 +123,7 @@ impl Space {
     /// Maps as many bytes ahead of need, if there is room.
     fn extend(&self, bytes: u64) {
         let mut pages = self.pages();
-        let Some(pages) = pages.as_mut() else { return };
+        let Ok(pages) = self.open_again(&mut pages) else { return };
         let Some(provision) = self.books().arena.extend(bytes, self.limit) else { return };
         let mapped = pages.rearrange(&[], provision.map);
         let mut books = self.books();
@@ -139,7 +149,7 @@ impl Space {
                 },
             )?;
             let mut books = self.books();
-            (books.base, books.epoch) = (again.base(), self.device.epoch());
+            (books.base, books.epoch) = (again.base(), again.epoch());
             *pages = Some(again);
         }
         Ok(&mut **pages.as_mut().expect("invariant: they are open"))
@@ -186,16 +196,20 @@ impl Store for Space {
     }
 
     fn put(&self, memory: &mut dyn Iterator<Item = RawMemory>, last_use: Option<StreamUse>) {
+        let mut over = Vec::new();
         let mut books = self.books();
         for memory in memory {
             if memory.epoch != books.epoch {
-                books.forgotten += 1;
+                over.extend(books.forget(&memory));
                 continue;
             }
+            let last_use = StreamUse::of_memory(last_use.as_ref(), &memory);
             let block = memory.block.expect("invariant: memory of an arena comes with its block");
-            let freed = books.arena.free(block, last_use.clone());
+            let freed = books.arena.free(block, last_use);
             freed.expect("invariant: a lease is dropped once");
         }
+        drop(books);
+        // (What is left of lost epochs goes here, when nobody waits for the books.)
     }
 
     fn grow(
@@ -215,7 +229,6 @@ impl Store for Space {
     }
 
     fn trim(&self, keep: u64) -> u64 {
-        self.forget_lost();
         let mut pages = self.pages();
         let unmap = {
             let mut books = self.books();
@@ -232,7 +245,6 @@ impl Store for Space {
     }
 
     fn prepare(&self, at_start: bool) {
-        self.forget_lost();
         let ahead = match (at_start, self.kind) {
             // Pinning takes long: some is to be there before it is needed.
             (true, MemoryKind::Staging) => (self.limit / 4).min(FIRST_STAGING),
@@ -245,23 +257,30 @@ impl Store for Space {
     }
 
     fn forget_lost(&self) {
-        let epoch = self.device.epoch();
-        if self.books().epoch == epoch {
+        if self.books().epoch == self.device.epoch() {
             return;
         }
         let mut pages = self.pages();
         let mut books = self.books();
-        books.arena = Arena::new(self.geometry);
-        books.epoch = epoch;
+        let epoch = self.device.epoch();
+        if books.epoch == epoch {
+            return;
+        }
+        let arena = std::mem::replace(&mut books.arena, Arena::new(self.geometry));
         // (Its handles are of the lost epoch: they are forgotten, not passed to the driver.)
-        *pages = None;
+        let lost = Lost { epoch: books.epoch, live: arena.live(), _pages: pages.take() };
+        books.epoch = epoch;
+        if lost.live > 0 {
+            books.lost.push(lost);
+        }
     }
 
     fn describe(&self, stats: &mut MemoryStats) {
         let books = self.books();
-        stats.live = books.arena.live();
+        let lost: u64 = books.lost.iter().map(|lost| lost.live).sum();
+        stats.live = books.arena.live() + lost;
         stats.peak_live = books.arena.peak_live();
-        stats.mapped = books.arena.mapped();
+        stats.mapped = books.arena.mapped() + lost;
         stats.cached = books.arena.mapped() - books.arena.live();
         stats.quarantined = books.arena.quarantined();
         stats.stranded = books.arena.stranded();
@@ -274,6 +293,14 @@ impl Store for Space {
 }
 
 impl Books {
+    /// Memory of a lost epoch comes back; what is left of that epoch, if this was the last of it.
+    fn forget(&mut self, memory: &RawMemory) -> Option<Lost> {
+        self.forgotten += 1;
+        let index = self.lost.iter().position(|lost| lost.epoch == memory.epoch)?;
+        self.lost[index].live -= memory.bytes as u64;
+        (self.lost[index].live == 0).then(|| self.lost.swap_remove(index))
+    }
+
     /// Memory that is mapped now.
     fn free(&mut self, block: Block) {
         self.arena.free(block, None).expect("invariant: nobody else has had it");

@@ -15,6 +15,7 @@ use super::lease::{Charge, Held, Home, Lease};
 use super::magazine::Magazine;
 use super::pool::Pool;
 use super::reservation::Account;
+use crate::device::Epoch;
 use crate::timeline::Timeline;
 
 /// The magazine of a stream in front of a pool.
@@ -57,6 +58,11 @@ impl StreamMagazine {
         std::ptr::eq(self.pool.as_ptr(), Arc::as_ptr(pool))
     }
 
+    /// The epoch that the stream is of.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.timeline.epoch()
+    }
+
     /// A lease of a block of that size: from here, or from the pool, together with some that the next
     /// leases will find here. None if neither has one, or the bytes are not to be had: the pool knows why.
     pub(super) fn take(
@@ -65,7 +71,7 @@ impl StreamMagazine {
         bytes: usize,
         account: Option<&Arc<Account>>,
     ) -> Option<Lease> {
-        let mut state = self.state.try_lock()?;
+        let mut state = self.state.try_lock().filter(|state| state.open)?;
         let mut held = match state.blocks.take(bytes as u64) {
             Some(held) => held,
             None => self.refill(&mut state, pool, bytes)?,
@@ -149,7 +155,7 @@ impl StreamMagazine {
         bytes
     }
 
-    /// The stream ends: nothing is kept from now on.
+    /// The stream ends, or its epoch has: nothing is kept from now on.
     pub(crate) fn close(&self) {
         self.lock().open = false;
         self.flush();

@@ -24,13 +24,27 @@ pub trait Abi {
     fn device(&self) -> Option<usize> {
         None
     }
+
+    /// The value of an argument that may be a handle or an address.
+    fn handle(&self) -> Option<u64> {
+        None
+    }
 }
 
 macro_rules! same {
     ($($ty:ty)*) => { $( impl Abi for $ty { type C = $ty; } )* };
 }
 
-same! { c_int c_uint c_ulonglong c_uchar c_ushort usize c_float CUhostFn CUoccupancyB2DSize }
+same! { c_int c_uint c_uchar c_ushort usize c_float CUhostFn CUoccupancyB2DSize }
+
+/// (Addresses and handles of `cuMemCreate`; among them flags, which are small numbers.)
+impl Abi for c_ulonglong {
+    type C = Self;
+
+    fn handle(&self) -> Option<u64> {
+        Some(*self)
+    }
+}
 
 impl<T> Abi for *mut T {
     type C = *mut T;
@@ -201,6 +215,10 @@ impl<C> Copy for Handle<C> {}
 
 impl<C> Abi for Handle<C> {
     type C = *mut C;
+
+    fn handle(&self) -> Option<u64> {
+        Some(self.value())
+    }
 }
 
 impl<C> Handle<C> {

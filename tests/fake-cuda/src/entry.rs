@@ -15,7 +15,7 @@ use crate::abi::*;
 use crate::api::*;
 use crate::code::{Answer, Code};
 use crate::control::faults;
-use crate::device::{self, current};
+use crate::device::{self, current, stale};
 use crate::stream::in_host_function;
 
 macro_rules! serve {
@@ -39,7 +39,12 @@ macro_rules! serve {
                 const _: unsafe extern "C" fn($(<$kind as Abi>::C),*) -> CudaResult = cust_raw::$name;
                 #[allow(unused_mut, reason = "not every entry point has arguments")]
                 let mut device = None;
-                $( device = device.or(Abi::device(&$argument)); )*
+                $(
+                    device = device.or(Abi::device(&$argument));
+                    if let Some(value) = Abi::handle(&$argument) {
+                        stale::look(stringify!($name), value);
+                    }
+                )*
                 answer(Number::$name as usize, device, || $body($($argument),*))
             }
         )*

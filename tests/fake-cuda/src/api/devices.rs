@@ -6,6 +6,7 @@ use cust_raw::{CUcontext, CUctx_st, CUdevice, CUdevice_attribute, CUuuid};
 
 use crate::abi::{Handle, Ordinal, Out, Raw, Text, TextOut};
 use crate::code::{Answer, Code};
+use crate::control::faults;
 use crate::device::{self, Device, attributes, initialised};
 
 /// The device of an ordinal.
@@ -85,7 +86,9 @@ pub(crate) fn release(ordinal: Ordinal) -> Answer {
 }
 
 pub(crate) fn reset(ordinal: Ordinal) -> Answer {
-    device(ordinal)?.reset();
+    let device = device(ordinal)?;
+    device.reset();
+    faults::at_reset(device.ordinal);
     Ok(())
 }
 

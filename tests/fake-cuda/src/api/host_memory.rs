@@ -44,7 +44,10 @@ pub(crate) fn allocate(to: Out<*mut c_void>, bytes: usize, flags: c_uint) -> Ans
 pub(crate) fn free(pointer: Host) -> Answer {
     current::in_order()?;
     let pinned = |range: &Range| matches!(range.kind, Kind::Pinned(_));
-    host::remove(address(pointer), pinned).map(drop).ok_or(Code::INVALID_VALUE)
+    host::remove(address(pointer), pinned).map(drop).ok_or_else(|| {
+        note_stale("cuMemFreeHost", pointer);
+        Code::INVALID_VALUE
+    })
 }
 
 fn address(pointer: Host) -> u64 {
@@ -69,7 +72,17 @@ pub(crate) fn register(pointer: Host, bytes: usize, flags: c_uint) -> Answer {
 pub(crate) fn unregister(pointer: Host) -> Answer {
     current::in_order()?;
     let registered = |range: &Range| matches!(range.kind, Kind::Registered);
-    host::remove(address(pointer), registered).map(drop).ok_or(Code::HOST_MEMORY_NOT_REGISTERED)
+    host::remove(address(pointer), registered).map(drop).ok_or_else(|| {
+        note_stale("cuMemHostUnregister", pointer);
+        Code::HOST_MEMORY_NOT_REGISTERED
+    })
+}
+
+/// Memory of the host that the driver does not know: it was of a context that is gone, if of any.
+fn note_stale(name: &str, pointer: Host) {
+    if let Some(device) = current::device() {
+        device.generation.note(name, address(pointer));
+    }
 }
 
 /// (With unified addressing the device's pointer is the host's.)

@@ -33,6 +33,8 @@ pub struct Fault {
     code: u32,
     from_then_on: bool,
     sticky: bool,
+    /// Uses count only once the device was reset.
+    after_reset: bool,
 }
 
 impl Fault {
@@ -42,7 +44,8 @@ impl Fault {
     /// If `code` is 0, which is success.
     pub fn at(point: Point, code: u32) -> Self {
         assert_ne!(code, 0, "0 is the code of success");
-        Self { point, device: None, nth: 1, code, from_then_on: false, sticky: false }
+        let (device, from_then_on, sticky, after_reset) = (None, false, false, false);
+        Self { point, device, nth: 1, code, from_then_on, sticky, after_reset }
     }
 
     /// A fault at the next call of the entry point `name`.
@@ -87,9 +90,20 @@ impl Fault {
         Self { sticky: true, ..self }
     }
 
+    /// Only uses after the next reset of a context count.
+    #[must_use]
+    pub fn after_reset(self) -> Self {
+        Self { after_reset: true, ..self }
+    }
+
+    /// Whether it is for that device, if it names one.
+    fn is_for(&self, device: Option<usize>) -> bool {
+        self.device.is_none() || self.device == device
+    }
+
     /// Counts one use; whether the fault strikes now.
     fn strikes(&mut self, device: Option<usize>) -> bool {
-        if self.device.is_some() && self.device != device || self.nth == 0 {
+        if self.after_reset || !self.is_for(device) || self.nth == 0 {
             return false;
         }
         self.nth -= 1;
@@ -129,7 +143,8 @@ impl FromStr for Fault {
         }
         let code = u32::try_from(code).map_err(|_| Malformed(format!("{code} is no code")))?;
         let device = device.map(|device| device as usize);
-        Ok(Self { point: Point::parse(point)?, device, nth, code, from_then_on: later, sticky })
+        let fault = Self::at(Point::parse(point)?, code);
+        Ok(Self { device, nth, from_then_on: later, sticky, ..fault })
     }
 }
 
@@ -151,6 +166,13 @@ pub fn clear_faults() {
 /// Takes back the faults that are of one device only.
 pub fn clear_faults_on(ordinal: usize) {
     FAULTS.lock().retain(|fault| fault.device != Some(ordinal));
+}
+
+/// A device was reset: faults that wait for that begin to count.
+pub(crate) fn at_reset(device: usize) {
+    for fault in FAULTS.lock().iter_mut().filter(|fault| fault.is_for(Some(device))) {
+        fault.after_reset = false;
+    }
 }
 
 /// A call of `name`: the code that it must answer, and whether that breaks the context.
@@ -192,6 +214,17 @@ mod tests {
         assert_eq!(strikes, [false, false, false, true, false]);
         let mut later = Fault::call("cuMemAlloc_v2", 2).nth(2).from_then_on();
         assert_eq!([(); 4].map(|()| later.strikes(None)), [false, true, true, true]);
+    }
+
+    #[test]
+    fn uses_before_a_reset_do_not_count_if_those_after_it_are_meant() {
+        let point = || Point::Call("cuEventQuery".into());
+        // (A device that there is not: other tests inject faults beside this one.)
+        inject(Fault::at(point(), 719).nth(2).on_device(5000).after_reset());
+        let strikes = || strike(|known| *known == point(), Some(5000)).is_some();
+        assert_eq!([strikes(), strikes()], [false, false]);
+        at_reset(5000);
+        assert_eq!([strikes(), strikes(), strikes()], [false, true, false]);
     }
 
     #[test]

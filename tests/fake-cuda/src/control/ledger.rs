@@ -56,6 +56,9 @@ pub struct Ledger {
     pub calls: BTreeMap<String, u64>,
     /// Launches that the device came to, by kernel.
     pub launches: BTreeMap<String, u64>,
+    /// Handles and addresses that the driver was given although their context was gone: the entry point and
+    /// the value of each, the first 64. A program should never do that.
+    pub stale: Vec<String>,
 }
 
 impl Ledger {
@@ -66,6 +69,7 @@ impl Ledger {
             peak_device_bytes: self.peak_device_bytes,
             calls: self.calls.clone(),
             launches: self.launches.clone(),
+            stale: self.stale.clone(),
             ..Self::default()
         };
         *self == books
@@ -120,6 +124,7 @@ fn read(device: &Device) -> Ledger {
         pools: pools.len().saturating_sub(1),
         calls: called.filter(|(_, count)| *count > 0).collect(),
         launches: device.launches.lock().clone(),
+        stale: device.generation.noted(),
         ..Ledger::default()
     };
     if let Some(context) = device.context() {

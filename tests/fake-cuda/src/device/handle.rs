@@ -27,6 +27,20 @@ pub(crate) enum Kind {
     Physical,
 }
 
+impl Kind {
+    /// Those that go with the context that they were made in.
+    pub(crate) const OF_CONTEXTS: [Self; 8] = [
+        Self::Stream,
+        Self::Event,
+        Self::Module,
+        Self::Function,
+        Self::Graph,
+        Self::GraphExec,
+        Self::GraphNode,
+        Self::Physical,
+    ];
+}
+
 /// A handle's value: kind, device and number in 8, 16 and 40 bits. No host has memory there.
 pub(crate) fn value(kind: Kind, device: usize, number: u64) -> u64 {
     (kind as u64) << 56 | (device as u64) << 40 | number
@@ -35,6 +49,11 @@ pub(crate) fn value(kind: Kind, device: usize, number: u64) -> u64 {
 /// The device of a handle of that kind.
 pub(crate) fn device(kind: Kind, handle: u64) -> Option<usize> {
     (handle >> 56 == kind as u64).then_some((handle >> 40 & 0xffff) as usize)
+}
+
+/// The number of a handle.
+pub(crate) fn number(handle: u64) -> u64 {
+    handle & ((1 << 40) - 1)
 }
 
 /// The next number on any device.

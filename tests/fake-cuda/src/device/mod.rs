@@ -4,6 +4,7 @@ pub(crate) mod attributes;
 pub(crate) mod context;
 pub(crate) mod current;
 pub(crate) mod handle;
+pub(crate) mod stale;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::memory::pool::Pool;
 use crate::memory::space::Addresses;
 use context::Context;
 use handle::{Kind, Table};
+use stale::Generation;
 
 pub(crate) struct Device {
     pub(crate) ordinal: usize,
@@ -31,6 +33,7 @@ pub(crate) struct Device {
     /// Launches of each kernel.
     pub(crate) launches: Mutex<BTreeMap<String, u64>>,
     pub(crate) launch_number: AtomicU32,
+    pub(crate) generation: Generation,
     primary: Mutex<Primary>,
 }
 
@@ -105,6 +108,7 @@ impl Device {
             calls: ENTRY_POINTS.iter().map(|_| AtomicU64::new(0)).collect(),
             launches: Mutex::default(),
             launch_number: AtomicU32::new(0),
+            generation: Generation::default(),
             primary: Mutex::default(),
         }
     }
@@ -122,24 +126,30 @@ impl Device {
     pub(crate) fn retain(&'static self) {
         let mut primary = self.primary.lock();
         primary.retained += 1;
-        primary.context.get_or_insert_with(|| Context::new(self));
+        if primary.context.is_none() {
+            self.generation.begin(&self.addresses);
+            primary.context = Some(Context::new(self));
+        }
     }
 
     /// Lets go of the context, which ends with the last who retained it.
     pub(crate) fn release(&self) -> Answer {
         let mut primary = self.primary.lock();
         primary.retained = primary.retained.checked_sub(1).ok_or(Code::INVALID_CONTEXT)?;
-        let ended = if primary.retained == 0 { primary.context.take() } else { None };
+        let last = primary.retained == 0;
         drop(primary);
-        if let Some(context) = ended {
-            self.end(&context);
+        if last {
+            self.reset();
         }
         Ok(())
     }
 
     /// Ends the context under all who retain it. It begins anew at the next retain.
     pub(crate) fn reset(&self) {
-        let context = self.primary.lock().context.take();
+        let mut primary = self.primary.lock();
+        let context = primary.context.take();
+        self.generation.end();
+        drop(primary);
         if let Some(context) = context {
             self.end(&context);
         }
@@ -156,6 +166,7 @@ impl Device {
         self.budget.reset_peak();
         self.calls.iter().for_each(|count| count.store(0, Ordering::Relaxed));
         self.launches.lock().clear();
+        self.generation.forget();
     }
 
     fn end(&self, context: &Context) {

@@ -27,6 +27,11 @@ impl Addresses {
         Self { next: AtomicU64::new(first + PAGE), end: first + DEVICE_SPAN }
     }
 
+    /// No address before this one will be given out again.
+    pub(crate) fn next(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
     /// An address for `bytes` bytes; none when the device's addresses are used up.
     pub(crate) fn take(&self, bytes: u64, align: u64) -> Answer<u64> {
         let place = |next: u64| Some((next.checked_next_multiple_of(align)?, bytes, GAP));

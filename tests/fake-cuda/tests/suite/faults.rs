@@ -67,6 +67,14 @@ fn a_stray_address_breaks_the_context_until_it_is_reset() {
         let function = module.get_function("stray");
         assert_eq!(function.err(), Some(CudaError::InvalidHandle));
     }
+    let stale = gpu.ledger().stale;
+    let told = ["cuMemFree_v2: 0x", "cuStreamSynchronize: 0x", "cuModuleGetFunction: 0x"];
+    assert!(stale.iter().zip(told).all(|(stale, told)| stale.starts_with(told)), "{stale:?}");
+    assert_eq!(
+        stale.len(),
+        told.len(),
+        "what was passed before the reset was not stale: {stale:?}"
+    );
     drop((data, module));
     assert_eq!(read(&buffer(&[1, 2, 3])), [1, 2, 3]);
     drop((again, fresh));
