@@ -1,6 +1,7 @@
 //! What the end-to-end tests share.
 #![allow(clippy::panic, reason = "a wrong result fails the test that asked for it")]
 
+pub mod adding;
 pub mod builtin;
 pub mod fake;
 pub mod reference;
