@@ -10,11 +10,35 @@ use rustkernel_gpu::host::{ThreadBudget, ThreadPermit};
 use crate::error::StartError;
 use crate::kernel::Placement;
 
+/// Where allocators and instances get their threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// Each gets one that is started for it.
+    Own,
+    /// There is one thread for everything, the current one: its clock may be paused.
+    This,
+}
+
+impl Threads {
+    /// The arbiter of a thread.
+    pub(crate) fn arbiter(self) -> Result<ArbiterHandle, StartError> {
+        match self {
+            Self::Own => {
+                let arbiter = Arbiter::try_new();
+                let arbiter = arbiter.map_err(|error| StartError::NoThread(error.to_string()))?;
+                Ok(arbiter.handle())
+            }
+            Self::This => Ok(Arbiter::current()),
+        }
+    }
+}
+
 /// Gives each instance its lane.
 pub(crate) struct Lanes {
     workers: Vec<ArbiterHandle>,
     next: AtomicUsize,
-    threads: Arc<ThreadBudget>,
+    budget: Arc<ThreadBudget>,
+    threads: Threads,
 }
 
 /// The thread of an instance: an arbiter, its own or one that it shares.
@@ -26,20 +50,26 @@ pub(crate) struct Lane {
 
 impl Lanes {
     /// Starts the shared workers.
-    pub(crate) fn start(workers: usize, threads: Arc<ThreadBudget>) -> Result<Self, StartError> {
-        let workers = (0..workers).map(|_| arbiter()).collect::<Result<_, _>>()?;
-        Ok(Self { workers, next: AtomicUsize::new(0), threads })
+    pub(crate) fn start(
+        workers: usize,
+        budget: Arc<ThreadBudget>,
+        threads: Threads,
+    ) -> Result<Self, StartError> {
+        let workers = (0..workers).map(|_| threads.arbiter()).collect::<Result<_, _>>()?;
+        Ok(Self { workers, next: AtomicUsize::new(0), budget, threads })
     }
 
     /// A lane as asked for. The shared ones are given in turn.
     pub(crate) fn lane(&self, placement: &Placement) -> Result<Lane, StartError> {
         let arbiter = match placement {
+            // (Nobody's own, it must not block and does not end with the instance.)
+            Placement::Dedicated if self.threads == Threads::This => self.threads.arbiter()?,
             Placement::Dedicated => {
-                let permit = self.threads.try_take();
+                let permit = self.budget.try_take();
                 let permit = permit.ok_or_else(|| {
                     StartError::NoThread("all of blocking_threads are taken".into())
                 })?;
-                return Ok(Lane { arbiter: arbiter()?, permit: Some(permit) });
+                return Ok(Lane { arbiter: self.threads.arbiter()?, permit: Some(permit) });
             }
             Placement::Shared => {
                 let turn = self.next.fetch_add(1, Ordering::Relaxed);
@@ -56,11 +86,6 @@ impl Lanes {
             worker.stop();
         });
     }
-}
-
-fn arbiter() -> Result<ArbiterHandle, StartError> {
-    let arbiter = Arbiter::try_new().map_err(|error| StartError::NoThread(error.to_string()))?;
-    Ok(arbiter.handle())
 }
 
 impl Lane {

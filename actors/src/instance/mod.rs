@@ -32,7 +32,7 @@ use crate::error::{CallError, Cancellation, KernelError, KernelResult};
 use crate::kernel::{Answer, Asked, Kernel, KernelContext, Request, Setting, Shared};
 use crate::panic::{self, Ended, PanicReport};
 
-pub(crate) use lane::{Lane, Lanes};
+pub(crate) use lane::{Lane, Lanes, Threads};
 use pacer::Pacer;
 
 /// The first wait after a restart that failed; it doubles up to the last.

@@ -14,19 +14,13 @@ use crate::clock;
 use crate::error::StartError;
 use crate::kernel::{AnySpec, Order, SpawnEnvironment, Spawned};
 
-/// A thread for one allocator.
-pub(super) fn own_thread() -> Result<ArbiterHandle, StartError> {
-    let arbiter = Arbiter::try_new().map_err(|error| StartError::NoThread(error.to_string()))?;
-    Ok(arbiter.handle())
-}
-
 impl SupervisorActor {
     /// Makes the surroundings and the kernels' actors. Nothing of the kernels runs yet.
     fn prepare(&mut self, ctx: &mut Context<Self>) -> Result<(), StartError> {
         let devices = self.config.devices.iter();
         let memories = devices.map(|device| self.allocator(device, ctx));
         let memories = memories.collect::<Result<_, _>>()?;
-        let environment = surroundings(&self.config, &self.board, memories)?;
+        let environment = surroundings(&self.config, &self.board, memories, self.threads)?;
         self.board.write(|registry| {
             registry.memories.clone_from(&environment.memories);
             registry.started = Some(clock::now());
@@ -53,7 +47,7 @@ impl SupervisorActor {
         if let Some(recorder) = recorder {
             memory.record(recorder.clone()).expect("invariant: the memory is new");
         }
-        let arbiter = (self.allocator_threads)()?;
+        let arbiter = self.threads.arbiter()?;
         let setting = Setting {
             memory,
             supervisor: ctx.address().recipient(),
