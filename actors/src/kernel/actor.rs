@@ -15,7 +15,7 @@ use slog::{Logger, debug, error, info, o, warn};
 use tokio::sync::oneshot;
 
 use super::Kernel;
-use super::shared::Shared;
+use super::shared::{AnyKernel, Shared};
 use super::spec::{DeviceChoice, Environment};
 use crate::allocator::MemoryClient;
 use crate::clock;
@@ -232,10 +232,7 @@ impl<K: Kernel> KernelActor<K> {
     }
 
     fn stop(&mut self, grace: Duration) -> ResponseActFuture<Self, Result<usize, StartError>> {
-        self.shared.port.close();
-        self.shared.port.stop();
-        // Rung, the reaper finds the port stopped and ends.
-        self.shared.reaper.ring();
+        self.shared.end_instances();
         let until = clock::now() + grace;
         let seats = std::mem::take(&mut self.seats);
         let stopped = async move {

@@ -12,6 +12,8 @@ use super::lifecycle::{LifecycleEvent, LifecycleState, Step, transition};
 use super::{Child, Shutdown, SupervisorActor};
 use crate::allocator::MemoryClient;
 use crate::kernel::Order;
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
 
 /// How long an instance that was told to end may take, before its thread is abandoned.
 pub(super) const STOP_GRACE: Duration = Duration::from_millis(250);
@@ -109,6 +111,10 @@ async fn give_back(client: &MemoryClient) {
 impl SupervisorActor {
     /// The drain, from `Running` on.
     fn drain(&mut self, at_once: bool, ctx: &mut Context<Self>) {
+        #[cfg(feature = "planted")]
+        if planted::is(Bug::IllegalTransition) {
+            self.enter(LifecycleState::Stopped);
+        }
         self.enter(LifecycleState::Draining);
         // Whoever waits for room finds out that none will come.
         self.children.iter().for_each(|child| child.kernel.rouse_waiting());
@@ -185,7 +191,7 @@ impl Handler<Shutdown> for SupervisorActor {
         match transition(self.state(), LifecycleEvent::ShutdownRequested) {
             Ok(Step::Drain) => self.drain(at_once, ctx),
             // A start under way has to end first; it is told to.
-            Ok(Step::Stop) if self.starting => self.interrupt_start(ctx),
+            Ok(Step::Stop) if self.starting => self.interrupt_start(),
             Ok(Step::Stop) => self.stopped(ShutdownReport::default()),
             // Those who join are answered at the end.
             Ok(_) => {}
