@@ -8,6 +8,7 @@ pub mod reference;
 pub mod rig;
 pub mod running;
 pub mod simulated;
+pub mod simulation;
 
 use std::future::Future;
 use std::time::Duration;
