@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use rustkernel_gpu::memory::{Lease, MemoryKind, Need, Reservation};
 use rustkernel_gpu::{
-    Buffer, Device, DeviceError, Element, Module, ModuleSource, Staging, Stream, StreamOptions,
+    Buffer, Device, DeviceError, Element, Epoch, Module, ModuleSource, Staging, Stream,
+    StreamOptions,
 };
 use rustkernel_port::Key;
 use slog::{Logger, o};
@@ -34,6 +35,8 @@ pub struct KernelContext {
     /// What the request that is running has declared.
     need: Need,
     exit: bool,
+    /// Of the device when this was made.
+    epoch: Epoch,
 }
 
 /// The request that is running.
@@ -64,6 +67,7 @@ pub(crate) struct Setting {
 impl KernelContext {
     pub(crate) fn new(setting: Setting) -> KernelResult<Self> {
         let Setting { kernel, instance, client, inline, logger, status } = setting;
+        let epoch = client.device().epoch();
         let stream = client.memory().open_stream(&StreamOptions { inline, priority: 0 })?;
         Ok(Self {
             kernel,
@@ -77,6 +81,7 @@ impl KernelContext {
             reservation: None,
             need: Need::NOTHING,
             exit: false,
+            epoch,
         })
     }
 
@@ -112,6 +117,11 @@ impl KernelContext {
     /// to its [`RestartType`](crate::RestartType).
     pub fn exit(&mut self) {
         self.exit = true;
+    }
+
+    /// Whether the device was lost since this was made: nothing of it can be used any more.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.client.device().epoch() != self.epoch
     }
 
     pub(crate) fn wants_exit(&self) -> bool {
