@@ -85,7 +85,17 @@ async fn neighbours_on_a_shared_thread_that_hangs_move_to_another() {
     let (hangs, quiet) =
         (runtime.kernel::<super::child::Child>("hangs").unwrap(), runtime.kernel("quiet").unwrap());
     let start = now();
-    hangs.call_within(Do::Block(2000), SHORT).await.unwrap_err();
+    let (waits, hung) = futures_util::future::join(
+        call(&quiet, Do::Wait(5000)),
+        hangs.call_within(Do::Block(2000), SHORT),
+    )
+    .await;
+    assert!(hung.is_err());
+    let error = waits.unwrap_err();
+    assert!(
+        matches!(error, CallError::Failed(KernelError::Interrupted(Cause::Hung(_)))),
+        "{error}"
+    );
     assert_eq!(count(&quiet).await, 1);
     assert_eq!(count(&hangs).await, 1);
     assert!(start.elapsed() < Duration::from_millis(1900), "{:?}", start.elapsed());

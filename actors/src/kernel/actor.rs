@@ -341,7 +341,7 @@ impl<K: Kernel> Handler<InstanceReport> for KernelActor<K> {
             Told::Ended(cause, verdict) => {
                 self.tell_end(instance, &cause);
                 if verdict == Verdict::Leave {
-                    self.dismiss(instance, ctx);
+                    self.give_up(instance, ctx);
                 }
                 if !matches!(verdict, Verdict::Restart(_)) || self.shared.shares_fate(&cause) {
                     self.ended(cause, verdict, ctx);

@@ -3,12 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
-use rustkernel_port::{Answers, Ending, Envelope};
+use rustkernel_port::{Answers, Ending, Envelope, Key};
 
 use super::Kernel;
 use super::shared::{Asked, Shared};
 use crate::clock;
-use crate::error::{CallError, Rejection};
+use crate::error::{CallError, KernelError, Rejection};
 use crate::event::RuntimeEvent;
 use crate::instance::Seat;
 use crate::panic;
@@ -153,6 +153,15 @@ impl<K: Kernel> Shared<K> {
             if panic::guard_drop(late).is_err() {
                 self.count_panic();
             }
+        }
+    }
+
+    /// The instance that runs a request is given up on: so is the request, if it is not over.
+    pub(super) fn interrupted(&self, key: Key, cause: Cause) {
+        let answer = Err(Box::new(CallError::Failed(KernelError::Interrupted(cause))));
+        let late = self.port.answer(key, Ending::Failed, answer, &mut Answers::default());
+        if panic::guard_drop(late).is_err() {
+            self.count_panic();
         }
     }
 

@@ -34,6 +34,8 @@ const NO_THREAD: Duration = Duration::from_secs(1);
 /// The places of a kernel's instances, by their number.
 pub(super) struct Places<K: Kernel> {
     places: Vec<Option<Place>>,
+    /// Those whose instances have left and are not restarted.
+    given_up: Vec<bool>,
     _kernel: std::marker::PhantomData<fn() -> K>,
 }
 
@@ -51,7 +53,11 @@ struct Place {
 
 impl<K: Kernel> Places<K> {
     pub(super) fn new(count: usize) -> Self {
-        Self { places: (0..count).map(|_| None).collect(), _kernel: std::marker::PhantomData }
+        Self {
+            places: (0..count).map(|_| None).collect(),
+            given_up: vec![false; count],
+            _kernel: std::marker::PhantomData,
+        }
     }
 
     fn taken(&self) -> impl Iterator<Item = &Place> {
@@ -310,8 +316,14 @@ impl<K: Kernel> KernelActor<K> {
         concerned.len()
     }
 
+    /// An instance leaves and is not restarted.
+    pub(super) fn give_up(&mut self, index: usize, ctx: &mut Context<Self>) {
+        self.places.given_up[index] = true;
+        self.dismiss(index, ctx);
+    }
+
     /// An instance is to leave; its thread ends when it has.
-    pub(super) fn dismiss(&mut self, index: usize, ctx: &mut Context<Self>) {
+    fn dismiss(&mut self, index: usize, ctx: &mut Context<Self>) {
         let Some(Place { seat, lane, left, .. }) = self.places.places[index].take() else { return };
         seat.want(Wanted::Leave);
         self.shared.port.rouse_instances();
@@ -422,6 +434,9 @@ impl<K: Kernel> KernelActor<K> {
         let own_fault = place.over.is_some() || late > Duration::ZERO;
         place.seat.want(Wanted::Leave);
         self.shared.went_down(&place.seat);
+        if let Running::Request(key) = place.seat.running() {
+            self.shared.interrupted(key, Cause::Hung(late));
+        }
         place.lane.mark_stuck();
         self.environment.lanes.replace_stuck();
         self.abandon(place, ctx);
@@ -433,6 +448,7 @@ impl<K: Kernel> KernelActor<K> {
         let cause = Cause::Hung(late);
         let verdict = self.shared.ended(Some(index), &cause);
         self.tell_end(index, &cause);
+        self.places.given_up[index] = verdict == Verdict::Leave;
         match verdict {
             Verdict::Restart(wait) if !self.shared.shares_fate(&cause) => {
                 ctx.run_later(wait, move |actor, ctx| actor.reseat(index, ctx));
@@ -454,8 +470,8 @@ impl<K: Kernel> KernelActor<K> {
 
     /// Puts an instance where none is. Where there is no thread for it, it is tried again.
     fn reseat(&mut self, index: usize, ctx: &mut Context<Self>) {
-        let stopped = self.shared.port.is_stopped();
-        if stopped || self.places.places[index].is_some() {
+        let Places { places, given_up, .. } = &self.places;
+        if self.shared.port.is_stopped() || places[index].is_some() || given_up[index] {
             return;
         }
         let seated = self.memories().and_then(|memories| {
