@@ -30,7 +30,7 @@ measure("losses") ->
     up(#{intensity => 1000000, period => 1}),
     Outcomes = losses(),
     Count = fun(What) -> length([Outcome || Outcome <- Outcomes, Outcome =:= What]) end,
-    io:format("{\"answered\":~b,\"failed\":~b,\"lost\":~b}~n", [Count(ok), Count(failed), Count(lost)]);
+    io:format("{\"answered\":~b,\"gone\":~b,\"lost\":~b}~n", [Count(ok), Count(failed), Count(lost)]);
 measure("storm") ->
     {Control, _, _, _} = storm(work),
     {Taken, Failed, Restarts, Serves} = storm(crash),

@@ -69,7 +69,7 @@ fn world(place: Place) -> World<Addr<Worker>> {
 }
 
 async fn ask(worker: &Addr<Worker>, question: Question) -> Result<(), Failed> {
-    worker.send(question).await.map_err(|_| Failed)?.map_err(|()| Failed)
+    worker.send(question).await.map_err(|_| Failed::Gone)?.map_err(|()| Failed::Gone)
 }
 
 /// Its crash is a panic.

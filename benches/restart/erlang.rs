@@ -47,13 +47,13 @@ fn restart(place: Place) -> Option<Quantiles> {
 #[derive(Deserialize)]
 struct Outcomes {
     answered: usize,
-    failed: usize,
+    gone: usize,
     lost: usize,
 }
 
 fn losses() -> Loss {
-    let Outcomes { answered, failed, lost } = run("losses", Place::Same);
-    Loss { answered, failed, lost }
+    let Outcomes { answered, gone, lost } = run("losses", Place::Same);
+    Loss { answered, handed_back: 0, gone, lost }
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kameo::actor::{Actor, ActorRef, Spawn};
-use kameo::error::Infallible;
+use kameo::error::{Infallible, SendError};
 use kameo::mailbox;
 use kameo::message::{Context, Message};
 
@@ -76,6 +76,11 @@ impl Peer for Kameo {
     }
 
     async fn ask(&self, ask: Ask) -> Result<(), Failed> {
-        self.worker.ask(ask).await.map_err(|_| Failed)
+        self.worker.ask(ask).await.map_err(|error| match error {
+            SendError::ActorRestarting(_)
+            | SendError::ActorNotRunning(_)
+            | SendError::MailboxFull(_) => Failed::HandedBack,
+            _ => Failed::Gone,
+        })
     }
 }

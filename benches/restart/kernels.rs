@@ -69,6 +69,9 @@ impl Peer for Kernels {
     }
 
     async fn ask(&self, ask: Ask) -> Result<(), Failed> {
-        self.kernel.call(ask).await.map_err(|_| Failed)
+        self.kernel.call(ask).await.map_err(|error| match error.into_request() {
+            Some(_) => Failed::HandedBack,
+            None => Failed::Gone,
+        })
     }
 }

@@ -16,8 +16,8 @@
 //! may restart without limit or backoff. `same` is on the caller's thread (one scheduler), `across` on another;
 //! an empty cell means that there was no good answer within half a second.
 //!
-//! **Losses**: a thousand requests are queued, the 51st panics. How many have a good answer, an error, and
-//! nothing within two seconds.
+//! **Losses**: a thousand requests are queued, the 51st panics. How many have a good answer; an error that
+//! hands the request back, so that it can be sent again; another error; and nothing within two seconds.
 //!
 //! **Crash loop**: for a second, a thousand times a second, a client has a worker panic whose supervision
 //! is as by default. Another asks its neighbour under the same supervisor, as fast as it is answered; a

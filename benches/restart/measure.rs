@@ -52,8 +52,13 @@ pub(crate) enum Ask {
 }
 
 /// A request had no good answer.
-#[derive(Debug)]
-pub(crate) struct Failed;
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Failed {
+    /// It was not run, which its caller knows because it has it back.
+    HandedBack,
+    /// It may have been run.
+    Gone,
+}
 
 /// A worker and its neighbour, under one supervisor.
 pub(crate) struct World<P> {
@@ -94,7 +99,8 @@ impl Quantiles {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Loss {
     pub(crate) answered: usize,
-    pub(crate) failed: usize,
+    pub(crate) handed_back: usize,
+    pub(crate) gone: usize,
     pub(crate) lost: usize,
 }
 
@@ -154,9 +160,11 @@ pub(crate) fn losses<P: Peer>() -> Loss {
         });
         // All are polled once, and with that queued, before the worker's turn comes.
         let outcomes = tokio::task::unconstrained(join_all(requests)).await;
+        let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
         Loss {
-            answered: outcomes.iter().filter(|outcome| matches!(outcome, Ok(Ok(())))).count(),
-            failed: outcomes.iter().filter(|outcome| matches!(outcome, Ok(Err(Failed)))).count(),
+            answered: count(Ok(Ok(()))),
+            handed_back: count(Ok(Err(Failed::HandedBack))),
+            gone: count(Ok(Err(Failed::Gone))),
             lost: outcomes.iter().filter(|outcome| outcome.is_err()).count(),
         }
     })
@@ -219,7 +227,7 @@ async fn ask_until<P: Peer>(neighbour: &P, until: Instant) -> (Vec<u64>, usize) 
         let start = Instant::now();
         match neighbour.ask(Ask::Work).await {
             Ok(()) => taken.push(nanos(start)),
-            Err(Failed) => {
+            Err(_) => {
                 failed += 1;
                 // One that is gone refuses at once, and a million refusals say no more than some.
                 tokio::time::sleep(CRASH_EVERY).await;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ractor::rpc::CallResult;
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent, registry};
+use ractor::{
+    Actor, ActorProcessingErr, ActorRef, MessagingErr, RpcReplyPort, SupervisionEvent, registry,
+};
 
 use crate::measure::{Ask, Failed, Limits, Peer, Place, World};
 
@@ -115,11 +117,12 @@ impl Peer for Ractor {
     }
 
     async fn ask(&self, ask: Ask) -> Result<(), Failed> {
-        let worker = registry::where_is(self.name.clone()).ok_or(Failed)?;
+        let worker = registry::where_is(self.name.clone()).ok_or(Failed::HandedBack)?;
         let worker = ActorRef::<Question>::from(worker);
         match worker.call(|reply| Question(ask, reply), None).await {
             Ok(CallResult::Success(())) => Ok(()),
-            Ok(_) | Err(_) => Err(Failed),
+            Err(MessagingErr::SendErr(_)) => Err(Failed::HandedBack),
+            Ok(_) | Err(_) => Err(Failed::Gone),
         }
     }
 }

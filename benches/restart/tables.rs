@@ -35,23 +35,24 @@ pub(crate) fn print<R: Row>(options: &Options, rows: &[R]) {
 pub(crate) struct LossRow {
     peer: &'static str,
     answered: usize,
-    failed: usize,
+    handed_back: usize,
+    gone: usize,
     lost: usize,
 }
 
 impl LossRow {
     pub(crate) fn new(peer: &'static str, loss: &Loss) -> Self {
-        let Loss { answered, failed, lost } = *loss;
-        Self { peer, answered, failed, lost }
+        let Loss { answered, handed_back, gone, lost } = *loss;
+        Self { peer, answered, handed_back, gone, lost }
     }
 }
 
 impl Row for LossRow {
     const HEADER: &'static [&'static str] =
-        &["1000 queued, the 51st panics", "answered", "failed", "no answer"];
+        &["1000 queued, the 51st panics", "answered", "failed, handed back", "failed", "no answer"];
 
     fn cells(&self) -> Vec<String> {
-        let counts = [self.answered, self.failed, self.lost];
+        let counts = [self.answered, self.handed_back, self.gone, self.lost];
         std::iter::once(self.peer.into()).chain(counts.map(|count| count.to_string())).collect()
     }
 }
