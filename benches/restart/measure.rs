@@ -153,6 +153,7 @@ pub(crate) fn losses<P: Peer>() -> Loss {
     let server = elsewhere();
     System::new().block_on(async {
         let World { worker, .. } = P::up(Place::Same, Limits::None, &server).await;
+        worker.ask(Ask::Work).await.unwrap();
         let requests = (0..QUEUED).map(|n| {
             let worker = worker.clone();
             let ask = if n == PANICS { Ask::Crash } else { Ask::Work };
