@@ -12,6 +12,7 @@
 -define(QUEUED, 1000).
 -define(PANICS, 51).
 -define(NO_ANSWER, 2000).
+-define(NOT_RESTARTED, 500).
 -define(STORM, 1000).
 
 main(["version"]) ->
@@ -124,9 +125,17 @@ storm(What) ->
     {Taken, Failed} = ask_until(Begin + ?STORM, [], 0),
     receive {'DOWN', Monitor, process, Culprit, _} -> ok end,
     Restarts = counters:get(Starts, 1) - Before,
-    Serves = ask(worker, work) =:= ok,
+    Serves = serves(?NOT_RESTARTED),
     down(Supervisor),
     {Taken, Failed, Restarts, Serves}.
+
+serves(0) ->
+    false;
+serves(Left) ->
+    case ask(worker, work) of
+        ok -> true;
+        _ -> timer:sleep(1), serves(Left - 1)
+    end.
 
 crash_until(_, Next, Until) when Next >= Until ->
     ok;

@@ -201,13 +201,18 @@ fn storm_of<P: Peer>(ask: Ask) -> (Vec<u64>, usize, u64, bool) {
         let (taken, failed) = ask_until(&neighbour, until).await;
         culprit.join().unwrap();
         let restarts = starts.load(Ordering::Acquire) - before;
-        (
-            taken,
-            failed,
-            restarts,
-            timeout(NO_ANSWER, worker.ask(Ask::Work)).await.is_ok_and(|answer| answer.is_ok()),
-        )
+        (taken, failed, restarts, serves(&worker).await)
     })
+}
+
+/// Whether it does within the time for a restart.
+async fn serves<P: Peer>(worker: &P) -> bool {
+    let asked = async {
+        while worker.ask(Ask::Work).await.is_err() {
+            tokio::time::sleep(CRASH_EVERY).await;
+        }
+    };
+    timeout(NOT_RESTARTED, asked).await.is_ok()
 }
 
 fn client() -> Runtime {

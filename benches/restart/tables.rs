@@ -64,13 +64,18 @@ pub(crate) struct StormRow {
     restarts: u64,
     serves: bool,
     neighbour_failed: usize,
-    /// None if the neighbour answered nothing.
+    /// None if some of its requests failed: what is refused is no measure.
     neighbour_p99_ratio: Option<f64>,
 }
 
 impl StormRow {
     pub(crate) fn new(peer: &'static str, storms: &[Storm]) -> Self {
-        let ratio = |storm: &Storm| Some(storm.neighbour?.p99 / storm.control.p99);
+        let ratio = |storm: &Storm| match storm.neighbour {
+            Some(neighbour) if storm.neighbour_failed == 0 => {
+                Some(neighbour.p99 / storm.control.p99)
+            }
+            _ => None,
+        };
         Self {
             peer,
             restarts: median(storms.iter().map(|storm| storm.restarts).collect()),
@@ -102,7 +107,7 @@ impl Row for StormRow {
             self.restarts.to_string(),
             serves.into(),
             self.neighbour_failed.to_string(),
-            self.neighbour_p99_ratio.map_or_else(|| "gone".into(), |ratio| format!("{ratio:.2}")),
+            self.neighbour_p99_ratio.map_or_else(|| "ended too".into(), |ratio| format!("{ratio:.2}")),
         ]
     }
 }
