@@ -107,7 +107,8 @@ impl Row for StormRow {
             self.restarts.to_string(),
             serves.into(),
             self.neighbour_failed.to_string(),
-            self.neighbour_p99_ratio.map_or_else(|| "ended too".into(), |ratio| format!("{ratio:.2}")),
+            self.neighbour_p99_ratio
+                .map_or_else(|| "ended too".into(), |ratio| format!("{ratio:.2}")),
         ]
     }
 }

@@ -133,6 +133,11 @@ fn index(names: &mut Vec<&'static str>, name: &'static str) -> usize {
     })
 }
 
+/// The program of the page that has the tables of the `restart` bench: it compiles, and does what it says.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/supervision.md")]
+pub struct Supervision;
+
 #[cfg(test)]
 mod tests {
     use super::*;
