@@ -62,6 +62,11 @@ impl Figures {
         self.rounds.entry(key).or_default().push(nanos);
     }
 
+    /// Gives a peer its row, which stays empty where no figure is added.
+    pub fn name(&mut self, peer: &'static str) {
+        index(&mut self.peers, peer);
+    }
+
     fn median(&self, peer: usize, column: usize) -> Option<f64> {
         let mut rounds = self.rounds.get(&(peer, column))?.clone();
         rounds.sort_by(f64::total_cmp);
@@ -127,6 +132,11 @@ fn index(names: &mut Vec<&'static str>, name: &'static str) -> usize {
         names.len() - 1
     })
 }
+
+/// The program of the page that has the tables of the `restart` bench: it compiles, and does what it says.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/supervision.md")]
+pub struct Supervision;
 
 #[cfg(test)]
 mod tests {

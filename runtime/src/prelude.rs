@@ -1,13 +1,13 @@
 //! What a kernel and its application need: `use rustkernel_core::prelude::*;`
 
 pub use rustkernel_actors::kernel::{
-    Call, CancelToken, DeviceChoice, Devices, Kernel, KernelContext, KernelProxy, KernelRef,
-    KernelSpec, Placement, Priority,
+    Call, CancelToken, Condition, DeviceChoice, Devices, Kernel, KernelContext, KernelProxy,
+    KernelRef, KernelSpec, Placement, Priority,
 };
 pub use rustkernel_actors::message::KernelMessage;
 pub use rustkernel_actors::{
     Backoff, CallError, Cancellation, Cause, Heard, KernelError, KernelResult, Ledger, Rejection,
-    RestartPolicy, RetryPolicy, RuntimeEvent, Strategy, Tensor,
+    RestartPolicy, RestartType, RetryPolicy, RuntimeEvent, Strategy, Tensor,
 };
 pub use rustkernel_derive::KernelMessage;
 pub use rustkernel_gpu::{DeviceId, DeviceKind, LaunchConfig, ModuleSource, arguments};

@@ -22,6 +22,7 @@ mod pacer;
 mod seat;
 mod serve;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Context;
@@ -71,6 +72,9 @@ pub(crate) struct Instance<K: Kernel> {
     pub(crate) inline: bool,
     pub(crate) actor: Addr<KernelActor<K>>,
     pub(crate) logger: Logger,
+    /// What its kernel's actor is to be told when there is time: waking its thread costs more than a
+    /// restart does.
+    pub(crate) untold: RefCell<Vec<Told>>,
 }
 
 /// How a life of an instance ended.
@@ -125,6 +129,7 @@ impl<K: Kernel> Instance<K> {
             }
         }
         self.give_up(&mut kept);
+        self.tell_now();
     }
 
     fn opened(&self, started: Option<oneshot::Sender<KernelResult>>) {
@@ -142,6 +147,8 @@ impl<K: Kernel> Instance<K> {
 
     /// It has ended: asks the book what follows, and does what is its own to do. False if it leaves.
     async fn died(&self, cause: Cause, kept: &mut Kept<K>) -> bool {
+        // (What is left from the last time: so it is never much.)
+        self.tell_now();
         if self.seat.wanted() == Wanted::Leave {
             // Another sits in its place.
             return false;
@@ -184,6 +191,7 @@ impl<K: Kernel> Instance<K> {
         };
         let wait = async {
             if !backoff.is_zero() {
+                self.tell_now();
                 tokio::time::sleep(backoff).await;
             }
             self.client.calm(self.shared.parts.priority).await;
@@ -212,6 +220,7 @@ impl<K: Kernel> Instance<K> {
     /// instance is to give up what it does.
     fn stopped(&self) -> impl FnMut(&mut Context<'_>) -> bool {
         |cx| {
+            self.tell_now();
             if self.seat.is_given_up() {
                 return true;
             }
@@ -254,13 +263,21 @@ impl<K: Kernel> Instance<K> {
         }
     }
 
-    /// Tells the kernel's actor. A report that finds its mailbox full is dropped: the counters have it.
+    /// Has the kernel's actor told, after the next request or before the instance waits.
     fn tell(&self, what: Told) {
-        self.actor.try_send(InstanceReport { instance: self.seat.index(), what }).ok();
+        self.untold.borrow_mut().push(what);
+    }
+
+    /// Tells the kernel's actor. A report that finds its mailbox full is dropped: the counters have it.
+    fn tell_now(&self) {
+        for what in self.untold.take() {
+            self.actor.try_send(InstanceReport { instance: self.seat.index(), what }).ok();
+        }
     }
 
     /// Leaves what follows to the kernel's actor.
     async fn hand_over(&self, cause: Cause, verdict: Verdict) {
+        self.tell_now();
         let report =
             InstanceReport { instance: self.seat.index(), what: Told::Ended(cause, verdict) };
         // (An actor that is gone has told all to leave.)

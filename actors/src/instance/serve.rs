@@ -31,6 +31,7 @@ impl<K: Kernel> Instance<K> {
             let envelope = match again.or_else(|| port.take()) {
                 Some(envelope) => envelope,
                 None => {
+                    self.tell_now();
                     let called = || self.seat.is_called();
                     match port.next(self.seat.index(), &mut answers, called).await {
                         Some(envelope) => {
@@ -52,6 +53,10 @@ impl<K: Kernel> Instance<K> {
             self.seat.begin(envelope.key);
             let died = self.serve_one(envelope, life, &mut answers, kept).await;
             self.seat.end();
+            if !self.untold.borrow().is_empty() && died.is_none() {
+                answers.wake();
+                self.tell_now();
+            }
             if let Some(cause) = died {
                 answers.wake();
                 return End::Died(cause);

@@ -1,5 +1,6 @@
 //! A kernel's places: which instance sits where, whether it is to serve, and who replaces one that hangs.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -203,6 +204,7 @@ impl<K: Kernel> KernelActor<K> {
             inline,
             actor,
             logger,
+            untold: RefCell::default(),
         };
         let spawned = lane.arbiter().spawn_fn(move || {
             actix::spawn(async move {
