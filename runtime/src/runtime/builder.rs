@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rustkernel_actors::kernel::{AnySpec, Kernel, KernelSpec};
 use rustkernel_actors::supervisor::{DeviceConfig, OnDeviceLoss, SupervisorConfig};
-use rustkernel_actors::{Group, SpillHook, SpillRequest, StartError, Strategy, Supervisor};
+use rustkernel_actors::{
+    ActorSpec, Group, HostedActor, SpillHook, SpillRequest, StartError, Strategy, Supervisor,
+};
 use rustkernel_gpu::host::ThreadBudget;
 use rustkernel_gpu::{Device, DeviceError, DeviceId};
 use slog::Logger;
@@ -182,6 +184,13 @@ impl RuntimeBuilder {
     #[must_use]
     pub fn with_kernel<K: Kernel>(self, spec: KernelSpec<K>) -> Self {
         self.with_any_kernel(Box::new(spec))
+    }
+
+    /// Adds an actor of the application's, as one more child beside the kernels: started in the order in which
+    /// it was added, restarted by the same policies, and stopped in reverse.
+    #[must_use]
+    pub fn with_actor<A: HostedActor>(self, spec: ActorSpec<A>) -> Self {
+        self.with_any_kernel(spec.into())
     }
 
     /// Adds a kernel of whatever type.
