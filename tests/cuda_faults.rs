@@ -11,9 +11,9 @@ use rustkernel_gpu::memory::{BlockSizes, Grown, Leased, MemoryKind};
 use rustkernel_gpu::{
     Buffer, Device, DeviceError, DeviceResult, Function, LaunchConfig, Stream, arguments,
 };
+use rustkernel_tests::adding::{Add, AddRequest, add, numbers};
 use rustkernel_tests::rig::{Rig, conformance_module};
-use rustkernel_tests::{builder, eventually, fake, tireless, within_a_minute};
-use tokio::time::Instant;
+use rustkernel_tests::{builder, fake, within_a_minute};
 
 /// Codes after which a context is broken for good.
 const STICKY: [u32; 4] = [700, 710, 714, 719];
@@ -279,51 +279,6 @@ fn our_books_and_the_drivers_agree() {
     assert_eq!(fake::ledger(ordinal).allocation_bytes, 0);
 }
 
-/// Adds a number to each element, on the device; panics on request.
-#[derive(Default)]
-struct Add {
-    saxpy: Option<Function>,
-}
-
-struct AddRequest {
-    numbers: Vec<f32>,
-    panic: bool,
-}
-
-impl Kernel for Add {
-    type Request = AddRequest;
-    type Response = Vec<f32>;
-
-    const DEVICES: Devices = Devices::Any;
-
-    async fn open(&mut self, cx: &mut KernelContext) -> KernelResult {
-        self.saxpy = Some(cx.load(&conformance_module())?.function("saxpy")?);
-        Ok(())
-    }
-
-    async fn execute(
-        &mut self,
-        request: AddRequest,
-        cx: &mut KernelContext,
-    ) -> KernelResult<Vec<f32>> {
-        let x = cx.upload(&request.numbers).await?;
-        let mut y = cx.upload(&request.numbers).await?;
-        assert!(!request.panic, "as asked, with memory held and work in flight");
-        let n = request.numbers.len() as u32;
-        let config = LaunchConfig::linear(x.len(), 128, 64);
-        let saxpy = self.saxpy.as_ref().expect("it is open");
-        cx.stream().launch(saxpy, config, arguments![1.0f32, &x, &mut y, n])?;
-        cx.download(&y).await
-    }
-}
-
-fn add(device: DeviceChoice) -> KernelSpec<Add> {
-    KernelSpec::new(format!("add {device:?}"), Add::default)
-        .device(device)
-        .restart(tireless())
-        .memory(|request: &AddRequest| 2 * size_of_val(request.numbers.as_slice()) as u64)
-}
-
 /// A runtime on one fake device and the host, with an `Add` on each.
 async fn runtime() -> (u32, Runtime, KernelRef<Add>, KernelRef<Add>) {
     let ordinal = fake::claim();
@@ -342,10 +297,6 @@ async fn runtime() -> (u32, Runtime, KernelRef<Add>, KernelRef<Add>) {
     let [cuda, host] = names.map(|name| runtime.kernel::<Add>(&name).unwrap());
     assert_eq!(cuda.stats().devices, [device; 2]);
     (ordinal, runtime, cuda, host)
-}
-
-fn numbers(len: usize) -> AddRequest {
-    AddRequest { numbers: (0..len).map(|n| n as f32).collect(), panic: false }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -415,49 +366,6 @@ async fn large_data_goes_through_little_staging_memory() {
     assert!(back == data);
     assert!(runtime.stats().devices[0].staging.mapped <= 12 * MIB);
     assert!(within_a_minute(runtime.shutdown()).await.unwrap().is_clean());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_device_fails_its_requests_at_once_and_leaves_the_others_alone() {
-    let (ordinal, runtime, cuda, host) = runtime().await;
-    let mut events = runtime.events();
-    cuda.call(numbers(10)).await.unwrap();
-    // Requests in flight and waiting when it happens.
-    let gate = fake_cuda::hold("saxpy", Some(ordinal as usize));
-    let calls: Vec<_> = (0..10).map(|_| cuda.clone()).collect();
-    let calls: Vec<_> = calls
-        .into_iter()
-        .map(|cuda| tokio::spawn(async move { cuda.call(numbers(10)).await }))
-        .collect();
-    eventually("both instances are at work", || gate.arrived() == 2).await;
-    on(ordinal, Fault::call("cuEventQuery", 719).sticky());
-    let start = Instant::now();
-    for call in calls {
-        let error = within_a_minute(call).await.unwrap().unwrap_err();
-        assert!(error.is_retryable(), "{error}");
-        let lost = matches!(
-            &error,
-            CallError::Failed(KernelError::Device(DeviceError::Lost { code: 719, .. }))
-        );
-        assert!(lost, "{error}");
-    }
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-    let error = within_a_minute(cuda.call(numbers(10))).await.unwrap_err();
-    assert!(
-        matches!(error, CallError::Failed(KernelError::Device(DeviceError::Lost { .. }))),
-        "{error}"
-    );
-    assert_eq!(host.call(numbers(4)).await.unwrap(), [0.0, 2.0, 4.0, 6.0], "the host goes on");
-    eventually("it is told", || {
-        std::iter::from_fn(|| events.try_next())
-            .any(|heard| matches!(heard, Heard::Event(RuntimeEvent::DeviceLost { device, .. }) if device == DeviceId::Cuda(ordinal)))
-    })
-    .await;
-    assert!(runtime.stats().devices[0].lost.is_some() && runtime.stats().devices[1].lost.is_none());
-    gate.open();
-    let report = within_a_minute(runtime.shutdown()).await.unwrap();
-    assert!(report.ledger.is_balanced() && report.abandoned_threads == 0, "{report:?}");
-    assert_eq!(report.leaked_bytes, 0);
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ mod child;
 mod hangs;
 #[path = "supervision/limits.rs"]
 mod limits;
+#[path = "supervision/losses.rs"]
+mod losses;
 #[path = "supervision/otp.rs"]
 mod otp;
 #[path = "supervision/retries.rs"]

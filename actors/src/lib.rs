@@ -30,6 +30,9 @@ mod instance;
 pub mod kernel;
 pub mod message;
 mod panic;
+#[cfg(feature = "planted")]
+#[doc(hidden)]
+pub mod planted;
 mod restart;
 mod stats;
 pub mod supervisor;

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 compile_error!("a supervisor cannot outlive a panic that aborts: build with panic = \"unwind\"");
 
 /// What a panic said, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PanicReport {
     /// Its message.
     pub message: String,
@@ -22,6 +22,17 @@ pub struct PanicReport {
     pub location: Option<String>,
     /// How it came about, if `RUST_BACKTRACE` asks for it.
     pub backtrace: Option<Arc<str>>,
+}
+
+/// Without the backtrace, which is long.
+impl fmt::Debug for PanicReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { message, location, .. } = self;
+        f.debug_struct("PanicReport")
+            .field("message", message)
+            .field("location", location)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Display for PanicReport {

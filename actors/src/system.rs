@@ -17,6 +17,7 @@ use crate::allocator::MemoryClient;
 use crate::error::{CallError, StartError};
 use crate::event::Events;
 use crate::hosted::HostedActor;
+use crate::instance::Threads;
 use crate::kernel::{AnySpec, Kernel, KernelRef, Shared};
 use crate::message::{Fields, Signature};
 use crate::panic;
@@ -76,8 +77,8 @@ impl Supervisor {
         let control = move || {
             let _log_guard = log_guard;
             let system = System::new();
-            let address =
-                system.block_on(async { SupervisorActor::new(config, own, specs).start() });
+            let address = system
+                .block_on(async { SupervisorActor::new(config, own, specs, Threads::Own).start() });
             ready.send(address).ok();
             if let Err(error) = system.run() {
                 unreachable!("invariant: the system is stopped, not failed: {error}");
@@ -90,6 +91,28 @@ impl Supervisor {
             .map_err(|error| no_thread(error.to_string()))?;
         let address = address.recv().map_err(|error| no_thread(error.to_string()))?;
         Ok(Self { board, address, logger, control: Some(control) })
+    }
+
+    /// As [`new`](Self::new), with everything on the current arbiter: the supervisor, the kernels'
+    /// actors, the allocators and the instances, whatever their placement. On a runtime whose clock is
+    /// paused all of it runs as fast as it can, and always in the same order. The `System` stops with the
+    /// supervisor.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    ///
+    /// # Panics
+    /// If no actix arbiter runs on this thread.
+    #[doc(hidden)]
+    pub fn on_this_thread(
+        config: SupervisorConfig,
+        specs: Vec<Box<dyn AnySpec>>,
+    ) -> Result<Self, StartError> {
+        check(&config, &specs)?;
+        panic::install_hook();
+        let (board, logger) = (Arc::new(Board::new()), config.logger.clone());
+        let actor = SupervisorActor::new(config, Arc::clone(&board), specs, Threads::This);
+        Ok(Self { board, address: actor.start(), logger, control: None })
     }
 
     /// Starts every kernel, in order.

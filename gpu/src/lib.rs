@@ -38,6 +38,9 @@ mod event;
 pub mod host;
 pub mod memory;
 mod module;
+#[cfg(feature = "planted")]
+#[doc(hidden)]
+pub mod planted;
 mod ptx;
 mod stream;
 mod timeline;

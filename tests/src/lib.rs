@@ -1,12 +1,14 @@
 //! What the end-to-end tests share.
 #![allow(clippy::panic, reason = "a wrong result fails the test that asked for it")]
 
+pub mod adding;
 pub mod builtin;
 pub mod fake;
 pub mod reference;
 pub mod rig;
 pub mod running;
 pub mod simulated;
+pub mod simulation;
 
 use std::future::Future;
 use std::time::Duration;

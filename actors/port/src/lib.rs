@@ -24,6 +24,9 @@ mod answers;
 mod books;
 mod idle;
 mod outcome;
+#[cfg(feature = "planted")]
+#[doc(hidden)]
+pub mod planted;
 mod port;
 mod slot;
 mod spin;

@@ -15,6 +15,8 @@ use crate::answers::Answers;
 use crate::books::Books;
 use crate::idle::Idle;
 use crate::outcome::{Ending, Refusal, Refused};
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
 use crate::slot::{Abandoned, Key, Slots, Unclaimed};
 use crate::spin::Spin;
 
@@ -65,6 +67,8 @@ impl<Q, A> Port<Q, A> {
     /// A port that is open, with all its places made.
     pub fn new(options: PortOptions) -> Self {
         let bound = options.bound.max(1);
+        #[cfg(feature = "planted")]
+        let bound = if planted::is(Bug::UnboundedQueue) { 8 * bound } else { bound };
         // A request given up while queued leaves its envelope behind, so there may be more of them
         // than open requests.
         let (inbox, ring) = bounded(2 * bound);
@@ -256,8 +260,16 @@ impl<Q, A> Port<Q, A> {
         answer: A,
         answers: &mut Answers,
     ) -> Result<(), A> {
+        #[cfg(feature = "planted")]
+        if planted::is(Bug::LostAnswer) && self.books.read().submitted.is_multiple_of(16) {
+            return Ok(());
+        }
         let waker = self.slots.answer(key, answer)?;
         self.books.end(ending);
+        #[cfg(feature = "planted")]
+        if planted::is(Bug::DoubleAnswer) && self.books.read().submitted.is_multiple_of(16) {
+            self.books.end(ending);
+        }
         self.one_less();
         waker.into_iter().for_each(|waker| answers.hold(waker));
         Ok(())

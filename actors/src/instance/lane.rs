@@ -10,11 +10,35 @@ use rustkernel_gpu::host::{ThreadBudget, ThreadPermit};
 use crate::error::StartError;
 use crate::kernel::Placement;
 
+/// Where allocators and instances get their threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// Each gets one that is started for it.
+    Own,
+    /// There is one thread for everything, the current one: its clock may be paused.
+    This,
+}
+
+impl Threads {
+    /// The arbiter of a thread.
+    pub(crate) fn arbiter(self) -> Result<ArbiterHandle, StartError> {
+        match self {
+            Self::Own => {
+                let arbiter = Arbiter::try_new();
+                let arbiter = arbiter.map_err(|error| StartError::NoThread(error.to_string()))?;
+                Ok(arbiter.handle())
+            }
+            Self::This => Ok(Arbiter::current()),
+        }
+    }
+}
+
 /// Gives each instance its lane.
 pub(crate) struct Lanes {
     workers: Mutex<Vec<Worker>>,
     next: AtomicUsize,
-    threads: Arc<ThreadBudget>,
+    budget: Arc<ThreadBudget>,
+    threads: Threads,
 }
 
 /// A thread that instances share.
@@ -26,8 +50,8 @@ struct Worker {
 }
 
 impl Worker {
-    fn start() -> Result<Self, StartError> {
-        Ok(Self { arbiter: arbiter()?, stuck: Arc::default() })
+    fn start(threads: Threads) -> Result<Self, StartError> {
+        Ok(Self { arbiter: threads.arbiter()?, stuck: Arc::default() })
     }
 }
 
@@ -42,9 +66,13 @@ pub(crate) struct Lane {
 
 impl Lanes {
     /// Starts the shared workers.
-    pub(crate) fn start(workers: usize, threads: Arc<ThreadBudget>) -> Result<Self, StartError> {
-        let workers = (0..workers).map(|_| Worker::start()).collect::<Result<_, _>>()?;
-        Ok(Self { workers: Mutex::new(workers), next: AtomicUsize::new(0), threads })
+    pub(crate) fn start(
+        workers: usize,
+        budget: Arc<ThreadBudget>,
+        threads: Threads,
+    ) -> Result<Self, StartError> {
+        let workers = (0..workers).map(|_| Worker::start(threads)).collect::<Result<_, _>>()?;
+        Ok(Self { workers: Mutex::new(workers), next: AtomicUsize::new(0), budget, threads })
     }
 
     fn workers(&self) -> MutexGuard<'_, Vec<Worker>> {
@@ -54,10 +82,13 @@ impl Lanes {
     /// Puts a new thread in the place of each shared one that hangs. Those are lost; they end if they come
     /// back. Where there is no thread to be had the place stays as it is.
     pub(crate) fn replace_stuck(&self) {
+        if self.threads == Threads::This {
+            return;
+        }
         let mut workers = self.workers();
         let stuck = workers.iter_mut().filter(|worker| worker.stuck.load(Ordering::Acquire));
         for worker in stuck {
-            if let Ok(new) = Worker::start() {
+            if let Ok(new) = Worker::start(self.threads) {
                 std::mem::replace(worker, new).arbiter.stop();
             }
         }
@@ -66,12 +97,15 @@ impl Lanes {
     /// A lane as asked for. The shared ones are given in turn.
     pub(crate) fn lane(&self, placement: &Placement) -> Result<Lane, StartError> {
         let arbiter = match placement {
+            // (Nobody's own, it must not block and does not end with the instance.)
+            Placement::Dedicated if self.threads == Threads::This => self.threads.arbiter()?,
             Placement::Dedicated => {
-                let permit = self.threads.try_take();
+                let permit = self.budget.try_take();
                 let permit = permit.ok_or_else(|| {
                     StartError::NoThread("all of blocking_threads are taken".into())
                 })?;
-                return Ok(Lane { arbiter: arbiter()?, permit: Some(permit), stuck: None });
+                let arbiter = self.threads.arbiter()?;
+                return Ok(Lane { arbiter, permit: Some(permit), stuck: None });
             }
             Placement::Shared => {
                 let turn = self.next.fetch_add(1, Ordering::Relaxed);
@@ -90,11 +124,6 @@ impl Lanes {
             worker.arbiter.stop();
         });
     }
-}
-
-fn arbiter() -> Result<ArbiterHandle, StartError> {
-    let arbiter = Arbiter::try_new().map_err(|error| StartError::NoThread(error.to_string()))?;
-    Ok(arbiter.handle())
 }
 
 impl Lane {

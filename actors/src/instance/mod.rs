@@ -39,7 +39,7 @@ use crate::kernel::{Answer, Asked, Kernel, KernelActor, Shared};
 use crate::panic::{self, Ended, PanicReport};
 use crate::restart::{Cause, Verdict};
 
-pub(crate) use lane::{Lane, Lanes};
+pub(crate) use lane::{Lane, Lanes, Threads};
 pub(crate) use pacer::Pacer;
 pub(crate) use seat::{Running, Seat, Wanted};
 

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::Kernel;
 use super::gate::Condition;
 use super::places::Places;
-use super::shared::Shared;
+use super::shared::{AnyKernel, Shared};
 use super::spec::Environment;
 use crate::error::{CallError, Cancellation, KernelError, KernelResult, StartError};
 use crate::event::RuntimeEvent;
@@ -157,10 +157,7 @@ impl<K: Kernel> KernelActor<K> {
     }
 
     fn stop(&mut self, grace: Duration) -> Ordered<K> {
-        self.shared.shut_gate();
-        self.shared.port.stop();
-        // Rung, the reaper finds the port stopped and ends.
-        self.shared.reaper.ring();
+        self.shared.end_instances();
         let stopped = self.end_all(grace);
         Box::pin(stopped.into_actor(self).map(|abandoned, actor, _| {
             let abandoned = abandoned + actor.shared.counters.abandoned.load(Ordering::Acquire);

@@ -24,6 +24,8 @@ use crate::event::Announcer;
 use crate::hosted::AnyMailbox;
 use crate::message::{Fields, Signature};
 use crate::panic;
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
 use crate::restart::{DeadLetters, History, HistoryEntry, RetryBudget};
 use crate::supervisor::{LifecycleCell, LifecycleState};
 
@@ -152,6 +154,8 @@ impl<K: Kernel> Shared<K> {
     pub(crate) fn admission(&self) -> Result<(), Rejection> {
         match self.lifecycle.get() {
             LifecycleState::Running => Ok(()),
+            #[cfg(feature = "planted")]
+            LifecycleState::Draining if planted::is(Bug::LateAdmission) => Ok(()),
             LifecycleState::Starting | LifecycleState::Draining if panic::inside_kernel() => Ok(()),
             LifecycleState::Starting => Err(Rejection::Starting),
             LifecycleState::Draining => Err(Rejection::Draining),
@@ -200,6 +204,8 @@ pub(crate) trait AnyKernel: Send + Sync {
     ) -> Option<BoxFuture<'static, Result<Fields, CallError<Fields>>>>;
     /// Lets whoever waits for room at the port find out that none will come.
     fn rouse_waiting(&self);
+    /// Tells every instance to end, those too that have not started yet.
+    fn end_instances(&self);
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -249,6 +255,13 @@ impl<K: Kernel> AnyKernel for Shared<K> {
 
     fn rouse_waiting(&self) {
         self.port.rouse_waiting();
+    }
+
+    fn end_instances(&self) {
+        self.shut_gate();
+        self.port.stop();
+        // Rung, the reaper finds the port stopped and ends.
+        self.reaper.ring();
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -15,6 +15,8 @@ use super::{Child, Shutdown, SupervisorActor};
 use crate::allocator::MemoryClient;
 use crate::event::{DrainPhase, RuntimeEvent};
 use crate::kernel::Order;
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
 use crate::restart::Cause;
 
 /// How long an instance that was told to end may take, before its thread is abandoned.
@@ -151,6 +153,10 @@ async fn give_back(client: &MemoryClient) {
 impl SupervisorActor {
     /// The drain, from `Running` on.
     fn drain(&mut self, at_once: bool, ctx: &mut Context<Self>) {
+        #[cfg(feature = "planted")]
+        if planted::is(Bug::IllegalTransition) {
+            self.enter(LifecycleState::Stopped);
+        }
         self.enter(LifecycleState::Draining);
         self.board.announcer.tell(RuntimeEvent::Draining(DrainPhase::Finishing));
         // Whoever waits for room finds out that none will come.
@@ -239,7 +245,7 @@ impl SupervisorActor {
         match transition(self.state(), LifecycleEvent::ShutdownRequested) {
             Ok(Step::Drain) => self.drain(at_once, ctx),
             // A start under way has to end first; it is told to.
-            Ok(Step::Stop) if self.starting => self.interrupt_start(ctx),
+            Ok(Step::Stop) if self.starting => self.interrupt_start(),
             Ok(Step::Stop) => self.stopped(ShutdownReport::default()),
             // Those who join are answered at the end.
             Ok(_) => {}

@@ -1,5 +1,6 @@
 //! Lost devices: who is told, the tries to get them back, and what becomes of their kernels.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -124,10 +125,15 @@ impl MemoryClient {
     /// Resets the device and tries it, on its allocator's thread.
     async fn recover(&self) -> Result<u64, DeviceError> {
         let (done, recovered) = oneshot::channel();
-        let device = self.device().clone();
-        let id = device.id();
+        let (memory, id) = (Arc::clone(self.memory()), self.device().id());
         self.arbiter().spawn_fn(move || {
-            done.send(device.recover()).ok();
+            let recovered = memory.device().recover();
+            if recovered.is_ok() {
+                // As at the start: some staging memory, and what others hold.
+                memory.prepare(true);
+                memory.sample_foreign().ok();
+            }
+            done.send(recovered).ok();
         });
         recovered.await.unwrap_or(Err(DeviceError::AllocatorStopped { device: id }))
     }

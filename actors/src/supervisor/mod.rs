@@ -29,7 +29,7 @@ use crate::allocator::{MemoryClient, SpillHook};
 use crate::clock::{self, Instant};
 use crate::error::StartError;
 use crate::event::{Announcer, RuntimeEvent};
-use crate::instance::Lanes;
+use crate::instance::{Lanes, Threads};
 use crate::kernel::{AnyKernel, AnySpec, Environment, KernelReport, Order};
 use crate::restart::{DeadLetter, DeadLetters, Group};
 
@@ -211,8 +211,8 @@ pub(crate) struct SupervisorActor {
     drop_errors: BTreeMap<DeviceId, u64>,
     lost: Vec<DeviceId>,
     dwells: BTreeMap<DeviceId, Dwell>,
-    /// Gives an allocator its thread. Tests have one thread, whose clock they pause.
-    allocator_threads: fn() -> Result<ArbiterHandle, StartError>,
+    /// Simulations have one thread, whose clock they pause.
+    threads: Threads,
 }
 
 /// Start every kernel. (The answers of this and of [`Shutdown`] go past the mailbox: the control
@@ -252,6 +252,7 @@ impl SupervisorActor {
         config: SupervisorConfig,
         board: Arc<Board>,
         specs: Vec<Box<dyn AnySpec>>,
+        threads: Threads,
     ) -> Self {
         Self {
             config,
@@ -268,7 +269,7 @@ impl SupervisorActor {
             drop_errors: BTreeMap::new(),
             lost: Vec::new(),
             dwells: BTreeMap::new(),
-            allocator_threads: start::own_thread,
+            threads,
         }
     }
 
@@ -334,11 +335,13 @@ fn surroundings(
     board: &Board,
     memories: Vec<MemoryClient>,
     supervisor: Recipient<KernelReport>,
+    threads: Threads,
 ) -> Result<Environment, StartError> {
+    let lanes = Lanes::start(config.worker_threads, Arc::clone(&config.threads), threads)?;
     Ok(Environment {
         lifecycle: Arc::clone(&board.lifecycle),
         memories,
-        lanes: Arc::new(Lanes::start(config.worker_threads, Arc::clone(&config.threads))?),
+        lanes: Arc::new(lanes),
         announcer: board.announcer.clone(),
         logger: config.logger.clone(),
         spin: config.spin,

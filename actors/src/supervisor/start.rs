@@ -7,7 +7,7 @@ use actix::prelude::*;
 use rustkernel_gpu::memory::{DeviceMemory, MemoryKind};
 use slog::{error, info, o};
 
-use super::drain::{self, STOP_GRACE};
+use super::drain::{self, STOP_GRACE, ShutdownReport};
 use super::lifecycle::{LifecycleEvent, LifecycleState, Step, transition};
 use super::{
     AddKernel, Child, DeviceConfig, Lift, Restart, Start, SupervisorActor, SupervisorConfig,
@@ -19,12 +19,6 @@ use crate::error::StartError;
 use crate::kernel::{AnySpec, Order, SpawnEnvironment, Spawned};
 use crate::restart::{Cause, Group};
 
-/// A thread for one allocator.
-pub(super) fn own_thread() -> Result<ArbiterHandle, StartError> {
-    let arbiter = Arbiter::try_new().map_err(|error| StartError::NoThread(error.to_string()))?;
-    Ok(arbiter.handle())
-}
-
 impl SupervisorActor {
     /// Makes the surroundings and the kernels' actors. Nothing of the kernels runs yet.
     fn prepare(&mut self, ctx: &mut Context<Self>) -> Result<(), StartError> {
@@ -32,7 +26,8 @@ impl SupervisorActor {
         let memories = devices.map(|device| self.allocator(device, ctx));
         let memories = memories.collect::<Result<_, _>>()?;
         let supervisor = ctx.address().recipient();
-        let environment = surroundings(&self.config, &self.board, memories, supervisor)?;
+        let environment =
+            surroundings(&self.config, &self.board, memories, supervisor, self.threads)?;
         self.board.write(|registry| {
             registry.memories.clone_from(&environment.memories);
             registry.started = Some(clock::now());
@@ -59,7 +54,7 @@ impl SupervisorActor {
         if let Some(recorder) = recorder {
             memory.record(recorder.clone()).expect("invariant: the memory is new");
         }
-        let arbiter = (self.allocator_threads)()?;
+        let arbiter = self.threads.arbiter()?;
         let setting = Setting {
             memory,
             supervisor: ctx.address().recipient(),
@@ -89,12 +84,20 @@ impl SupervisorActor {
         self.board.write(|registry| registry.kernels.remove(name));
     }
 
-    /// Has kernels that are starting give up.
-    pub(super) fn interrupt_start(&self, ctx: &mut Context<Self>) {
-        for child in &self.children {
-            let stop = child.orders.send(Order::Stop { grace: STOP_GRACE }).into_actor(self);
-            ctx.spawn(stop.map(|_, _, _| ()));
-        }
+    /// Has kernels that are starting give up. (Whoever ends the start waits for their instances.)
+    pub(super) fn interrupt_start(&self) {
+        self.children.iter().for_each(|child| child.kernel.end_instances());
+    }
+
+    /// All kernels have started, some of them after they were told to stop: their instances may not have
+    /// left yet, and hold memory.
+    fn stop_started(&self) -> ResponseActFuture<Self, ()> {
+        let children = self.children.clone();
+        let stopped = async move { drain::stop_children(&children, STOP_GRACE).await };
+        Box::pin(stopped.into_actor(self).then(|abandoned_threads, actor, ctx| {
+            actor.report = Some(ShutdownReport { abandoned_threads, ..ShutdownReport::default() });
+            actor.release(ctx)
+        }))
     }
 
     fn start_ended(&mut self, outcome: Result<(), StartError>) -> Result<(), StartError> {
@@ -222,12 +225,16 @@ impl Handler<Start> for SupervisorActor {
         };
         ctx.spawn(started.into_actor(self).then(|outcome, actor, ctx| {
             let outcome = actor.start_ended(outcome);
-            let failed = outcome.is_err();
             if let Err(error) = &outcome {
                 error!(actor.config.logger, "runtime did not start"; "error" => %error);
             }
+            let ends: ResponseActFuture<Self, ()> = match &outcome {
+                Ok(()) => Box::pin(actix::fut::ready(())),
+                Err(StartError::Interrupted) => actor.stop_started(),
+                Err(_) => actor.release(ctx),
+            };
             done.send(outcome).ok();
-            if failed { actor.release(ctx) } else { Box::pin(actix::fut::ready(())) }
+            ends
         }));
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::allocator::MemoryClient;
 use crate::event::{Events, Heard, RuntimeEvent};
+use crate::instance::Threads;
 use crate::supervisor::{
     Board, DeviceConfig, OnDeviceLoss, Start, SupervisorActor, SupervisorConfig,
 };
@@ -83,8 +84,8 @@ impl World {
     pub(crate) async fn start() -> Self {
         tokio::time::pause();
         let (board, lines) = (Arc::new(Board::new()), Lines::default());
-        let mut actor = SupervisorActor::new(config(&lines), Arc::clone(&board), Vec::new());
-        actor.allocator_threads = || Ok(Arbiter::current());
+        let (own, specs) = (Arc::clone(&board), Vec::new());
+        let actor = SupervisorActor::new(config(&lines), own, specs, Threads::This);
         let (events, address) = (board.announcer.subscribe(), actor.start());
         let (done, outcome) = oneshot::channel();
         address.send(Start { done }).await.unwrap();

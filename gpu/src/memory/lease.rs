@@ -13,6 +13,8 @@ use super::reservation::{Account, give_back, is_same};
 use super::stream_magazine::StreamMagazine;
 use super::{MemoryKind, RawMemory};
 use crate::device::{Device, DeviceKind, Epoch};
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
 use crate::timeline::Timeline;
 
 /// The bytes of a lease in the books: committed for it alone, or taken from a reservation. They
@@ -58,6 +60,10 @@ impl Charge {
 
     pub(super) fn settle(&mut self) {
         let bytes = self.take_bytes();
+        #[cfg(feature = "planted")]
+        if planted::is(Bug::DoubleFree) {
+            give_back(self.account.as_ref(), self.pool.ledger(), bytes);
+        }
         give_back(self.account.as_ref(), self.pool.ledger(), bytes);
     }
 }
@@ -186,6 +192,10 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
+            #[cfg(feature = "planted")]
+            if planted::is(Bug::LeakOnPanic) && std::thread::panicking() {
+                return std::mem::forget(held);
+            }
             // Before it is back: somebody else may have the address then.
             let home = held.home.as_ref().map(|home| &home.timeline);
             held.charge.pool.tell(Action::Free, &held.memory, home);

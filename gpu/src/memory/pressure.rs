@@ -7,6 +7,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
+
 /// How full a device's memory is, by its committed bytes over its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[repr(u8)]
@@ -122,9 +125,12 @@ impl PressureThresholds {
         let leave = |fraction: f64| at((fraction - Self::HYSTERESIS).max(0.0));
         // `Emergency` is strictly above its threshold.
         let emergency = (self.emergency * limit as f64).floor() as u64 + 1;
+        let critical = at(self.critical);
+        #[cfg(feature = "planted")]
+        let critical = critical + u64::from(planted::is(Bug::LateCritical));
         [
             (0, at(self.warning)),
-            (leave(self.warning), at(self.critical)),
+            (leave(self.warning), critical),
             (leave(self.critical), emergency),
             (leave(self.emergency), u64::MAX),
         ]

@@ -1,0 +1,28 @@
+//! Simulated runs with random faults: every invariant holds in each, and a seed gives the same each time.
+//!
+//! More of them: `cargo run --release -p rustkernel-tests --bin simulate -- --seeds 0..10000`
+
+use std::thread::available_parallelism;
+
+use rustkernel_tests::simulation::fault::Faults;
+use rustkernel_tests::simulation::range::run_all;
+use rustkernel_tests::simulation::run;
+
+#[test]
+fn every_invariant_holds_on_each_seed() {
+    let threads = available_parallelism().map_or(1, usize::from);
+    let summary = run_all(0..300, 300, threads, || {});
+    assert!(summary.broken.is_empty(), "{:#?}", summary.broken);
+    assert!(summary.requests > 50_000, "{summary:?}");
+    assert_eq!(summary.fired, Faults::all(), "each fault has fired");
+    // (A runtime that does not start has little to tell.)
+    assert!(summary.traces.len() > 250, "{}", summary.traces.len());
+}
+
+#[test]
+fn a_seed_gives_the_same_run_each_time_and_on_each_thread() {
+    let traces = || (300..350).map(|seed| run(seed, 300).trace).collect::<Vec<_>>();
+    let here = traces();
+    let there = std::thread::spawn(traces).join().unwrap();
+    assert_eq!(here, there);
+}

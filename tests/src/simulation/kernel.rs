@@ -1,0 +1,198 @@
+//! The kernels of a run: real ones, whose code does what each request tells it to.
+
+use std::future::pending;
+use std::time::Duration;
+
+use rustkernel_actors::kernel::{Kernel, KernelContext, KernelSpec, Placement};
+use rustkernel_actors::{KernelError, KernelResult};
+use rustkernel_gpu::{Buffer, DeviceError};
+
+use super::book::Ended;
+use super::fault::Fault;
+use super::plan::{KernelPlan, PAGE, millis};
+use super::stage;
+
+/// What every planned panic says.
+pub(crate) const PLANNED: &str = "as planned";
+
+/// What a request has its kernel do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Answer,
+    /// For milliseconds.
+    Wait(u16),
+    Go(Fault),
+}
+
+/// A request. Its end is noted, wherever it comes.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) number: u32,
+    pub(crate) deed: Deed,
+    /// Of memory, declared or not.
+    pub(crate) pages: u32,
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        stage::with(|stage| stage.book.entry(self.number).is_dropped = true);
+    }
+}
+
+/// A kernel's state.
+pub(crate) struct Simulated {
+    plan: KernelPlan,
+    kept: Option<Buffer<u8>>,
+}
+
+impl KernelPlan {
+    /// How it is run.
+    pub(crate) fn spec(self) -> KernelSpec<Simulated> {
+        let mut spec = KernelSpec::new(self.name(), move || Simulated { plan: self, kept: None })
+            .instances(self.instances)
+            .queue(self.queue)
+            .restart(crate::tireless())
+            .placement(Placement::Shared);
+        spec = match self.deadline {
+            Some(deadline) => spec.deadline(deadline),
+            None => spec.no_deadline(),
+        };
+        if self.declares > 0 {
+            spec = spec.memory(|job: &Job| {
+                if job.deed == Deed::Go(Fault::PanicInNeed) {
+                    stage::fired(Fault::PanicInNeed);
+                    panic!("{PLANNED}");
+                }
+                u64::from(job.pages) * PAGE
+            });
+        }
+        spec
+    }
+
+    pub(crate) fn name(&self) -> String {
+        format!("kernel {}", self.index)
+    }
+}
+
+impl Simulated {
+    async fn perform(&mut self, job: &Job, cx: &mut KernelContext) -> KernelResult {
+        let pages = job.pages as usize;
+        let buffer = match self.plan.declares {
+            0 => None,
+            _ => Some(stage::promised(cx.alloc::<u8>(pages * PAGE as usize).await)?),
+        };
+        match job.deed {
+            Deed::Answer => {}
+            Deed::Wait(time) => tokio::time::sleep(millis(time.into())).await,
+            Deed::Go(fault) => go_wrong(fault, cx).await?,
+        }
+        drop(buffer);
+        Ok(())
+    }
+}
+
+async fn go_wrong(fault: Fault, cx: &mut KernelContext) -> KernelResult {
+    stage::fired(fault);
+    match fault {
+        Fault::Panic => panic!("{PLANNED}"),
+        Fault::PanicLater => {
+            let _held = cx.alloc::<u8>(PAGE as usize).await;
+            tokio::time::sleep(millis(1)).await;
+            panic!("{PLANNED}");
+        }
+        Fault::Fails => return Err(KernelError::failed(PLANNED)),
+        Fault::Fatal => return Err(KernelError::fatal(PLANNED)),
+        Fault::Hangs => pending().await,
+        Fault::Slow => {
+            let time = stage::draw(1..500);
+            tokio::time::sleep(millis(time)).await;
+        }
+        Fault::Greedy | Fault::TooLittle => {
+            let pages = stage::draw(100..600);
+            let held = cx.alloc::<u8>(pages as usize * PAGE as usize).await?;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            drop(held);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+impl Kernel for Simulated {
+    type Request = Job;
+    type Response = u32;
+
+    async fn open(&mut self, cx: &mut KernelContext) -> KernelResult {
+        let restarted = stage::note_open(self.plan.index, cx.instance());
+        tokio::time::sleep(millis(1)).await;
+        if self.plan.is_broken {
+            stage::fired(Fault::StartFails);
+            return Err(KernelError::failed(PLANNED));
+        }
+        assert!(!(restarted && stage::fires(Fault::PanicInOpen, 2)), "{PLANNED}");
+        if restarted && stage::fires(Fault::OpenFails, 2) {
+            return Err(KernelError::failed(PLANNED));
+        }
+        if self.plan.keeps > 0 {
+            self.kept = Some(cx.alloc((u64::from(self.plan.keeps) * PAGE) as usize).await?);
+        }
+        Ok(())
+    }
+
+    async fn execute(&mut self, job: Job, cx: &mut KernelContext) -> KernelResult<u32> {
+        stage::with(|stage| stage.started(self.plan.index, &job, cx.request_id()));
+        let done = self.perform(&job, cx).await;
+        let ended = if done.is_ok() { Ended::Completed } else { Ended::Failed };
+        stage::with(|stage| stage.finished(job.number, ended));
+        done.map(|()| job.number)
+    }
+
+    async fn close(&mut self, _: &mut KernelContext) {
+        if stage::fires(Fault::SlowClose, 1) {
+            let time = stage::draw(1..60);
+            tokio::time::sleep(millis(time)).await;
+        }
+    }
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            stage::with(|stage| stage.broken("kernel state is dropped while the thread unwinds"));
+            return;
+        }
+        assert!(!stage::fires(Fault::PanicInDrop, 2), "{PLANNED}");
+    }
+}
+
+/// A kernel that fills the memory to exactly so many pages.
+#[derive(Default)]
+pub(crate) struct Hoarder {
+    held: Option<Buffer<u8>>,
+}
+
+impl Hoarder {
+    pub(crate) const NAME: &str = "hoarder";
+
+    pub(crate) fn spec() -> KernelSpec<Self> {
+        KernelSpec::new(Self::NAME, Self::default)
+    }
+}
+
+impl Kernel for Hoarder {
+    type Request = u64;
+    type Response = ();
+
+    async fn execute(&mut self, pages: u64, cx: &mut KernelContext) -> KernelResult {
+        self.held = None;
+        if pages > 0 {
+            self.held = Some(cx.alloc((pages * PAGE) as usize).await?);
+        }
+        Ok(())
+    }
+}
+
+/// Whether an error is a want of memory.
+pub(crate) fn is_out_of_memory(error: &KernelError) -> bool {
+    matches!(error, KernelError::Device(DeviceError::OutOfMemory { .. }))
+}

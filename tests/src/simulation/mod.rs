@@ -1,0 +1,40 @@
+//! The simulation: the real supervisor, allocator, kernel actors and instances on one thread, on a clock
+//! that stands still but when everybody waits.
+//!
+//! A seed makes the kernels, the callers, the faults and the end of a run (`plan`); the run is the same
+//! each time. What the callers see is held against what the runtime says of itself.
+//!
+//! | part | role |
+//! |---|---|
+//! | [`fault`] | the fault points |
+//! | `plan` | what a seed makes |
+//! | `run` | a run, from its start to its shutdown |
+//! | `caller`, `kernel` | both ends of each request |
+//! | `stage` | what they share, and what is checked on the way |
+//! | `book` | the callers' own book |
+//! | `witness` | events and queues |
+//! | `sweep` | thresholds of memory pressure, met exactly |
+//! | `check` | what has to hold at the end |
+//! | `trace` | what happened, as a number |
+//! | [`range`] | many seeds, on all processors |
+//! | `planted` | bugs planted to check the checks |
+//!
+//! Nothing here may depend on real time, on threads, on the order of a hash map or on an address: host
+//! streams, which have threads of their own, are not used.
+
+mod book;
+mod caller;
+mod check;
+pub mod fault;
+mod kernel;
+mod plan;
+#[cfg(feature = "planted")]
+pub mod planted;
+pub mod range;
+mod run;
+mod stage;
+mod sweep;
+mod trace;
+mod witness;
+
+pub use run::{Outcome, run};

@@ -1,0 +1,131 @@
+//! What a seed makes: the runtime, its kernels, its callers, and when it ends.
+
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::fault::{Fault, Faults};
+
+/// A page of memory, in bytes.
+pub(crate) const PAGE: u64 = 4096;
+
+/// A simulated run before it begins.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) faults: Faults,
+    /// The first ones start with the runtime; one is added later if that fault is on.
+    pub(crate) kernels: Vec<KernelPlan>,
+    pub(crate) callers: Vec<CallerPlan>,
+    /// Memory of the device; a multiple of a thousand pages, so that each threshold is a whole number.
+    pub(crate) pages: u64,
+    pub(crate) shutdown_timeout: Duration,
+    /// When the shutdown comes; `None` is after the load.
+    pub(crate) shutdown: Option<Duration>,
+    /// When a kernel is added, if one is.
+    pub(crate) added: Option<Duration>,
+}
+
+/// A kernel of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KernelPlan {
+    pub(crate) index: usize,
+    pub(crate) instances: usize,
+    pub(crate) queue: usize,
+    pub(crate) deadline: Option<Duration>,
+    /// Pages that each of its requests declares at most, and takes; 0 is no declaration.
+    pub(crate) declares: u32,
+    /// Pages that its state keeps.
+    pub(crate) keeps: u32,
+    /// How many of 256 requests wait for a moment.
+    pub(crate) waits: u32,
+    /// It does not start.
+    pub(crate) is_broken: bool,
+}
+
+/// A caller of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallerPlan {
+    pub(crate) kernel: usize,
+    pub(crate) requests: u32,
+    /// How many of 256 requests come after a pause.
+    pub(crate) pauses: u32,
+    /// It does not wait for room.
+    pub(crate) is_impatient: bool,
+}
+
+impl Plan {
+    /// What that seed makes, with about so many requests, and the random numbers for the run.
+    pub(crate) fn draw(seed: u64, requests: u32) -> (Self, ChaCha8Rng) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let faults = Faults::draw(&mut random);
+        let count = random.random_range(1..=5);
+        let mut kernels: Vec<KernelPlan> =
+            (0..count).map(|index| KernelPlan::draw(index, faults, &mut random)).collect();
+        if faults.has(Fault::StartFails) && random.random_ratio(1, 8) {
+            let broken = random.random_range(0..count);
+            kernels[broken].is_broken = true;
+        }
+        let callers = random.random_range(4..=48_u32);
+        let share = (requests / callers).max(1);
+        let callers = (0..callers).map(|_| CallerPlan::draw(share, faults, count, &mut random));
+        let plan = Self {
+            faults,
+            callers: callers.collect(),
+            pages: 1000 * if faults.has(Fault::LittleMemory) { 1 } else { 4 },
+            shutdown_timeout: millis(*choose(&[0, 20, 200, 2000], &mut random)),
+            shutdown: shutdown(faults, &mut random),
+            added: (faults.has(Fault::KernelAdded) && count > 1)
+                .then(|| millis(random.random_range(0..30))),
+            kernels,
+        };
+        (plan, random)
+    }
+
+    /// How many kernels start with the runtime.
+    pub(crate) fn at_start(&self) -> usize {
+        self.kernels.len() - usize::from(self.added.is_some())
+    }
+}
+
+fn shutdown(faults: Faults, random: &mut ChaCha8Rng) -> Option<Duration> {
+    let amid = faults.has(Fault::ShutdownInLoad) || faults.has(Fault::ShutdownAtOnce);
+    amid.then(|| millis(random.random_range(0..60)))
+}
+
+impl KernelPlan {
+    fn draw(index: usize, faults: Faults, random: &mut ChaCha8Rng) -> Self {
+        let deadline = *choose(&[0, 5, 20, 100, 1000, 5000], random);
+        let declares = random.random_ratio(1, 2);
+        let keeps = !faults.has(Fault::Sweep) && random.random_ratio(1, 4);
+        Self {
+            index,
+            instances: random.random_range(1..=4),
+            queue: *choose(&[1, 3, 8, 64], random),
+            deadline: (deadline > 0).then(|| millis(deadline)),
+            declares: if declares { random.random_range(1..=64) } else { 0 },
+            keeps: if keeps { random.random_range(1..=16) } else { 0 },
+            waits: random.random_range(0..=32),
+            is_broken: false,
+        }
+    }
+}
+
+impl CallerPlan {
+    fn draw(requests: u32, faults: Faults, kernels: usize, random: &mut ChaCha8Rng) -> Self {
+        Self {
+            kernel: random.random_range(0..kernels),
+            requests,
+            pauses: random.random_range(0..=32),
+            is_impatient: faults.has(Fault::Impatient) && random.random(),
+        }
+    }
+}
+
+pub(crate) fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+pub(crate) fn choose<'a, T>(of: &'a [T], random: &mut ChaCha8Rng) -> &'a T {
+    &of[random.random_range(0..of.len())]
+}

@@ -1,0 +1,290 @@
+//! Where a run takes place: what its callers, its kernels and its witness share, all on one thread, and
+//! what they check as they go.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rustkernel_actors::kernel::KernelRef;
+use rustkernel_actors::supervisor::LifecycleState;
+use rustkernel_actors::{CallError, Cancellation, KernelError, KernelResult, Rejection};
+use tokio::time::Instant;
+
+use super::book::{Book, Ended, Run};
+use super::fault::{Fault, Faults};
+use super::kernel::{Job, Simulated, is_out_of_memory};
+use super::plan::{KernelPlan, Plan};
+use super::trace::Trace;
+
+/// How late an answer may come after its deadline, in milliseconds: the actor looks each 5 ms.
+const LATE: u64 = 10;
+
+/// Most violations that are told of one run.
+const MOST_TOLD: usize = 8;
+
+/// An answer, without the request that may come back with it.
+pub(crate) type Answer = Result<u32, CallError<()>>;
+
+pub(crate) struct Stage {
+    pub(crate) faults: Faults,
+    pub(crate) random: ChaCha8Rng,
+    pub(crate) book: Book,
+    pub(crate) trace: Trace,
+    /// What the witness has heard of last.
+    pub(crate) lifecycle: LifecycleState,
+    pub(crate) kernels: Vec<Seen>,
+    pub(crate) violations: Vec<String>,
+    pub(crate) fired: Faults,
+    begin: Instant,
+}
+
+/// A kernel as the run sees it.
+pub(crate) struct Seen {
+    pub(crate) plan: KernelPlan,
+    pub(crate) kernel: Option<KernelRef<Simulated>>,
+    /// The number, at its port, of the last request that started.
+    last_started: u64,
+    /// The last that had come when draining began.
+    pub(crate) last_before_drain: Option<u64>,
+    opened: BTreeSet<usize>,
+}
+
+thread_local! {
+    static STAGE: RefCell<Option<Stage>> = const { RefCell::new(None) };
+}
+
+/// Something on the stage of this thread; `None` if there is none, before and after a run.
+pub(crate) fn with<R>(act: impl FnOnce(&mut Stage) -> R) -> Option<R> {
+    STAGE.with_borrow_mut(|stage| stage.as_mut().map(act))
+}
+
+/// A panic outside of kernel code; false if there is no run on this thread.
+pub(crate) fn panicked(text: &str) -> bool {
+    let told = |stage: &mut Option<Stage>| {
+        stage.as_mut().map(|stage| stage.broken(&format!("panic outside of kernel code: {text}")))
+    };
+    STAGE.with(|stage| stage.try_borrow_mut().is_ok_and(|mut stage| told(&mut stage).is_some()))
+}
+
+pub(crate) fn enter(stage: Stage) {
+    STAGE.set(Some(stage));
+}
+
+pub(crate) fn leave() -> Option<Stage> {
+    STAGE.take()
+}
+
+/// Whether a fault that is on fires, with a probability of `of_eight` eighths.
+pub(crate) fn fires(fault: Fault, of_eight: u32) -> bool {
+    let fires = with(|stage| stage.faults.has(fault) && stage.random.random_ratio(of_eight, 8));
+    let fires = fires.unwrap_or(false);
+    if fires {
+        fired(fault);
+    }
+    fires
+}
+
+/// A fault fires.
+pub(crate) fn fired(fault: Fault) {
+    with(|stage| stage.fired = stage.fired.with(fault));
+}
+
+/// A number of that range.
+pub(crate) fn draw(range: Range<u64>) -> u64 {
+    with(|stage| stage.random.random_range(range.clone())).unwrap_or(range.start)
+}
+
+/// An instance opens; whether it did before.
+pub(crate) fn note_open(kernel: usize, instance: usize) -> bool {
+    with(|stage| !stage.kernels[kernel].opened.insert(instance)).unwrap_or(false)
+}
+
+/// Memory that a request had declared, and that is therefore there.
+pub(crate) fn promised<T>(leased: KernelResult<T>) -> KernelResult<T> {
+    if leased.as_ref().is_err_and(is_out_of_memory) {
+        with(|stage| stage.broken("a request met out-of-memory within what it had declared"));
+    }
+    leased
+}
+
+impl Stage {
+    pub(crate) fn new(plan: &Plan, random: ChaCha8Rng) -> Self {
+        let seen = |plan: &KernelPlan| Seen {
+            plan: *plan,
+            kernel: None,
+            last_started: 0,
+            last_before_drain: None,
+            opened: BTreeSet::new(),
+        };
+        Self {
+            faults: plan.faults,
+            random,
+            book: Book::new(plan.kernels.len()),
+            trace: Trace::default(),
+            lifecycle: LifecycleState::Starting,
+            kernels: plan.kernels.iter().map(seen).collect(),
+            violations: Vec::new(),
+            fired: Faults::default(),
+            begin: rustkernel_actors::clock::now(),
+        }
+    }
+
+    /// Milliseconds since the run began.
+    pub(crate) fn now(&self) -> u64 {
+        self.begin.elapsed().as_millis() as u64
+    }
+
+    /// An invariant does not hold.
+    pub(crate) fn broken(&mut self, what: &str) {
+        if self.violations.len() < MOST_TOLD {
+            self.violations.push(format!("{what} (at {} ms)", self.now()));
+        }
+    }
+
+    fn check(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.broken(&what());
+        }
+    }
+
+    /// A kernel begins to execute a request.
+    pub(crate) fn started(&mut self, kernel: usize, job: &Job, id: Option<u64>) {
+        let (now, number) = (self.now(), job.number);
+        self.trace.add(&[2, now, number.into()]);
+        let entry = self.book.entry(number);
+        let (run, over) = (entry.run, entry.is_over);
+        let (called_in, of) = (entry.called_in, entry.kernel);
+        entry.run = Run::Started;
+        self.check(run == Run::No, || format!("request {number} was started twice"));
+        self.check(!over, || format!("request {number} was started after its end"));
+        self.check(of == kernel, || format!("request {number} went to another kernel"));
+        self.check(called_in <= LifecycleState::Running, || {
+            format!("request {number} was made while {called_in} and started")
+        });
+        self.check_order(kernel, number, id.unwrap_or(0));
+    }
+
+    /// With one instance requests start in the order in which they came, and once draining has begun
+    /// none that came later starts.
+    fn check_order(&mut self, kernel: usize, number: u32, id: u64) {
+        let seen = &mut self.kernels[kernel];
+        let last = std::mem::replace(&mut seen.last_started, id);
+        let in_order = seen.plan.instances > 1 || id > last;
+        let in_time = seen.last_before_drain.is_none_or(|last| id <= last);
+        self.check(in_order, || format!("request {number} (id {id}) started after id {last}"));
+        self.check(in_time, || format!("request {number} came while draining and started"));
+    }
+
+    /// A kernel has executed a request.
+    pub(crate) fn finished(&mut self, number: u32, ended: Ended) {
+        let now = self.now();
+        self.book.entry(number).run = Run::Finished(ended, now);
+        self.trace.add(&[3, now, number.into(), ended as u64]);
+    }
+
+    /// A call that does not wait for room waits for its answer.
+    pub(crate) fn pending(&mut self, kernel: usize) {
+        self.book.pending[kernel] += 1;
+        self.fired = self.fired.with(Fault::Impatient);
+        let (open, bound) = (self.book.pending[kernel], self.kernels[kernel].plan.queue);
+        self.check(open <= bound, || format!("{open} requests are open at a queue of {bound}"));
+    }
+
+    /// A call has an answer, or its caller has gone away (`None`). Whether the runtime takes no more.
+    pub(crate) fn answered(&mut self, number: u32, answer: Option<Answer>) -> bool {
+        let Some(answer) = answer else {
+            self.gone(number);
+            return false;
+        };
+        let now = self.now();
+        let ended = ending(&answer);
+        self.trace.add(&[4, now, number.into(), ended as u64]);
+        let entry = self.book.entry(number);
+        let (kernel, due) = (entry.kernel, entry.due);
+        let first = !std::mem::replace(&mut entry.is_over, true);
+        self.check(first, || format!("request {number} was answered twice"));
+        self.book.count(kernel, ended);
+        let most = due.map_or(u64::MAX, |(at, slack)| at + slack + LATE);
+        self.check(now <= most, || format!("request {number} was due by {most} ms"));
+        self.check_answer(number, ended, &answer);
+        is_refusal(&answer)
+    }
+
+    /// The caller went away. A request that was taken is somewhere still, and counts as cancelled; one
+    /// that waited for room is gone with its caller.
+    fn gone(&mut self, number: u32) {
+        let now = self.now();
+        let entry = self.book.entry(number);
+        let (kernel, was_taken) = (entry.kernel, !entry.is_dropped);
+        entry.is_over = true;
+        self.fired = self.fired.with(Fault::GivesUp);
+        self.trace.add(&[5, now, number.into(), was_taken.into()]);
+        if was_taken {
+            self.book.count(kernel, Ended::Cancelled);
+        }
+    }
+
+    /// The answer is what the kernel did, or there is reason that it is not.
+    fn check_answer(&mut self, number: u32, ended: Ended, answer: &Answer) {
+        let now = self.now();
+        let entry = self.book.entry(number);
+        let (run, called_in, due) = (entry.run, entry.called_in, entry.due.map_or(0, |(at, _)| at));
+        let is_low = entry.is_low;
+        let lifecycle = self.lifecycle;
+        let late = match run {
+            Run::Finished(by_kernel, at) if by_kernel != ended => at >= due && due > 0,
+            _ => true,
+        };
+        let holds = match answer {
+            Ok(told) => *told == number && matches!(run, Run::Finished(Ended::Completed, _)),
+            Err(CallError::Failed(KernelError::Panicked(_))) => true,
+            Err(CallError::Failed(_)) => run != Run::No,
+            Err(CallError::Rejected { rejection, .. }) => {
+                run == Run::No && may_refuse(rejection, called_in, lifecycle)
+            }
+            Err(CallError::Cancelled(Cancellation::DeadlineExceeded { .. })) => {
+                late && due > 0 && now >= due
+            }
+            Err(CallError::Cancelled(Cancellation::ShutDown { .. })) => {
+                lifecycle >= LifecycleState::Draining
+            }
+            Err(CallError::Cancelled(Cancellation::MemoryPressure { .. })) => {
+                is_low && run == Run::No
+            }
+            Err(_) => false,
+        };
+        self.check(holds, || format!("request {number}, {run:?}, was answered {answer:?}"));
+        let was_refused = matches!(ended, Ended::Rejected);
+        self.check(called_in <= LifecycleState::Running || was_refused, || {
+            format!("request {number}, made while {called_in}, was answered {answer:?}")
+        });
+    }
+}
+
+fn ending(answer: &Answer) -> Ended {
+    match answer {
+        Ok(_) => Ended::Completed,
+        Err(CallError::Rejected { .. }) => Ended::Rejected,
+        Err(CallError::Cancelled(_)) => Ended::Cancelled,
+        Err(_) => Ended::Failed,
+    }
+}
+
+/// Whether the runtime takes nothing any more.
+fn is_refusal(answer: &Answer) -> bool {
+    let Err(CallError::Rejected { rejection, .. }) = answer else { return false };
+    matches!(rejection, Rejection::Draining | Rejection::Stopped)
+}
+
+/// Whether that refusal has its place: between the state when the call was made and now.
+fn may_refuse(rejection: &Rejection, called_in: LifecycleState, now: LifecycleState) -> bool {
+    match rejection {
+        Rejection::Starting => called_in == LifecycleState::Starting,
+        // (What is known of the state is a moment old.)
+        Rejection::Draining => now >= LifecycleState::Running,
+        Rejection::Stopped => now >= LifecycleState::Draining,
+        _ => called_in <= LifecycleState::Running,
+    }
+}
