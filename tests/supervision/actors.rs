@@ -65,6 +65,14 @@ impl Actor for Member {
     }
 }
 
+impl Drop for Member {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.world.write(format!("{} dropped while its thread unwinds", self.name));
+        }
+    }
+}
+
 impl Handler<Do> for Member {
     type Result = u64;
 

@@ -16,8 +16,8 @@ use crate::error::{KernelError, KernelResult};
 use crate::kernel::{HealthBell, Kernel, KernelContext};
 use crate::panic::{self, Ended};
 
-/// When the runtime stops: how long an actor may handle the messages that wait, and then how long it may take
-/// to stop. Together less than the supervisor's grace.
+/// When the runtime stops: how long an actor may handle the messages that wait, and then how long it may go on
+/// although it was told to stop. Together less than the supervisor's grace.
 const STOP_PART: Duration = Duration::from_millis(100);
 
 /// One life of an actor, as its instance sees it.
@@ -44,6 +44,18 @@ impl<A: HostedActor> Hosted<A> {
         };
         let (mailbox, desk) = (Arc::clone(&self.mailbox), Rc::clone(&self.desk));
         Ok(self.life.insert(Life::new(actor, begun, mailbox, desk)))
+    }
+
+    /// The runtime stops: so does the actor, by itself as far as there is time.
+    async fn stop(&self, how: &mut oneshot::Receiver<Ended<()>>) -> Option<Ended<()>> {
+        for wanted in [Wanted::Finish, Wanted::Park] {
+            self.desk.want(wanted);
+            if let Ok(how) = tokio::time::timeout(STOP_PART, &mut *how).await {
+                return how.ok();
+            }
+        }
+        self.desk.want(Wanted::Drop);
+        how.await.ok()
     }
 }
 
@@ -122,14 +134,7 @@ impl<A: HostedActor> Kernel for Hosted<A> {
     async fn close(&mut self, cx: &mut KernelContext) {
         let Some(mut how) = self.ended.take() else { return };
         let how = if cx.is_stopping() {
-            self.desk.want(Wanted::Finish);
-            match tokio::time::timeout(STOP_PART, &mut how).await {
-                Ok(how) => how.ok(),
-                Err(_elapsed) => {
-                    self.desk.want(Wanted::Park);
-                    tokio::time::timeout(STOP_PART, how).await.ok().and_then(Result::ok)
-                }
-            }
+            self.stop(&mut how).await
         } else {
             self.desk.want(Wanted::Park);
             how.await.ok()

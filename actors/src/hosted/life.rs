@@ -104,16 +104,21 @@ impl<A: HostedActor> Life<A> {
             if self.desk.wanted.get() == Wanted::Drop {
                 return Poll::Ready(());
             }
-            let told = self.tell();
+            if self.is_to_be_told() {
+                // (It may go on: `Actor::stopping` is asked.)
+                self.told = true;
+                self.future.ctx().stop();
+            }
             if Pin::new(&mut self.future).poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if told || !self.is_to_be_told() {
+            if !self.is_to_be_told() {
                 return Poll::Pending;
             }
         }
     }
 
+    /// Whether it is time to tell the actor to stop.
     fn is_to_be_told(&self) -> bool {
         let due = match self.desk.wanted.get() {
             Wanted::Live | Wanted::Drop => false,
@@ -121,16 +126,6 @@ impl<A: HostedActor> Life<A> {
             Wanted::Finish => self.desk.empty.get(),
         };
         due && !self.told
-    }
-
-    /// Tells the actor to stop if it is time. (It may go on: `Actor::stopping` is asked.)
-    fn tell(&mut self) -> bool {
-        let due = self.is_to_be_told();
-        if due {
-            self.told = true;
-            self.future.ctx().stop();
-        }
-        due
     }
 }
 

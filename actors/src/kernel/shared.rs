@@ -79,7 +79,7 @@ pub(crate) struct Counters {
     pub(crate) devices: Mutex<Vec<DeviceId>>,
 }
 
-/// A reading of one kernel.
+/// A reading of one kernel. (Of a [supervised actor](crate::ActorSpec) too: it has one instance and no requests.)
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KernelStats {
