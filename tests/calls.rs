@@ -143,6 +143,7 @@ fn a_kernel_can_live_on_the_applications_own_arbiter_beside_its_callers() {
     });
 }
 
+/// Semantics: S1, S2, S18.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_calls_of_which_one_in_a_hundred_panics() {
     let (runtime, double) = running(no_gate().instances(2)).await;
@@ -172,6 +173,7 @@ async fn a_hundred_thousand_calls_of_which_one_in_a_hundred_panics() {
     assert!(ledger.is_balanced() && report.is_clean(), "{report:?}");
 }
 
+/// Semantics: S7, S12.
 #[tokio::test]
 async fn a_deadline_is_kept_and_a_dropped_call_is_given_up() {
     let (runtime, double) = running(no_gate()).await;
@@ -190,6 +192,7 @@ async fn a_deadline_is_kept_and_a_dropped_call_is_given_up() {
     stop(runtime).await;
 }
 
+/// Semantics: S12.
 #[tokio::test]
 async fn a_request_that_waits_is_answered_at_its_deadline_and_never_runs() {
     let (runtime, double) = running(no_gate()).await;
@@ -208,6 +211,7 @@ async fn a_request_that_waits_is_answered_at_its_deadline_and_never_runs() {
     stop(runtime).await;
 }
 
+/// Semantics: S3, S11.
 #[tokio::test]
 async fn the_bound_is_shared_by_all_clones_and_refuses_at_once() {
     let gate = Arc::new(Semaphore::new(0));
@@ -232,6 +236,7 @@ async fn the_bound_is_shared_by_all_clones_and_refuses_at_once() {
     stop(runtime).await;
 }
 
+/// Semantics: S9, S11.
 #[tokio::test]
 async fn a_call_waits_for_room_in_turn_and_no_longer_than_its_deadline() {
     let gate = Arc::new(Semaphore::new(0));
@@ -253,6 +258,7 @@ async fn a_call_waits_for_room_in_turn_and_no_longer_than_its_deadline() {
     stop(runtime).await;
 }
 
+/// Semantics: S1, S2, S7.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_cancellations_lose_nothing() {
     let (runtime, double) = running(no_gate().instances(2).queue(16)).await;

@@ -152,6 +152,7 @@ fn what_is_not_lost_is_left_as_it_is() {
     assert_eq!(host.device.recover(), Ok(host.device.epoch()));
 }
 
+/// Semantics: S37.
 #[test]
 fn what_is_held_from_before_is_accounted_refused_and_forgotten() {
     for kind in RIGS {

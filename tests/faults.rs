@@ -118,6 +118,7 @@ fn panics(events: &mut Events) -> Vec<String> {
         .collect()
 }
 
+/// Semantics: S17, S18.
 #[tokio::test]
 async fn a_panic_fails_its_request_and_restarts_the_kernel_with_fresh_state() {
     let (runtime, kernel, world) = running(|spec| spec).await;
@@ -147,6 +148,7 @@ async fn a_panic_fails_its_request_and_restarts_the_kernel_with_fresh_state() {
     assert!(runtime.shutdown().await.unwrap().is_clean());
 }
 
+/// Semantics: S5.
 #[tokio::test]
 async fn an_error_fails_its_request_alone_and_a_fatal_one_restarts() {
     let (runtime, kernel, _) = running(|spec| spec).await;
@@ -161,6 +163,7 @@ async fn an_error_fails_its_request_alone_and_a_fatal_one_restarts() {
     runtime.shutdown().await.unwrap();
 }
 
+/// Semantics: S17.
 #[tokio::test]
 async fn requests_that_wait_survive_a_restart() {
     let (runtime, kernel, _) = running(|spec| spec).await;
@@ -201,6 +204,7 @@ async fn a_shutdown_does_not_wait_for_a_restart_that_keeps_failing() {
     assert_eq!(report.abandoned_threads, 0);
 }
 
+/// Semantics: S20.
 #[tokio::test]
 async fn state_that_panics_when_dropped_does_no_harm() {
     let (runtime, kernel, world) = running(|spec| spec).await;
@@ -222,6 +226,7 @@ async fn an_answer_that_nobody_collects_may_panic_when_dropped() {
     assert!(runtime.shutdown().await.unwrap().is_clean());
 }
 
+/// Semantics: S19.
 #[tokio::test]
 async fn a_kernel_that_panics_does_not_disturb_its_neighbour() {
     for placement in [Placement::Dedicated, Placement::Shared] {

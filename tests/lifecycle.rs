@@ -74,6 +74,7 @@ fn states(events: &mut Events) -> Vec<LifecycleState> {
     states
 }
 
+/// Semantics: S41.
 #[tokio::test]
 async fn kernels_start_in_order_and_stop_in_reverse() {
     let (log, gate) = fixtures();
@@ -177,6 +178,7 @@ async fn calls_before_the_start_and_after_the_end_are_refused_with_the_reason() 
     assert!(!error.is_retryable());
 }
 
+/// Semantics: S40.
 #[tokio::test]
 async fn a_drain_refuses_what_is_new_and_finishes_what_is_queued() {
     let (log, gate) = fixtures();
@@ -209,6 +211,7 @@ async fn a_drain_refuses_what_is_new_and_finishes_what_is_queued() {
     assert_eq!((report.ledger.completed, report.ledger.rejected), (5, 20));
 }
 
+/// Semantics: S42.
 #[tokio::test]
 async fn after_the_timeout_the_rest_is_cancelled_and_told_so() {
     let (log, gate) = fixtures();
@@ -244,6 +247,7 @@ async fn after_the_timeout_the_rest_is_cancelled_and_told_so() {
     assert_eq!(lines(&log), ["a open", "a close"], "an instance that waits comes back, and closes");
 }
 
+/// Semantics: S43.
 #[tokio::test]
 async fn a_second_shutdown_joins_the_first() {
     let (log, gate) = fixtures();
@@ -277,6 +281,7 @@ impl Kernel for Blocks {
     }
 }
 
+/// Semantics: S12, S16.
 #[tokio::test]
 async fn a_kernel_that_hangs_keeps_neither_its_caller_nor_the_shutdown() {
     let runtime = builder()
@@ -321,6 +326,7 @@ impl Kernel for Upstream {
     }
 }
 
+/// Semantics: S41.
 #[tokio::test]
 async fn a_request_in_flight_may_still_call_other_kernels_during_a_drain() {
     let (log, gate) = fixtures();

@@ -305,6 +305,7 @@ async fn pressure_moves_through_its_levels_and_critical_refuses() {
     stop(runtime).await;
 }
 
+/// Semantics: S44.
 #[tokio::test]
 async fn memory_that_a_caller_still_holds_is_told_at_the_end() {
     let (runtime, _) = running(hold(1), small()).await;

@@ -78,6 +78,7 @@ fn check(report: &Value) {
     assert_eq!((get("steady_failed"), get("leaked_bytes")), (0, 0), "{report}");
 }
 
+/// Semantics: S1, S2, S15.
 #[test]
 fn panics_and_hangs_under_load_are_answered_and_disturb_nobody() {
     let requests = std::env::var("LOAD").map_or(5_000, |text| text.parse().unwrap());
@@ -90,6 +91,7 @@ fn panics_and_hangs_under_load_are_answered_and_disturb_nobody() {
     assert!(number(&report, "hung") > 0, "threads that hang are replaced: {report}");
 }
 
+/// Semantics: S16, S40, S43.
 #[test]
 fn a_signal_under_load_loses_nothing_and_a_second_changes_nothing() {
     for (seed, millis) in [(1, 300), (2, 700), (3, 1100)] {

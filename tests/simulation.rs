@@ -8,6 +8,7 @@ use rustkernel_tests::simulation::fault::Faults;
 use rustkernel_tests::simulation::range::run_all;
 use rustkernel_tests::simulation::run;
 
+/// Semantics: S1, S2, S8, S11, S12, S16, S40, S44.
 #[test]
 fn every_invariant_holds_on_each_seed() {
     let threads = available_parallelism().map_or(1, usize::from);

@@ -242,3 +242,26 @@ fn files_and_functions_are_short() {
     report("files", lines, 900);
     report("functions", functions.found, 120);
 }
+
+/// The numbers of sentences, `S1` and so on, that follow `before` in a text.
+fn sentences(text: &str, before: &str) -> BTreeSet<u32> {
+    let lines = text.lines().filter_map(|line| line.split_once(before));
+    let words = lines.flat_map(|(_, rest)| rest.split(|char: char| !char.is_alphanumeric()));
+    words.filter_map(|word| word.strip_prefix('S')?.parse().ok()).collect()
+}
+
+#[test]
+fn every_sentence_of_the_semantics_has_a_test() {
+    let page = fs::read_to_string(root().join("docs/semantics.md")).unwrap();
+    let page: Vec<&str> = page.lines().filter(|line| line.starts_with("* **S")).collect();
+    let promised: BTreeSet<u32> = sentences(&page.join("\n"), "* **");
+    assert_eq!(promised, (1..=u32::try_from(page.len()).unwrap()).collect(), "in order");
+    let tests = files(&["rs"]).into_iter().filter(|path| !name(path).ends_with("tidy.rs"));
+    let tested: BTreeSet<u32> = tests
+        .flat_map(|path| sentences(&fs::read_to_string(path).unwrap(), "Semantics: "))
+        .collect();
+    let missing: Vec<_> = promised.difference(&tested).collect();
+    assert!(missing.is_empty(), "sentences without a test: {missing:?}");
+    let unknown: Vec<_> = tested.difference(&promised).collect();
+    assert!(unknown.is_empty(), "tests of sentences that are not there: {unknown:?}");
+}

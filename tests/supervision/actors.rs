@@ -138,6 +138,7 @@ async fn becomes(runtime: &Runtime, condition: Condition) {
     eventually(&format!("{condition:?}"), || stats(runtime, "member").condition == condition).await;
 }
 
+/// Semantics: S46.
 #[tokio::test]
 async fn of_a_thousand_messages_the_one_that_panics_is_lost_and_no_other() {
     let (runtime, address, _) = running(|spec| spec.mailbox(1000)).await;
@@ -155,6 +156,7 @@ async fn of_a_thousand_messages_the_one_that_panics_is_lost_and_no_other() {
     stop(runtime).await;
 }
 
+/// Semantics: S45.
 #[tokio::test]
 async fn every_address_is_that_of_all_lives() {
     let (runtime, address, _) = running(|spec| spec).await;
@@ -165,6 +167,7 @@ async fn every_address_is_that_of_all_lives() {
     stop(runtime).await;
 }
 
+/// Semantics: S47.
 #[tokio::test]
 async fn a_panic_in_a_future_of_the_actors_ends_it_too() {
     let (runtime, address, world) = running(|spec| spec).await;
@@ -175,6 +178,7 @@ async fn a_panic_in_a_future_of_the_actors_ends_it_too() {
     stop(runtime).await;
 }
 
+/// Semantics: S47.
 #[tokio::test]
 async fn an_actor_that_panics_while_it_starts_fails_the_start_or_counts_as_a_restart() {
     let world = Arc::<World>::default();
@@ -192,6 +196,7 @@ async fn an_actor_that_panics_while_it_starts_fails_the_start_or_counts_as_a_res
     stop(runtime).await;
 }
 
+/// Semantics: S47.
 #[tokio::test]
 async fn an_actor_that_stops_itself_or_panics_is_restarted_as_its_type_says() {
     for (policy, message, comes_back) in [
@@ -222,6 +227,7 @@ async fn an_actor_that_stops_itself_or_panics_is_restarted_as_its_type_says() {
     }
 }
 
+/// Semantics: S46, S47.
 #[tokio::test]
 async fn past_its_limit_it_is_quarantined_and_one_message_handled_proves_it() {
     let policy = RestartPolicy::permanent()
@@ -238,6 +244,7 @@ async fn past_its_limit_it_is_quarantined_and_one_message_handled_proves_it() {
     stop(runtime).await;
 }
 
+/// Semantics: S47.
 #[tokio::test]
 async fn a_group_of_an_actor_and_a_kernel_is_restarted_together() {
     let world = Arc::<World>::default();
@@ -263,6 +270,7 @@ async fn a_group_of_an_actor_and_a_kernel_is_restarted_together() {
     stop(runtime).await;
 }
 
+/// Semantics: S48.
 #[tokio::test]
 async fn a_runtime_that_stops_has_actors_handle_what_waits_and_stop_in_reverse() {
     let world = Arc::<World>::default();
@@ -286,6 +294,7 @@ async fn a_runtime_that_stops_has_actors_handle_what_waits_and_stop_in_reverse()
     assert_eq!(ask(&first, Do::Count).await, Err(MailboxError::Closed));
 }
 
+/// Semantics: S48.
 #[tokio::test]
 async fn an_actor_that_refuses_to_stop_does_not_keep_the_runtime() {
     let (runtime, address, world) = running(|spec| spec).await;
@@ -295,6 +304,7 @@ async fn an_actor_that_refuses_to_stop_does_not_keep_the_runtime() {
     assert!(!address.connected());
 }
 
+/// Semantics: S49.
 #[tokio::test]
 async fn an_actor_flooded_on_a_shared_thread_leaves_it_to_others() {
     let world = Arc::<World>::default();

@@ -15,6 +15,7 @@ fn impatient() -> RestartPolicy {
     tireless().hang_grace(SHORT)
 }
 
+/// Semantics: S4, S12, S15, S32.
 #[tokio::test]
 async fn a_hung_instance_is_answered_for_in_time_and_replaced_and_its_thread_counted() {
     let (runtime, child, _) = running(|spec| spec.restart(impatient())).await;
@@ -35,6 +36,7 @@ async fn a_hung_instance_is_answered_for_in_time_and_replaced_and_its_thread_cou
     stop(runtime).await;
 }
 
+/// Semantics: S32.
 #[tokio::test]
 async fn requests_that_wait_behind_one_that_hangs_are_served_by_its_successor() {
     let (runtime, child, _) = running(|spec| spec.restart(impatient())).await;
@@ -48,6 +50,7 @@ async fn requests_that_wait_behind_one_that_hangs_are_served_by_its_successor() 
     stop(runtime).await;
 }
 
+/// Semantics: S13, S15.
 #[tokio::test]
 async fn hangs_count_against_the_intensity_and_so_do_not_eat_all_threads() {
     let policy = RestartPolicy::permanent().limit(2, Duration::from_secs(60)).hang_grace(SHORT);
@@ -67,6 +70,7 @@ async fn hangs_count_against_the_intensity_and_so_do_not_eat_all_threads() {
     stop(runtime).await;
 }
 
+/// Semantics: S33.
 #[tokio::test]
 async fn neighbours_on_a_shared_thread_that_hangs_move_to_another() {
     let world = Arc::<World>::default();
@@ -103,6 +107,7 @@ impl Kernel for Elsewhere {
     }
 }
 
+/// Semantics: S34.
 #[tokio::test]
 async fn a_stream_that_does_not_end_is_left_behind() {
     // (On a thread of its own the instance would compute itself.)

@@ -20,6 +20,7 @@ fn quarantined(error: &CallError<Do>) -> bool {
     matches!(error, CallError::Rejected { rejection: Rejection::Quarantined { .. }, .. })
 }
 
+/// Semantics: S3, S5, S13, S24.
 #[tokio::test]
 async fn one_panic_more_than_the_limit_is_a_quarantine_and_requests_come_back_at_once() {
     let (runtime, child, _) = running(|spec| spec.restart(limited(3))).await;
@@ -54,6 +55,7 @@ async fn one_panic_more_than_the_limit_is_a_quarantine_and_requests_come_back_at
     stop(runtime).await;
 }
 
+/// Semantics: S25.
 #[tokio::test]
 async fn after_its_quarantine_one_instance_is_tried_and_then_all_serve() {
     let policy = limited(0).quarantine(Duration::from_millis(50));
@@ -85,6 +87,7 @@ async fn a_quarantine_without_an_end_is_lifted_by_hand() {
     stop(runtime).await;
 }
 
+/// Semantics: S26.
 #[tokio::test]
 async fn a_kernel_can_stop_the_runtime() {
     let (runtime, child, _) = running(|spec| spec.restart(limited(1).stop_runtime())).await;
@@ -99,6 +102,7 @@ async fn a_kernel_can_stop_the_runtime() {
     );
 }
 
+/// Semantics: S13.
 #[tokio::test]
 async fn a_restart_that_fails_counts_and_a_crash_loop_ends() {
     let (runtime, child, world) = running(|spec| spec.restart(limited(5))).await;
@@ -128,6 +132,36 @@ async fn a_failed_health_check_restarts_it() {
     stop(runtime).await;
 }
 
+/// Semantics: S23.
+#[tokio::test]
+async fn a_restart_waits_while_memory_is_critical() {
+    const MIB: u64 = 1 << 20;
+    let world = std::sync::Arc::default();
+    let memory = MemoryConfig { max_gpu_memory: 100 * MIB, ..MemoryConfig::default() };
+    let runtime = builder()
+        .with_memory(memory)
+        .with_kernel(spec("child", &world).restart(tireless()))
+        .build()
+        .unwrap();
+    runtime.start().await.unwrap();
+    let child = runtime.kernel("child").unwrap();
+    let held = runtime.memory().unwrap().allocate(90 << 20).unwrap();
+    eventually("it is critical", || runtime.stats().devices[0].pressure >= PressureLevel::Critical)
+        .await;
+    call(&child, Do::Panic).await.unwrap_err();
+    eventually("it is down", || child.stats().running == 0).await;
+    let waiting = tokio::spawn({
+        let child = child.clone();
+        async move { count(&child).await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!((child.stats().running, child.stats().condition), (0, Condition::Restarting));
+    drop(held);
+    assert_eq!(within_a_minute(waiting).await.unwrap(), 1);
+    stop(runtime).await;
+}
+
+/// Semantics: S19.
 #[tokio::test]
 async fn a_crash_loop_starves_nobody() {
     let world = std::sync::Arc::default();

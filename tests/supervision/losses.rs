@@ -61,6 +61,7 @@ async fn stop(runtime: Runtime, ordinal: u32) {
     assert_eq!((ledger.device_bytes, ledger.registered_bytes), (0, 0), "{ledger:?}");
 }
 
+/// Semantics: S4, S35, S36, S37, S39.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_in_flight_is_told_at_once_and_what_waits_is_served_when_the_device_is_back() {
     let host = add(DeviceChoice::On(DeviceId::Host));
@@ -113,6 +114,7 @@ async fn what_is_in_flight_is_told_at_once_and_what_waits_is_served_when_the_dev
     stop(runtime, ordinal).await;
 }
 
+/// Semantics: S22, S36.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kernels_of_a_device_that_does_not_come_back_move_or_end() {
     let ordinal = fake::claim();
@@ -146,6 +148,7 @@ async fn kernels_of_a_device_that_does_not_come_back_move_or_end() {
     assert!(report.is_clean() && report.ledger.is_balanced(), "{report:?}");
 }
 
+/// Semantics: S38.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runtime_can_end_with_its_device_once_all_others_are_served() {
     let kernels = vec![add(DeviceChoice::Auto), add(DeviceChoice::On(DeviceId::Host))];
@@ -218,6 +221,7 @@ fn calls() -> u64 {
 }
 
 /// `LOSSES=200` for the full size.
+/// Semantics: S1, S35, S37.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_lost_at_any_call_under_load_answers_everything_and_comes_back() {
     let (ordinal, runtime, kernels) =

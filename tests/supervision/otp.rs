@@ -3,6 +3,8 @@
 //!
 //! Three kernels, `a`, `b`, `c`, started in that order; `b` ends. The diary tells who closed (`-`) and who
 //! opened (`+`) after that; who panics does not close.
+//!
+//! Semantics: S17, S21, S22, S27.
 
 use std::sync::Arc;
 
@@ -133,6 +135,7 @@ async fn a_temporary_kernel_does_not_come_back_with_its_group() {
     stop(runtime).await;
 }
 
+/// Semantics: S29.
 #[tokio::test]
 async fn a_group_is_quarantined_with_its_member_and_comes_back_with_it() {
     let policy = RestartPolicy::permanent()
@@ -154,6 +157,7 @@ async fn a_group_is_quarantined_with_its_member_and_comes_back_with_it() {
     stop(runtime).await;
 }
 
+/// Semantics: S28.
 #[tokio::test]
 async fn requests_in_flight_finish_before_their_group_is_restarted_and_those_that_wait_are_kept() {
     let (runtime, a, b) = family(RestartPolicy::permanent()).await;

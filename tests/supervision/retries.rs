@@ -9,6 +9,7 @@ use rustkernel_tests::tireless;
 
 use super::child::{Do, call, count, running, stop};
 
+/// Semantics: S10, S30.
 #[tokio::test]
 async fn a_request_that_ended_its_kernel_once_is_tried_again() {
     let (runtime, child, world) =
@@ -21,6 +22,7 @@ async fn a_request_that_ended_its_kernel_once_is_tried_again() {
     stop(runtime).await;
 }
 
+/// Semantics: S10, S31.
 #[tokio::test]
 async fn one_that_ends_it_twice_is_a_dead_letter_and_those_behind_it_are_served() {
     let (runtime, child, _) =
@@ -40,6 +42,7 @@ async fn one_that_ends_it_twice_is_a_dead_letter_and_those_behind_it_are_served(
     stop(runtime).await;
 }
 
+/// Semantics: S6.
 #[tokio::test]
 async fn without_a_policy_nothing_is_tried_again() {
     let (runtime, child, world) = running(|spec| spec.restart(tireless())).await;
@@ -49,6 +52,7 @@ async fn without_a_policy_nothing_is_tried_again() {
     stop(runtime).await;
 }
 
+/// Semantics: S30.
 #[tokio::test]
 async fn the_budget_bounds_what_is_tried_again() {
     let retry = RetryPolicy::default().budget(0.1);
@@ -64,6 +68,7 @@ async fn the_budget_bounds_what_is_tried_again() {
     stop(runtime).await;
 }
 
+/// Semantics: S30.
 #[tokio::test]
 async fn a_retry_ends_with_its_deadline_and_with_a_quarantine() {
     let policy = RestartPolicy::permanent()

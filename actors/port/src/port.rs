@@ -249,6 +249,27 @@ impl<Q, A> Port<Q, A> {
         }
     }
 
+    /// Puts a request back that was taken and has not begun, behind those that wait.
+    ///
+    /// # Errors
+    /// The envelope comes back if the request is over, or there is no room for it.
+    pub fn put_back(&self, envelope: Envelope<Q>) -> Result<(), Envelope<Q>> {
+        if !self.slots.put_back(envelope.key) {
+            return Err(envelope);
+        }
+        match self.inbox.try_send(envelope) {
+            Ok(()) => {
+                self.idle.call_one();
+                Ok(())
+            }
+            Err(TrySendError::Full(envelope) | TrySendError::Disconnected(envelope)) => {
+                // (It is this instance's again, unless it is over.)
+                let _is_over = !self.slots.start(envelope.key);
+                Err(envelope)
+            }
+        }
+    }
+
     /// Ends a request with its answer, once. The caller is woken with the next [`Answers::wake`].
     ///
     /// # Errors

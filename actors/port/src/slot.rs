@@ -11,6 +11,8 @@
 //!                       └──── abandon ────┴──┴──► Free           (the caller went away)
 //! ```
 //!
+//! (A request that was taken and could not begin goes back from `Running` to `Queued`.)
+//!
 //! A [`Key`] names one use of a slot: its generation goes up each time the slot is claimed, so a late
 //! answer, a second answer, or an answer to a request whose caller has gone finds a key that no longer
 //! fits and changes nothing. That makes "answered once" a property of the slot and not of whoever
@@ -209,6 +211,16 @@ impl<A> Slots<A> {
         waiting
     }
 
+    /// A request that was started and did not begin waits again. False if it is over.
+    pub(crate) fn put_back(&self, key: Key) -> bool {
+        let Some(mut cell) = self.slot(key).open(key) else { return false };
+        let running = cell.phase == Phase::Running;
+        if running {
+            cell.phase = Phase::Queued;
+        }
+        running
+    }
+
     /// Answers a request, once: the answer comes back if somebody was quicker. On success the
     /// caller's waker.
     pub(crate) fn answer(&self, key: Key, answer: A) -> Result<Option<Waker>, A> {
@@ -367,6 +379,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_back_waits_again_and_what_is_over_is_not() {
+        let slots = Slots::<()>::new(1);
+        let key = claim(&slots, 0).unwrap();
+        assert!(!slots.put_back(key), "it waits already");
+        assert!(slots.start(key) && slots.put_back(key) && !slots.is_running(key));
+        assert!(slots.start(key) && slots.is_running(key));
+        slots.answer(key, ()).unwrap();
+        assert!(!slots.put_back(key) && !slots.start(key));
+    }
+
+    #[test]
     fn a_key_is_the_number_that_it_was_made_from() {
         let slots = Slots::<()>::new(2);
         for key in [claim(&slots, 0).unwrap(), claim(&slots, 0).unwrap()] {
@@ -441,6 +464,25 @@ mod loom_tests {
             }
             assert!(slots.is_over(key));
             assert_ne!(slots.claim(0, Waker::noop()).unwrap(), key);
+        });
+    }
+
+    /// The caller goes away while the request is put back and taken again: it is given up once, and does not
+    /// run after that.
+    #[test]
+    fn loom_a_request_is_put_back_while_its_caller_goes_away() {
+        loom::model(|| {
+            let slots = Arc::new(Slots::<()>::new(1));
+            let key = slots.claim(0, Waker::noop()).unwrap();
+            let instance = thread::spawn({
+                let slots = slots.clone();
+                move || slots.start(key) && slots.put_back(key) && slots.start(key)
+            });
+            let abandoned = slots.abandon(key);
+            let runs = instance.join().unwrap();
+            assert!(slots.is_over(key) && !slots.start(key));
+            assert!(abandoned != Abandoned::Answered);
+            assert!(!runs || abandoned == Abandoned::Running);
         });
     }
 

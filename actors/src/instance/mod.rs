@@ -84,11 +84,12 @@ enum End {
     Died(Cause),
 }
 
-/// A request that is tried again once its instance is back.
+/// A request that runs first once its instance is back.
 struct Again<Q> {
     envelope: Envelope<Asked<Q>>,
-    /// What it is answered if that does not come about.
-    error: KernelError,
+    /// What it is answered if that does not come about. None if it has not begun: then another instance
+    /// may run it.
+    error: Option<KernelError>,
 }
 
 /// What goes from one life of an instance to the next.
@@ -192,9 +193,17 @@ impl<K: Kernel> Instance<K> {
             panic::run_guarded(wait, called).await;
     }
 
-    /// Answers the request that was to be tried again.
+    /// Answers the request that was to be tried again, or lets another instance have the one that has not
+    /// begun.
     fn give_up(&self, kept: &mut Kept<K>) {
-        let Some(Again { envelope, error }) = kept.take() else { return };
+        let Some(Again { mut envelope, error }) = kept.take() else { return };
+        if error.is_none() {
+            match self.shared.port.put_back(envelope) {
+                Ok(()) => return self.shared.refuse_waiting(),
+                Err(back) => envelope = back,
+            }
+        }
+        let error = error.unwrap_or_else(|| KernelError::Interrupted(self.shared.interruption()));
         self.drop_guarded(envelope.request);
         let mut answers = Answers::default();
         self.answer(envelope.key, Ending::Failed, failed(error), &mut answers);

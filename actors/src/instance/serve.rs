@@ -42,6 +42,13 @@ impl<K: Kernel> Instance<K> {
                     }
                 }
             };
+            if life.cx.is_stale() {
+                // It has not begun, and is kept for when the device is back.
+                let error = None;
+                *kept = Some(Again { envelope, error });
+                answers.wake();
+                return End::Died(Cause::DeviceLost(self.client.device().id()));
+            }
             self.seat.begin(envelope.key);
             let died = self.serve_one(envelope, life, &mut answers, kept).await;
             self.seat.end();
@@ -128,9 +135,8 @@ impl<K: Kernel> Instance<K> {
                     Unreserved::Over => {}
                     Unreserved::Kept(request) => {
                         let request = Asked { request, priority, tries };
-                        let error = KernelError::Interrupted(self.shared.interruption());
                         let envelope = Envelope { key, id, deadline, request };
-                        *kept = Some(Again { envelope, error });
+                        *kept = Some(Again { envelope, error: None });
                     }
                 }
                 return None;
@@ -162,7 +168,7 @@ impl<K: Kernel> Instance<K> {
             self.try_again(cause, Envelope { key, id, deadline, request: asked })
         });
         match again {
-            Some(envelope) => *kept = Some(Again { envelope, error }),
+            Some(envelope) => *kept = Some(Again { envelope, error: Some(error) }),
             None => self.answer(key, Ending::Failed, failed(error), answers),
         }
         died.or_else(|| life.cx.wants_exit().then_some(Cause::Exited))

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use rustkernel_gpu::memory::{Lease, MemoryKind, Need, Reservation};
 use rustkernel_gpu::{
-    Buffer, Device, DeviceError, Element, Module, ModuleSource, Staging, Stream, StreamOptions,
+    Buffer, Device, DeviceError, Element, Epoch, Module, ModuleSource, Staging, Stream,
+    StreamOptions,
 };
 use rustkernel_port::Key;
 use slog::{Logger, o};
@@ -36,6 +37,8 @@ pub struct KernelContext {
     need: Need,
     exit: bool,
     served: bool,
+    /// Of the device when this was made.
+    epoch: Epoch,
 }
 
 /// The request that is running.
@@ -85,6 +88,7 @@ pub(crate) struct Setting {
 impl KernelContext {
     pub(crate) fn new(setting: Setting) -> KernelResult<Self> {
         let Setting { kernel, seat, client, inline, logger, status } = setting;
+        let epoch = client.device().epoch();
         let stream = client.memory().open_stream(&StreamOptions { inline, priority: 0 })?;
         Ok(Self {
             kernel,
@@ -99,6 +103,7 @@ impl KernelContext {
             need: Need::NOTHING,
             exit: false,
             served: false,
+            epoch,
         })
     }
 
@@ -134,6 +139,11 @@ impl KernelContext {
     /// Whether it is restarted is up to its [`RestartType`](crate::RestartType).
     pub fn exit(&mut self) {
         self.exit = true;
+    }
+
+    /// Whether the device was lost since this was made: nothing of it can be used any more.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.client.device().epoch() != self.epoch
     }
 
     pub(crate) fn wants_exit(&self) -> bool {

@@ -151,7 +151,7 @@ impl<K: Kernel> Shared<K> {
 
     /// While the kernel serves nobody, requests that wait are given back. (One that was let in just before
     /// may still be on its way; the reaper looks again.)
-    pub(super) fn refuse_waiting(&self) {
+    pub(crate) fn refuse_waiting(&self) {
         let Some(rejection) = self.turned_away() else { return };
         let mut answers = Answers::default();
         while let Some(Envelope { key, request: Asked { request, .. }, .. }) = self.port.take() {

@@ -199,6 +199,7 @@ mod tests {
         assert_eq!(verdicts(limited(1).unlimited(), &[0; 100]), [AT_ONCE; 100]);
     }
 
+    /// Semantics: S13.
     #[test]
     fn what_is_no_fault_does_not_count() {
         let mut book = RestartBook::new(limited(0), 1);
@@ -208,6 +209,7 @@ mod tests {
         }
     }
 
+    /// Semantics: S14.
     #[test]
     fn restarts_wait_longer_until_it_is_stable() {
         let policy = RestartPolicy::permanent()
@@ -228,6 +230,7 @@ mod tests {
         assert_ne!(seeds[1], seeds[5], "they are random");
     }
 
+    /// Semantics: S25.
     #[test]
     fn a_quarantine_ends_with_a_request_served_or_is_longer_the_next_time() {
         let (mut book, now) = (RestartBook::new(limited(0), 1), clock::now());

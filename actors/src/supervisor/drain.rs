@@ -13,6 +13,7 @@ use slog::{error, info, warn};
 use super::lifecycle::{LifecycleEvent, LifecycleState, Step, transition};
 use super::{Child, Shutdown, SupervisorActor};
 use crate::allocator::MemoryClient;
+use crate::clock::{self, Instant};
 use crate::event::{DrainPhase, RuntimeEvent};
 use crate::kernel::Order;
 #[cfg(feature = "planted")]
@@ -20,7 +21,7 @@ use crate::planted::{self, Bug};
 use crate::restart::Cause;
 
 /// How long an instance that was told to end may take, before its thread is abandoned.
-pub(super) const STOP_GRACE: Duration = Duration::from_millis(250);
+const STOP_GRACE: Duration = Duration::from_millis(250);
 
 /// How often, and how many times, it is looked whether streams have passed the memory that is left: as
 /// long as an instance may take.
@@ -107,11 +108,15 @@ async fn cancel_children(children: &[Child], timeout: Duration) -> usize {
     cancelled
 }
 
-/// Stops the kernels in reverse order of their start; how many threads had to be abandoned. Once one
-/// does not come back in time the rest is stopped side by side, so that those that hang share one
-/// further grace.
-pub(super) async fn stop_children(children: &[Child], grace: Duration) -> usize {
-    let stop = |child| ordered(child, Order::Stop { grace });
+/// Stops the kernels in reverse order of their start; how many threads had to be abandoned. Each has its
+/// grace, and all together have until `deadline`, or one grace if that has passed. Once one does not come
+/// back in time the rest is stopped side by side, so that those that hang share one further grace.
+pub(super) async fn stop_children(children: &[Child], deadline: Instant) -> usize {
+    let end = deadline.max(clock::now()) + STOP_GRACE;
+    let stop = |child| {
+        let grace = STOP_GRACE.min(end.saturating_duration_since(clock::now()));
+        ordered(child, Order::Stop { grace })
+    };
     let mut rest = children.iter().rev();
     for child in rest.by_ref() {
         let abandoned = stop(child).await;
@@ -163,6 +168,7 @@ impl SupervisorActor {
         self.children.iter().for_each(|child| child.kernel.rouse_waiting());
         let children = self.children.clone();
         let timeout = if at_once { Duration::ZERO } else { self.config.shutdown_timeout };
+        let deadline = clock::now() + timeout;
         let drained = async move { drain_children(&children, timeout).await }.into_actor(self);
         let stopped = drained.then(move |(early, in_time), actor, _| {
             let cancel = !in_time && transition(actor.state(), LifecycleEvent::DrainTimedOut) == Ok(Step::Cancel);
@@ -175,7 +181,7 @@ impl SupervisorActor {
             let stop = async move {
                 let late = if cancel { cancel_children(&children, timeout).await } else { 0 };
                 announcer.tell(RuntimeEvent::Draining(DrainPhase::Stopping));
-                (early + late, stop_children(&children, STOP_GRACE).await)
+                (early + late, stop_children(&children, deadline).await)
             };
             stop.into_actor(actor)
         });

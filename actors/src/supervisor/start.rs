@@ -7,7 +7,7 @@ use actix::prelude::*;
 use rustkernel_gpu::memory::{DeviceMemory, MemoryKind};
 use slog::{error, info, o};
 
-use super::drain::{self, STOP_GRACE, ShutdownReport};
+use super::drain::{self, ShutdownReport};
 use super::lifecycle::{LifecycleEvent, LifecycleState, Step, transition};
 use super::{
     AddKernel, Child, DeviceConfig, Lift, Restart, Start, SupervisorActor, SupervisorConfig,
@@ -93,7 +93,7 @@ impl SupervisorActor {
     /// left yet, and hold memory.
     fn stop_started(&self) -> ResponseActFuture<Self, ()> {
         let children = self.children.clone();
-        let stopped = async move { drain::stop_children(&children, STOP_GRACE).await };
+        let stopped = async move { drain::stop_children(&children, clock::now()).await };
         Box::pin(stopped.into_actor(self).then(|abandoned_threads, actor, ctx| {
             actor.report = Some(ShutdownReport { abandoned_threads, ..ShutdownReport::default() });
             actor.release(ctx)
@@ -195,7 +195,7 @@ async fn start_children(children: Vec<Child>) -> Result<(), StartError> {
         let started =
             child.orders.send(Order::Start).await.unwrap_or(Err(StartError::SupervisorGone));
         if let Err(error) = started {
-            drain::stop_children(&children[..=index], STOP_GRACE).await;
+            drain::stop_children(&children[..=index], clock::now()).await;
             return Err(error);
         }
     }

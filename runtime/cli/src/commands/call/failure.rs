@@ -58,7 +58,7 @@ pub(super) fn of_call(error: &CallError<Fields>, signature: &Signature) -> Failu
 fn of_rejection(rejection: &Rejection, signature: &Signature) -> Exit {
     match rejection {
         Rejection::Invalid(error) => of_message(error, signature),
-        Rejection::NeverFits { .. } => Exit::Unavailable,
+        Rejection::NeverFits { .. } | Rejection::Ended { .. } => Exit::Unavailable,
         rejection if rejection.is_retryable() => Exit::TryAgain,
         _ => Exit::Software,
     }
@@ -78,6 +78,7 @@ fn of_message(error: &MessageError, signature: &Signature) -> Exit {
 fn of_kernel(error: &KernelError) -> Exit {
     match error {
         KernelError::InvalidRequest(_) => Exit::Data,
+        KernelError::Interrupted(_) => Exit::TryAgain,
         KernelError::Device(error) => of_device(error),
         _ => Exit::Software,
     }
