@@ -5,7 +5,7 @@
 //! ```
 //!
 //! What to see: a sensor sends readings; an analyst asks two kernels about each by message, at once; a
-//! journal keeps count. One reading in ten makes a kernel panic: its analysis fails, the application
+//! journal, which the runtime supervises beside its kernels, keeps count. One reading in ten makes a kernel panic: its analysis fails, the application
 //! goes on.
 
 use std::error::Error;
@@ -15,7 +15,7 @@ use actix::prelude::{
 };
 use rustkernel_core::observability::{LogConfig, LogFormat, LogLevel};
 use rustkernel_core::prelude::{
-    Call, Kernel, KernelContext, KernelProxy, KernelResult, KernelSpec, RuntimeBuilder,
+    ActorSpec, Call, Kernel, KernelContext, KernelProxy, KernelResult, KernelSpec, RuntimeBuilder,
 };
 use rustkernel_kernels::reduce::{self, Reduce, ReduceRequest};
 
@@ -128,12 +128,13 @@ fn reading(number: usize) -> Reading {
 async fn main() -> Result<(), Box<dyn Error>> {
     let runtime = RuntimeBuilder::new()
         .with_log(LogConfig { level: LogLevel::Off, format: LogFormat::Auto })
+        .with_actor(ActorSpec::new("journal", Journal::default))
         .with_kernel(reduce::spec())
         .with_kernel(KernelSpec::new("longest_rise", || LongestRise))
         .build()?;
     runtime.start().await?;
 
-    let journal = Journal::default().start();
+    let journal = runtime.actor::<Journal>("journal")?;
     let analyst = Analyst {
         mean: runtime.kernel::<Reduce>("reduce")?.start_actor(),
         rise: runtime.kernel::<LongestRise>("longest_rise")?.start_actor(),

@@ -1,5 +1,7 @@
 //! Supervision: what ends an instance, what follows, and what nobody else notices.
 
+#[path = "supervision/actors.rs"]
+mod actors;
 #[path = "supervision/child.rs"]
 mod child;
 #[path = "supervision/hangs.rs"]

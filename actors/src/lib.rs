@@ -25,6 +25,7 @@ mod allocator;
 pub mod clock;
 mod error;
 mod event;
+mod hosted;
 mod instance;
 pub mod kernel;
 pub mod message;
@@ -38,11 +39,13 @@ pub mod supervisor;
 mod system;
 mod tensor;
 
+pub use actix::Addr;
 pub use allocator::{AllocatorStats, MemoryClient, SpillHook, SpillRequest};
 pub use error::{
     CallError, Cancellation, Effects, KernelError, KernelResult, Rejection, StartError,
 };
 pub use event::{DrainPhase, Events, Heard, RuntimeEvent};
+pub use hosted::{ActorSpec, HostedActor};
 pub use panic::PanicReport;
 pub use restart::{
     Backoff, Cause, Circuit, DeadLetter, Group, HistoryEntry, OnExceeded, RestartPolicy,

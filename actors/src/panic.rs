@@ -14,15 +14,24 @@ use std::task::{Context, Poll};
 compile_error!("a supervisor cannot outlive a panic that aborts: build with panic = \"unwind\"");
 
 /// What a panic said, and where.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct PanicReport {
     /// Its message.
     pub message: String,
     /// File, line and column, where known.
     pub location: Option<String>,
-    /// How it came about, if `RUST_BACKTRACE` asks for it.
-    pub backtrace: Option<Arc<str>>,
+    /// How it came about, if `RUST_BACKTRACE` asks for it. It is not logged: writing it takes long.
+    pub backtrace: Option<Arc<Backtrace>>,
 }
+
+/// Whether message and place are the same.
+impl PartialEq for PanicReport {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.message, &self.location) == (&other.message, &other.location)
+    }
+}
+
+impl Eq for PanicReport {}
 
 /// Without the backtrace, which is long.
 impl fmt::Debug for PanicReport {
@@ -80,9 +89,9 @@ fn report(info: &PanicHookInfo<'_>) -> PanicReport {
     }
 }
 
-fn backtrace() -> Option<Arc<str>> {
+fn backtrace() -> Option<Arc<Backtrace>> {
     let backtrace = Backtrace::capture();
-    (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string().into())
+    (backtrace.status() == BacktraceStatus::Captured).then(|| Arc::new(backtrace))
 }
 
 fn text(payload: &(dyn Any + Send)) -> String {

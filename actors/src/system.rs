@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::allocator::MemoryClient;
 use crate::error::{CallError, StartError};
 use crate::event::Events;
+use crate::hosted::HostedActor;
 use crate::instance::Threads;
 use crate::kernel::{AnySpec, Kernel, KernelRef, Shared};
 use crate::message::{Fields, Signature};
@@ -206,6 +207,16 @@ impl Supervisor {
         let kernel = self.board.kernel(name).ok_or_else(|| self.unknown(name))?;
         let shared = kernel.into_any().downcast::<Shared<K>>();
         shared.map(KernelRef::new).map_err(|_| LookupError::OtherType(name.into()))
+    }
+
+    /// The address of the supervised actor of that name and type.
+    ///
+    /// # Errors
+    /// [`LookupError`] if there is none; there is none before the start.
+    pub fn actor<A: HostedActor>(&self, name: &str) -> Result<Addr<A>, LookupError> {
+        let kernel = self.board.kernel(name).ok_or_else(|| self.unknown(name))?;
+        let address = kernel.mailbox().and_then(|mailbox| mailbox.address().downcast_ref());
+        address.cloned().ok_or_else(|| LookupError::OtherType(name.into()))
     }
 
     /// Calls a published kernel by name.

@@ -9,9 +9,9 @@ pub use rustkernel_actors::kernel::{
     Priority,
 };
 pub use rustkernel_actors::{
-    AnyElement, AnyTensor, Backoff, CallError, Cancellation, Cause, Effects, HistoryEntry,
-    KernelError, KernelResult, Ledger, OnExceeded, PanicReport, Rejection, RestartPolicy,
-    RestartType, RetryPolicy, ShapeError, Strategy, Tensor,
+    ActorSpec, AnyElement, AnyTensor, Backoff, CallError, Cancellation, Cause, Effects,
+    HistoryEntry, HostedActor, KernelError, KernelResult, Ledger, OnExceeded, PanicReport,
+    Rejection, RestartPolicy, RestartType, RetryPolicy, ShapeError, Strategy, Tensor,
 };
 pub use rustkernel_gpu::memory::Need;
 

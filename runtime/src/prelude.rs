@@ -6,8 +6,8 @@ pub use rustkernel_actors::kernel::{
 };
 pub use rustkernel_actors::message::KernelMessage;
 pub use rustkernel_actors::{
-    Backoff, CallError, Cancellation, Cause, Heard, KernelError, KernelResult, Ledger, Rejection,
-    RestartPolicy, RestartType, RetryPolicy, RuntimeEvent, Strategy, Tensor,
+    ActorSpec, Backoff, CallError, Cancellation, Cause, Heard, KernelError, KernelResult, Ledger,
+    Rejection, RestartPolicy, RestartType, RetryPolicy, RuntimeEvent, Strategy, Tensor,
 };
 pub use rustkernel_derive::KernelMessage;
 pub use rustkernel_gpu::{DeviceId, DeviceKind, LaunchConfig, ModuleSource, arguments};

@@ -49,7 +49,7 @@ impl World {
     }
 }
 
-fn take(budget: &AtomicUsize) -> bool {
+pub fn take(budget: &AtomicUsize) -> bool {
     budget.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
 

@@ -33,7 +33,7 @@ impl<K: Kernel> Instance<K> {
     async fn make(&self) -> KernelResult<(K, KernelContext)> {
         let mut cx = KernelContext::new(Setting {
             kernel: Arc::clone(&self.shared.parts.name),
-            instance: self.seat.index(),
+            seat: Arc::clone(&self.seat),
             client: self.client.clone(),
             inline: self.inline,
             logger: self.logger.clone(),

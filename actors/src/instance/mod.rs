@@ -41,6 +41,7 @@ use crate::panic::{self, Ended, PanicReport};
 use crate::restart::{Cause, Verdict};
 
 pub(crate) use lane::{Lane, Lanes, Threads};
+pub(crate) use pacer::Pacer;
 pub(crate) use seat::{Running, Seat, Wanted};
 
 /// What an instance tells its kernel's actor.

@@ -84,6 +84,11 @@ impl Seat {
         self.bell.wake();
     }
 
+    /// Has an instance that waits look whether its port is stopped.
+    pub(crate) fn ring(&self) {
+        self.bell.wake();
+    }
+
     /// Wants its health checked.
     pub(crate) fn want_check(&self) {
         self.check.store(true, Ordering::SeqCst);

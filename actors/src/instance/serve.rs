@@ -89,7 +89,8 @@ impl<K: Kernel> Instance<K> {
         let checked = panic::run_guarded(life.kernel.check(&mut life.cx), self.stopped()).await;
         self.seat.set_hook(None);
         let cause = match checked {
-            Ended::Done(Ok(())) | Ended::GivenUp => return None,
+            Ended::Done(Ok(())) => return self.checked(life).map(End::Died),
+            Ended::GivenUp => return None,
             Ended::Done(Err(error)) => {
                 error.ends_instance().unwrap_or_else(|| Cause::Unhealthy(error.to_string()))
             }
@@ -99,6 +100,14 @@ impl<K: Kernel> Instance<K> {
             }
         };
         Some(End::Died(cause))
+    }
+
+    /// It is well. Some cause if it asked for its end.
+    fn checked(&self, life: &mut Life<K>) -> Option<Cause> {
+        if life.cx.has_served() {
+            self.prove(life);
+        }
+        life.cx.wants_exit().then_some(Cause::Exited)
     }
 
     /// Runs one request and answers it. Some cause if it ended the kernel's state.
@@ -176,10 +185,15 @@ impl<K: Kernel> Instance<K> {
         if let Some(retry) = &self.shared.parts.retry {
             self.shared.retries.earn(retry.policy.ratio);
         }
+        self.prove(life);
+        life.cx.wants_exit().then_some(Cause::Exited)
+    }
+
+    /// If it is tried after a quarantine, that is over.
+    fn prove(&self, life: &mut Life<K>) {
         if std::mem::take(&mut life.on_trial) && self.shared.proved() {
             self.tell(Told::Proved);
         }
-        life.cx.wants_exit().then_some(Cause::Exited)
     }
 
     /// A request has failed. Some cause if too many in a row have because the driver refused a call.

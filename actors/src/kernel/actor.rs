@@ -168,6 +168,7 @@ impl<K: Kernel> KernelActor<K> {
 
     fn stopped_with(&self, abandoned: usize) {
         self.shared.port.clear();
+        self.shared.close_mailbox();
         self.shared.counters.abandoned.store(abandoned, Ordering::Release);
         match abandoned {
             0 => info!(self.logger, "kernel stopped"),
@@ -334,8 +335,7 @@ impl<K: Kernel> Handler<InstanceReport> for KernelActor<K> {
         let (kernel, instance) = (self.name(), report.instance);
         match report.what {
             Told::Panicked(report) => {
-                error!(self.logger, "kernel panicked"; "instance" => instance, "panic" => %report,
-                    "backtrace" => report.backtrace.as_deref());
+                error!(self.logger, "kernel panicked"; "instance" => instance, "panic" => %report);
                 self.tell(RuntimeEvent::KernelPanicked { kernel, instance, report });
             }
             Told::Ended(cause, verdict) => {
@@ -360,12 +360,7 @@ impl<K: Kernel> Handler<InstanceReport> for KernelActor<K> {
 impl<K: Kernel> KernelActor<K> {
     pub(super) fn tell_end(&self, instance: usize, cause: &Cause) {
         let kernel = self.name();
-        let backtrace = match cause {
-            Cause::Panicked(report) => report.backtrace.as_deref(),
-            _ => None,
-        };
-        error!(self.logger, "kernel's instance ended: it {cause}"; "instance" => instance,
-            "backtrace" => backtrace);
+        error!(self.logger, "kernel's instance ended: it {cause}"; "instance" => instance);
         self.tell(match cause {
             Cause::Panicked(report) => {
                 RuntimeEvent::KernelPanicked { kernel, instance, report: report.clone() }

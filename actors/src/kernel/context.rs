@@ -15,6 +15,7 @@ use super::Priority;
 use crate::allocator::{MemoryClient, Refused};
 use crate::clock::Instant;
 use crate::error::KernelResult;
+use crate::instance::Seat;
 use crate::panic;
 
 /// Bytes copied through one staging block: large enough for the full speed of a copy engine, small
@@ -24,7 +25,7 @@ const CHUNK_BYTES: usize = 4 << 20;
 /// Device, stream, memory, deadline and logger of one instance.
 pub struct KernelContext {
     kernel: Arc<str>,
-    instance: usize,
+    seat: Arc<Seat>,
     client: MemoryClient,
     stream: Stream,
     inline: bool,
@@ -35,6 +36,7 @@ pub struct KernelContext {
     /// What the request that is running has declared.
     need: Need,
     exit: bool,
+    served: bool,
     /// Of the device when this was made.
     epoch: Epoch,
 }
@@ -51,12 +53,31 @@ pub(crate) struct Request {
 /// Who knows whether a request is still wanted.
 pub(crate) trait RequestStatus: Send + Sync {
     fn is_over(&self, key: Key) -> bool;
+
+    /// Whether the kernel stops for good.
+    fn is_stopped(&self) -> bool;
+
+    /// Has instances that wait for a request look at their seats.
+    fn rouse(&self);
+}
+
+/// Has an instance check its health now.
+pub(crate) struct HealthBell {
+    seat: Arc<Seat>,
+    status: Arc<dyn RequestStatus>,
+}
+
+impl HealthBell {
+    pub(crate) fn ring(&self) {
+        self.seat.want_check();
+        self.status.rouse();
+    }
 }
 
 /// What a context is made of.
 pub(crate) struct Setting {
     pub(crate) kernel: Arc<str>,
-    pub(crate) instance: usize,
+    pub(crate) seat: Arc<Seat>,
     pub(crate) client: MemoryClient,
     /// Whether the instance's thread may block, and so run its own host streams.
     pub(crate) inline: bool,
@@ -66,12 +87,12 @@ pub(crate) struct Setting {
 
 impl KernelContext {
     pub(crate) fn new(setting: Setting) -> KernelResult<Self> {
-        let Setting { kernel, instance, client, inline, logger, status } = setting;
+        let Setting { kernel, seat, client, inline, logger, status } = setting;
         let epoch = client.device().epoch();
         let stream = client.memory().open_stream(&StreamOptions { inline, priority: 0 })?;
         Ok(Self {
             kernel,
-            instance,
+            seat,
             client,
             stream,
             inline,
@@ -81,6 +102,7 @@ impl KernelContext {
             reservation: None,
             need: Need::NOTHING,
             exit: false,
+            served: false,
             epoch,
         })
     }
@@ -113,8 +135,8 @@ impl KernelContext {
         Ok(())
     }
 
-    /// Has the instance end when the request that is running is answered. Whether it is restarted is up
-    /// to its [`RestartType`](crate::RestartType).
+    /// Has the instance end when the request that is running is answered, or its health check is over.
+    /// Whether it is restarted is up to its [`RestartType`](crate::RestartType).
     pub fn exit(&mut self) {
         self.exit = true;
     }
@@ -126,6 +148,25 @@ impl KernelContext {
 
     pub(crate) fn wants_exit(&self) -> bool {
         self.exit
+    }
+
+    /// Says that the instance has proved itself, as one that is tried after a quarantine has to, by other
+    /// means than a request.
+    pub(crate) fn note_served(&mut self) {
+        self.served = true;
+    }
+
+    pub(crate) fn has_served(&self) -> bool {
+        self.served
+    }
+
+    /// Whether the kernel stops for good.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.status.is_stopped()
+    }
+
+    pub(crate) fn health_bell(&self) -> HealthBell {
+        HealthBell { seat: Arc::clone(&self.seat), status: Arc::clone(&self.status) }
     }
 
     /// How much the request that is running matters where memory is short.
@@ -140,7 +181,7 @@ impl KernelContext {
 
     /// Which of the kernel's instances this is, from 0.
     pub fn instance(&self) -> usize {
-        self.instance
+        self.seat.index()
     }
 
     /// The device that this instance runs on.
@@ -326,7 +367,7 @@ impl fmt::Debug for KernelContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KernelContext")
             .field("kernel", &self.kernel)
-            .field("instance", &self.instance)
+            .field("instance", &self.instance())
             .field("device", &self.device().id())
             .finish_non_exhaustive()
     }

@@ -80,6 +80,14 @@ impl<K: Kernel> Shared<K> {
     pub(super) fn ended_for_good(&self, cause: Cause) {
         self.close_gate(&mut self.gate(), Closed::Ended(cause));
         self.refuse_waiting();
+        self.close_mailbox();
+    }
+
+    /// The actor that it hosts, if it does, does not live again.
+    pub(super) fn close_mailbox(&self) {
+        if let Some(mailbox) = &self.parts.mailbox {
+            mailbox.close();
+        }
     }
 
     /// Another kernel of its group is quarantined, and this one with it.

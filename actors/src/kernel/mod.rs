@@ -36,7 +36,7 @@ pub use shared::KernelStats;
 pub use spec::{AnySpec, DeviceChoice, KernelSpec, Placement};
 
 pub(crate) use actor::{Hold, KernelActor, KernelReport, Order};
-pub(crate) use context::{Request, Setting};
+pub(crate) use context::{HealthBell, Request, Setting};
 pub(crate) use shared::{Answer, AnyKernel, Asked, Shared};
 pub(crate) use spec::{Environment, SpawnEnvironment, Spawned};
 

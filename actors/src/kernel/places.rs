@@ -13,11 +13,11 @@ use rustkernel_gpu::{DeviceId, DeviceKind};
 use slog::{debug, error, o, warn};
 use tokio::sync::oneshot;
 
-use super::Kernel;
 use super::actor::{Hold, KernelActor};
 use super::gate::Condition;
 use super::shared::Shared;
 use super::spec::DeviceChoice;
+use super::{Devices, Kernel};
 use crate::allocator::MemoryClient;
 use crate::clock::{self, Instant};
 use crate::error::{CallError, Cancellation, KernelResult, StartError};
@@ -138,6 +138,7 @@ impl<K: Kernel> KernelActor<K> {
         let there: Vec<String> = self.environment.memories.iter().map(name).collect();
         let wanted = match self.shared.parts.device {
             DeviceChoice::On(id) => id.to_string(),
+            DeviceChoice::Auto if K::DEVICES == Devices::Host => "the host".to_owned(),
             DeviceChoice::Auto => "a CUDA device".to_owned(),
         };
         let reason = format!("it needs {wanted}, and this runtime has {}", there.join(", "));
@@ -337,17 +338,18 @@ impl<K: Kernel> KernelActor<K> {
     pub(super) fn end_all(&mut self, grace: Duration) -> impl Future<Output = usize> + use<K> {
         let until = clock::now() + grace;
         let places: Vec<Place> = self.places.places.iter_mut().filter_map(Option::take).collect();
+        // (The port is stopped, which has them close and leave. One that is told to leave does not close.)
         for place in &places {
-            place.seat.want(Wanted::Leave);
+            place.seat.ring();
         }
-        self.shared.port.rouse_instances();
         async move {
             let mut abandoned = 0;
-            for Place { lane, left, .. } in places {
+            for Place { seat, lane, left, .. } in places {
                 // An instance that is gone without having said so has left as well.
                 match tokio::time::timeout_at(until, left).await {
                     Ok(_) => lane.end(),
                     Err(_elapsed) => {
+                        seat.want(Wanted::Leave);
                         lane.abandon();
                         abandoned += 1;
                     }

@@ -21,6 +21,7 @@ use super::{Kernel, Placement, Priority};
 use crate::clock;
 use crate::error::{CallError, Rejection};
 use crate::event::Announcer;
+use crate::hosted::AnyMailbox;
 use crate::message::{Fields, Signature};
 use crate::panic;
 #[cfg(feature = "planted")]
@@ -78,7 +79,7 @@ pub(crate) struct Counters {
     pub(crate) devices: Mutex<Vec<DeviceId>>,
 }
 
-/// A reading of one kernel.
+/// A reading of one kernel. (Of a [supervised actor](crate::ActorSpec) too: it has one instance and no requests.)
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KernelStats {
@@ -179,6 +180,14 @@ impl<K: Kernel> RequestStatus for Shared<K> {
     fn is_over(&self, key: Key) -> bool {
         self.port.is_over(key)
     }
+
+    fn is_stopped(&self) -> bool {
+        self.port.is_stopped()
+    }
+
+    fn rouse(&self) {
+        self.port.rouse_instances();
+    }
 }
 
 /// A kernel, whatever its type: for the registry and for calls by name.
@@ -186,6 +195,8 @@ pub(crate) trait AnyKernel: Send + Sync {
     fn name(&self) -> &str;
     fn signature(&self) -> Option<&Signature>;
     fn stats(&self) -> KernelStats;
+    /// The mailbox of the actor that it hosts, if it does.
+    fn mailbox(&self) -> Option<&dyn AnyMailbox>;
     /// Calls it with named values; `None` if it is not published.
     fn call_by_name(
         self: Arc<Self>,
@@ -228,6 +239,10 @@ impl<K: Kernel> AnyKernel for Shared<K> {
             history: self.history.read(),
             memory: self.learned.read(),
         }
+    }
+
+    fn mailbox(&self) -> Option<&dyn AnyMailbox> {
+        self.parts.mailbox.as_deref()
     }
 
     fn call_by_name(

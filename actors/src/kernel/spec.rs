@@ -17,6 +17,7 @@ use super::{Devices, Kernel, Priority};
 use crate::allocator::MemoryClient;
 use crate::error::CallError;
 use crate::event::Announcer;
+use crate::hosted::AnyMailbox;
 use crate::instance::Lanes;
 use crate::message::{Fields, KernelMessage, MessageError, Signature};
 use crate::restart::{DeadLetters, Group, RestartPolicy, RetryPolicy, Strategy};
@@ -84,6 +85,8 @@ pub(crate) struct Parts<K: Kernel> {
     pub(crate) retry: Option<Retry<K>>,
     pub(crate) group: Option<String>,
     pub(crate) shutdown_timeout: Option<Duration>,
+    /// If it hosts an actor.
+    pub(crate) mailbox: Option<Arc<dyn AnyMailbox>>,
 }
 
 /// How requests are tried again.
@@ -121,6 +124,7 @@ impl<K: Kernel> KernelSpec<K> {
             retry: None,
             group: None,
             shutdown_timeout: None,
+            mailbox: None,
         };
         Self { parts, signature: None }
     }
@@ -247,6 +251,12 @@ impl<K: Kernel> KernelSpec<K> {
     #[must_use]
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.parts.version = version.into();
+        self
+    }
+
+    /// The kernel hosts the actor of that mailbox.
+    pub(crate) fn host(mut self, mailbox: Arc<dyn AnyMailbox>) -> Self {
+        self.parts.mailbox = Some(mailbox);
         self
     }
 
@@ -456,6 +466,9 @@ impl<K: Kernel> AnySpec for KernelSpec<K> {
                 "its queue holds {queue} requests; between 1 and 1048576 make sense"
             ));
         }
+        if let Some(mailbox) = &self.parts.mailbox {
+            validate_actor(*instances, mailbox.capacity())?;
+        }
         self.parts.restart.validate()?;
         if let Some(retry) = &self.parts.retry {
             retry.policy.validate()?;
@@ -477,6 +490,18 @@ impl<K: Kernel> AnySpec for KernelSpec<K> {
         let orders = KernelActor::spawn(Arc::clone(&shared), environment.0.clone());
         Spawned { kernel: shared, orders }
     }
+}
+
+fn validate_actor(instances: usize, capacity: usize) -> Result<(), String> {
+    if instances != 1 {
+        return Err(format!("it is an actor, and has one instance; {instances} are asked for"));
+    }
+    if !(1..=1 << 20).contains(&capacity) {
+        return Err(format!(
+            "its mailbox holds {capacity} messages; between 1 and 1048576 make sense"
+        ));
+    }
+    Ok(())
 }
 
 fn kinds(devices: Devices) -> &'static str {

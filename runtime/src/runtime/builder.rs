@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rustkernel_actors::kernel::{AnySpec, Kernel, KernelSpec};
 use rustkernel_actors::supervisor::{DeviceConfig, OnDeviceLoss, SupervisorConfig};
-use rustkernel_actors::{Group, SpillHook, SpillRequest, StartError, Strategy, Supervisor};
+use rustkernel_actors::{
+    ActorSpec, Group, HostedActor, SpillHook, SpillRequest, StartError, Strategy, Supervisor,
+};
 use rustkernel_gpu::host::ThreadBudget;
 use rustkernel_gpu::{Device, DeviceError, DeviceId};
 use slog::Logger;
@@ -182,6 +184,51 @@ impl RuntimeBuilder {
     #[must_use]
     pub fn with_kernel<K: Kernel>(self, spec: KernelSpec<K>) -> Self {
         self.with_any_kernel(Box::new(spec))
+    }
+
+    /// Adds an actor of the application's, as one more child beside the kernels: started in the order in which
+    /// it was added, restarted by the same policies, and stopped in reverse. [`ActorSpec`] says what a restart
+    /// keeps.
+    ///
+    /// ```
+    /// use actix::{Actor, Context, Handler, Message};
+    /// use rustkernel_core::prelude::*;
+    ///
+    /// #[derive(Default)]
+    /// struct Sum(u32);
+    ///
+    /// impl Actor for Sum {
+    ///     type Context = Context<Self>;
+    /// }
+    ///
+    /// #[derive(Message)]
+    /// #[rtype(result = "u32")]
+    /// struct Add(u32);
+    ///
+    /// impl Handler<Add> for Sum {
+    ///     type Result = u32;
+    ///
+    ///     fn handle(&mut self, Add(number): Add, _: &mut Context<Self>) -> u32 {
+    ///         self.0 = self.0.checked_add(number).expect("it fits");
+    ///         self.0
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let runtime = RuntimeBuilder::new().with_actor(ActorSpec::new("sum", Sum::default)).build()?;
+    /// runtime.start().await?;
+    /// let sum = runtime.actor::<Sum>("sum")?;
+    /// assert_eq!(sum.send(Add(2)).await?, 2);
+    /// assert!(sum.send(Add(u32::MAX)).await.is_err(), "it panics, and is restarted");
+    /// assert_eq!(sum.send(Add(5)).await?, 5, "at the same address, with fresh state");
+    /// # runtime.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_actor<A: HostedActor>(self, spec: ActorSpec<A>) -> Self {
+        self.with_any_kernel(spec.into())
     }
 
     /// Adds a kernel of whatever type.

@@ -7,7 +7,8 @@ use rustkernel_actors::kernel::{Kernel, KernelRef, KernelSpec};
 use rustkernel_actors::message::{Fields, Signature};
 use rustkernel_actors::supervisor::{LifecycleState, ShutdownReport};
 use rustkernel_actors::{
-    CallError, DeadLetter, Events, LookupError, RuntimeStats, StartError, Supervisor,
+    ActorSpec, Addr, CallError, DeadLetter, Events, HostedActor, LookupError, RuntimeStats,
+    StartError, Supervisor,
 };
 use rustkernel_gpu::{DeviceId, DeviceResult};
 
@@ -105,6 +106,22 @@ impl Runtime {
     /// [`LookupError`] if there is none; there is none before the start.
     pub fn kernel<K: Kernel>(&self, name: &str) -> Result<KernelRef<K>, LookupError> {
         self.supervisor.kernel(name)
+    }
+
+    /// The address of the [supervised actor](super::RuntimeBuilder::with_actor) of that name and type.
+    ///
+    /// # Errors
+    /// [`LookupError`] if there is none; there is none before the start.
+    pub fn actor<A: HostedActor>(&self, name: &str) -> Result<Addr<A>, LookupError> {
+        self.supervisor.actor(name)
+    }
+
+    /// Starts one more supervised actor while running.
+    ///
+    /// # Errors
+    /// As [`add_kernel`](Self::add_kernel).
+    pub async fn add_actor<A: HostedActor>(&self, spec: ActorSpec<A>) -> Result<(), StartError> {
+        self.supervisor.add_kernel(spec.into()).await
     }
 
     /// Starts one more kernel while running.
