@@ -1,5 +1,6 @@
 //! A kernel's places: which instance sits where, whether it is to serve, and who replaces one that hangs.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -34,6 +35,8 @@ const NO_THREAD: Duration = Duration::from_secs(1);
 /// The places of a kernel's instances, by their number.
 pub(super) struct Places<K: Kernel> {
     places: Vec<Option<Place>>,
+    /// Those whose instance has left and is not restarted: nobody sits there again.
+    left: BTreeSet<usize>,
     _kernel: std::marker::PhantomData<fn() -> K>,
 }
 
@@ -51,7 +54,8 @@ struct Place {
 
 impl<K: Kernel> Places<K> {
     pub(super) fn new(count: usize) -> Self {
-        Self { places: (0..count).map(|_| None).collect(), _kernel: std::marker::PhantomData }
+        let places = (0..count).map(|_| None).collect();
+        Self { places, left: BTreeSet::new(), _kernel: std::marker::PhantomData }
     }
 
     fn taken(&self) -> impl Iterator<Item = &Place> {
@@ -246,7 +250,8 @@ impl<K: Kernel> KernelActor<K> {
     pub(super) fn settle(&mut self, ctx: &mut Context<Self>) {
         let replaceable = self.shared.condition() != Condition::Ended;
         let empty = self.places.places.iter().enumerate().filter(|(_, place)| place.is_none());
-        let empty: Vec<usize> = empty.map(|(index, _)| index).collect();
+        let empty = empty.map(|(index, _)| index).filter(|index| !self.places.left.contains(index));
+        let empty: Vec<usize> = empty.collect();
         if replaceable {
             empty.into_iter().for_each(|index| self.reseat(index, ctx));
         }
@@ -258,6 +263,8 @@ impl<K: Kernel> KernelActor<K> {
             place.seat.want(self.wanted(place.seat.index(), place.device()));
         }
         self.shared.port.rouse_instances();
+        // Whoever waits for one to be up that is now to wait has nothing more to wait for.
+        self.shared.turned.notify_waiters();
     }
 
     /// Has those concerned give up what they run.
@@ -310,11 +317,18 @@ impl<K: Kernel> KernelActor<K> {
         concerned.len()
     }
 
+    /// An instance has left and is not restarted, also not with others.
+    pub(super) fn leave(&mut self, index: usize, ctx: &mut Context<Self>) {
+        self.places.left.insert(index);
+        self.dismiss(index, ctx);
+    }
+
     /// An instance is to leave; its thread ends when it has.
     pub(super) fn dismiss(&mut self, index: usize, ctx: &mut Context<Self>) {
         let Some(Place { seat, lane, left, .. }) = self.places.places[index].take() else { return };
         seat.want(Wanted::Leave);
         self.shared.port.rouse_instances();
+        self.shared.turned.notify_waiters();
         let gone = async move { left.await.ok() }.into_actor(self);
         ctx.spawn(gone.map(|_, _, _| lane.end()));
     }
@@ -422,6 +436,7 @@ impl<K: Kernel> KernelActor<K> {
         let own_fault = place.over.is_some() || late > Duration::ZERO;
         place.seat.want(Wanted::Leave);
         self.shared.went_down(&place.seat);
+        self.shared.turned.notify_waiters();
         place.lane.mark_stuck();
         self.environment.lanes.replace_stuck();
         self.abandon(place, ctx);
@@ -437,7 +452,12 @@ impl<K: Kernel> KernelActor<K> {
             Verdict::Restart(wait) if !self.shared.shares_fate(&cause) => {
                 ctx.run_later(wait, move |actor, ctx| actor.reseat(index, ctx));
             }
-            verdict => self.ended(cause, verdict, ctx),
+            verdict => {
+                if verdict == Verdict::Leave {
+                    self.leave(index, ctx);
+                }
+                self.ended(cause, verdict, ctx);
+            }
         }
     }
 
@@ -490,7 +510,7 @@ impl<K: Kernel> KernelActor<K> {
     }
 }
 
-/// Ready once that is so; it is looked at each time that an instance goes up or down.
+/// Ready once that is so; it is looked at each time that an instance goes up or down, or is wanted otherwise.
 async fn turned<K: Kernel>(shared: Arc<Shared<K>>, is_so: impl Fn() -> bool) {
     loop {
         let turn = shared.turned.notified();
