@@ -40,7 +40,11 @@ impl Drain for Lines {
 
 impl Lines {
     fn find(&self, message: &str) -> Option<Line> {
-        self.0.lock().unwrap().iter().find(|line| line["msg"] == message).cloned()
+        self.find_like(message).filter(|line| line["msg"] == message)
+    }
+
+    fn find_like(&self, begins: &str) -> Option<Line> {
+        self.0.lock().unwrap().iter().find(|line| line["msg"].starts_with(begins)).cloned()
     }
 }
 
@@ -74,9 +78,10 @@ async fn lines_carry_kernel_instance_device_and_request() {
     assert_eq!(said, ["chatty", "0", "host", "1"]);
 
     chatty.call(true).await.unwrap_err();
-    eventually("the panic is logged", || lines.find("kernel panicked").is_some()).await;
-    let line = lines.find("kernel panicked").unwrap();
-    assert!(line["panic"].starts_with("enough at") && line["kernel"] == "chatty", "{line:?}");
+    let find = || lines.find_like("kernel's instance ended: it panicked: enough at");
+    eventually("the panic is logged", || find().is_some()).await;
+    let line = find().unwrap();
+    assert!(line["instance"] == "0" && line["kernel"] == "chatty", "{line:?}");
 
     drop(runtime);
     eventually("the drop is logged", || lines.find("runtime is stopped").is_some()).await;

@@ -2,7 +2,7 @@
 //!
 //! `cargo test -p rustkernel-tests --features planted --test planted`
 
-use rustkernel_actors::planted::Bug::{IllegalTransition, LateAdmission};
+use rustkernel_actors::planted::Bug::{IllegalTransition, LateAdmission, RestartPastLimit};
 use rustkernel_gpu::planted::Bug::{DoubleFree, LateCritical, LeakOnPanic};
 use rustkernel_port::planted::Bug::{DoubleAnswer, LostAnswer, UnboundedQueue};
 use rustkernel_tests::simulation::planted::{Bug, plant};
@@ -64,4 +64,9 @@ fn a_transition_that_is_not_on_the_table_is_found() {
 #[test]
 fn a_request_let_in_while_draining_is_found() {
     is_found(Bug::Actors(LateAdmission), "made while draining");
+}
+
+#[test]
+fn a_restart_past_the_limit_is_found() {
+    is_found(Bug::Actors(RestartPastLimit), "the limit is");
 }

@@ -11,6 +11,8 @@ pub enum Bug {
     IllegalTransition,
     /// Requests are let in while draining.
     LateAdmission,
+    /// A kernel has one restart more than its limit allows.
+    RestartPastLimit,
 }
 
 thread_local! {

@@ -104,7 +104,7 @@ impl<K: Kernel> Instance<K> {
     /// went; if that failed, that was all.
     pub(crate) async fn run(self, mut started: Option<oneshot::Sender<KernelResult>>) {
         let mut kept: Kept<K> = None;
-        while self.seat.may_serve(|| self.shared.port.is_stopped()).await {
+        while self.seat.may_serve(|| self.is_stopped_with(&mut kept)).await {
             let end = match self.open().await {
                 Ok(mut life) => {
                     self.opened(started.take());
@@ -117,7 +117,11 @@ impl<K: Kernel> Instance<K> {
                     if let Some(started) = started.take() {
                         return started.send(Err(error)).map_or((), drop);
                     }
-                    End::Died(Cause::of_start(&error))
+                    match self.seat.is_given_up() {
+                        // It was told to give up: that is no fault of its own.
+                        true => End::Suspended,
+                        false => End::Died(Cause::of_start(&error)),
+                    }
                 }
             };
             let goes_on = match end {
@@ -131,6 +135,15 @@ impl<K: Kernel> Instance<K> {
         }
         self.give_up(&mut kept);
         self.tell_now();
+    }
+
+    /// Whether the port was stopped. A request to be tried again does not wait longer than those in the
+    /// queue: while the kernel is quarantined it is answered, as they are.
+    fn is_stopped_with(&self, kept: &mut Kept<K>) -> bool {
+        if kept.is_some() && self.shared.is_turned_away() {
+            self.give_up(kept);
+        }
+        self.shared.port.is_stopped()
     }
 
     fn opened(&self, started: Option<oneshot::Sender<KernelResult>>) {

@@ -160,7 +160,7 @@ impl Seat {
     }
 
     /// Waits while it is suspended. Whether it may serve; if not, it leaves.
-    pub(crate) async fn may_serve(&self, stopped: impl Fn() -> bool) -> bool {
+    pub(crate) async fn may_serve(&self, mut stopped: impl FnMut() -> bool) -> bool {
         poll_fn(|cx| {
             self.bell.register(cx.waker());
             match self.wanted() {

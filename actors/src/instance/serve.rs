@@ -27,8 +27,7 @@ impl<K: Kernel> Instance<K> {
                     return end;
                 }
             }
-            let again = kept.take().map(|again| again.envelope);
-            let envelope = match again.or_else(|| port.take()) {
+            let envelope = match self.wanted_again(kept).or_else(|| port.take()) {
                 Some(envelope) => envelope,
                 None => {
                     self.tell_now();
@@ -73,6 +72,17 @@ impl<K: Kernel> Instance<K> {
                 pacer.resume();
             }
         }
+    }
+
+    /// The request that is to be tried again. One whose caller has gone or whose deadline has passed
+    /// meanwhile is dropped: its end is in the books.
+    fn wanted_again(&self, kept: &mut Kept<K>) -> Option<Envelope<Asked<K::Request>>> {
+        let Again { envelope, .. } = kept.take()?;
+        if self.shared.port.is_over(envelope.key) {
+            self.drop_guarded(envelope);
+            return None;
+        }
+        Some(envelope)
     }
 
     /// Does what else its kernel's actor wants. Some end if that ends this state.

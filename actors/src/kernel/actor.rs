@@ -214,8 +214,9 @@ impl<K: Kernel> KernelActor<K> {
     }
 
     fn turn_away(&mut self, cause: Cause) -> usize {
-        self.hold(Hold::Group);
+        // (Instances look whether it is quarantined when they are told to wait.)
         self.shared.quarantine_with(cause);
+        self.hold(Hold::Group);
         0
     }
 
@@ -341,7 +342,7 @@ impl<K: Kernel> Handler<InstanceReport> for KernelActor<K> {
             Told::Ended(cause, verdict) => {
                 self.tell_end(instance, &cause);
                 if verdict == Verdict::Leave {
-                    self.give_up(instance, ctx);
+                    self.leave(instance, ctx);
                 }
                 if !matches!(verdict, Verdict::Restart(_)) || self.shared.shares_fate(&cause) {
                     self.ended(cause, verdict, ctx);

@@ -140,6 +140,11 @@ impl<K: Kernel> Shared<K> {
         stopping.then(|| self.admission().err().unwrap_or(Rejection::Draining))
     }
 
+    /// Whether the kernel serves nobody while the runtime goes on.
+    pub(crate) fn is_turned_away(&self) -> bool {
+        self.gate().closed.is_some()
+    }
+
     /// Why the kernel serves nobody, if it does not and the runtime goes on.
     fn turned_away(&self) -> Option<Rejection> {
         let kernel = self.parts.name.to_string();

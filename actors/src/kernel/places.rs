@@ -1,6 +1,7 @@
 //! A kernel's places: which instance sits where, whether it is to serve, and who replaces one that hangs.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -35,8 +36,8 @@ const NO_THREAD: Duration = Duration::from_secs(1);
 /// The places of a kernel's instances, by their number.
 pub(super) struct Places<K: Kernel> {
     places: Vec<Option<Place>>,
-    /// Those whose instances have left and are not restarted.
-    given_up: Vec<bool>,
+    /// Those whose instance has left and is not restarted: nobody sits there again.
+    left: BTreeSet<usize>,
     _kernel: std::marker::PhantomData<fn() -> K>,
 }
 
@@ -54,11 +55,8 @@ struct Place {
 
 impl<K: Kernel> Places<K> {
     pub(super) fn new(count: usize) -> Self {
-        Self {
-            places: (0..count).map(|_| None).collect(),
-            given_up: vec![false; count],
-            _kernel: std::marker::PhantomData,
-        }
+        let places = (0..count).map(|_| None).collect();
+        Self { places, left: BTreeSet::new(), _kernel: std::marker::PhantomData }
     }
 
     fn taken(&self) -> impl Iterator<Item = &Place> {
@@ -267,6 +265,8 @@ impl<K: Kernel> KernelActor<K> {
             place.seat.want(self.wanted(place.seat.index(), place.device()));
         }
         self.shared.port.rouse_instances();
+        // Whoever waits for one to be up that is now to wait has nothing more to wait for.
+        self.shared.turned.notify_waiters();
     }
 
     /// Has those concerned give up what they run.
@@ -319,9 +319,9 @@ impl<K: Kernel> KernelActor<K> {
         concerned.len()
     }
 
-    /// An instance leaves and is not restarted.
-    pub(super) fn give_up(&mut self, index: usize, ctx: &mut Context<Self>) {
-        self.places.given_up[index] = true;
+    /// An instance has left and is not restarted, also not with others.
+    pub(super) fn leave(&mut self, index: usize, ctx: &mut Context<Self>) {
+        self.places.left.insert(index);
         self.dismiss(index, ctx);
     }
 
@@ -330,6 +330,7 @@ impl<K: Kernel> KernelActor<K> {
         let Some(Place { seat, lane, left, .. }) = self.places.places[index].take() else { return };
         seat.want(Wanted::Leave);
         self.shared.port.rouse_instances();
+        self.shared.turned.notify_waiters();
         let gone = async move { left.await.ok() }.into_actor(self);
         ctx.spawn(gone.map(|_, _, _| lane.end()));
     }
@@ -441,6 +442,7 @@ impl<K: Kernel> KernelActor<K> {
         if let Running::Request(key) = place.seat.running() {
             self.shared.interrupted(key, Cause::Hung(late));
         }
+        self.shared.turned.notify_waiters();
         place.lane.mark_stuck();
         self.environment.lanes.replace_stuck();
         self.abandon(place, ctx);
@@ -452,12 +454,16 @@ impl<K: Kernel> KernelActor<K> {
         let cause = Cause::Hung(late);
         let verdict = self.shared.ended(Some(index), &cause);
         self.tell_end(index, &cause);
-        self.places.given_up[index] = verdict == Verdict::Leave;
         match verdict {
             Verdict::Restart(wait) if !self.shared.shares_fate(&cause) => {
                 ctx.run_later(wait, move |actor, ctx| actor.reseat(index, ctx));
             }
-            verdict => self.ended(cause, verdict, ctx),
+            verdict => {
+                if verdict == Verdict::Leave {
+                    self.leave(index, ctx);
+                }
+                self.ended(cause, verdict, ctx);
+            }
         }
     }
 
@@ -474,8 +480,8 @@ impl<K: Kernel> KernelActor<K> {
 
     /// Puts an instance where none is. Where there is no thread for it, it is tried again.
     fn reseat(&mut self, index: usize, ctx: &mut Context<Self>) {
-        let Places { places, given_up, .. } = &self.places;
-        if self.shared.port.is_stopped() || places[index].is_some() || given_up[index] {
+        let Places { places, left, .. } = &self.places;
+        if self.shared.port.is_stopped() || places[index].is_some() || left.contains(&index) {
             return;
         }
         let seated = self.memories().and_then(|memories| {
@@ -510,7 +516,7 @@ impl<K: Kernel> KernelActor<K> {
     }
 }
 
-/// Ready once that is so; it is looked at each time that an instance goes up or down.
+/// Ready once that is so; it is looked at each time that an instance goes up or down, or is wanted otherwise.
 async fn turned<K: Kernel>(shared: Arc<Shared<K>>, is_so: impl Fn() -> bool) {
     loop {
         let turn = shared.turned.notified();

@@ -179,12 +179,15 @@ impl<K: Kernel> KernelRef<K> {
 
     fn refusal(&self, refusal: Refusal) -> Rejection {
         match refusal {
-            Refusal::Full => {
-                Rejection::QueueFull { kernel: self.name().into(), bound: self.shared.port.bound() }
-            }
-            // (Opened again meanwhile: as if there had been no room, which is tried again at once.)
-            Refusal::Closed => self.shared.closed().unwrap_or_else(|| self.refusal(Refusal::Full)),
+            Refusal::Full if !self.shared.port.is_closed() => self.full(),
+            // (Full and closed is closed: whoever waits for room is told now. Opened again meanwhile: as
+            // if there had been no room, which is tried again at once.)
+            Refusal::Full | Refusal::Closed => self.shared.closed().unwrap_or_else(|| self.full()),
         }
+    }
+
+    fn full(&self) -> Rejection {
+        Rejection::QueueFull { kernel: self.name().into(), bound: self.shared.port.bound() }
     }
 
     fn expired(&self) -> Rejection {

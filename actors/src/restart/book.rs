@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::cause::Cause;
 use super::policy::{OnExceeded, RestartPolicy, RestartType};
 use crate::clock::Instant;
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
 
 /// Quarantines that follow each other last up to so many times as long as the first.
 const LONGEST_QUARANTINE: u32 = 8;
@@ -103,6 +105,10 @@ impl RestartBook {
         let window = self.policy.window;
         while self.recent.front().is_some_and(|end| now.saturating_duration_since(*end) > window) {
             self.recent.pop_front();
+        }
+        #[cfg(feature = "planted")]
+        if planted::is(Bug::RestartPastLimit) {
+            return self.recent.len() > self.policy.limit as usize + 1;
         }
         self.recent.len() > self.policy.limit as usize
     }

@@ -16,7 +16,8 @@ use crate::restart::{Cause, Strategy, Verdict};
 /// A group that is being restarted.
 #[derive(Debug, Default)]
 pub(super) struct Family {
-    /// Another of its kernels has ended meanwhile: so it is restarted once more.
+    /// Others of its kernels have ended meanwhile, so it is restarted once more: because of the first of
+    /// them, since those that are restarted with one are among those restarted with any before it.
     again: Option<String>,
 }
 
@@ -60,8 +61,10 @@ impl SupervisorActor {
         let family = self.family(&kernel);
         let Some(first) = family.first() else { return };
         let group = first.group.clone().unwrap_or_else(|| kernel.clone());
+        let order = |name: &String| self.children.iter().position(|child| child.name == *name);
         if let Some(under_way) = self.families.get_mut(&group) {
-            under_way.again = Some(kernel);
+            let ended = under_way.again.take().into_iter().chain([kernel]);
+            under_way.again = ended.min_by_key(order);
             return;
         }
         self.families.insert(group.clone(), Family::default());

@@ -25,14 +25,18 @@ pub(crate) enum Run {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) kernel: usize,
+    /// In milliseconds from the run's begin.
+    pub(crate) called_at: u64,
     /// What the runtime's state was known to be when the call was made.
     pub(crate) called_in: LifecycleState,
     /// When an answer is due, in milliseconds from the run's begin, and how late that may be known.
     pub(crate) due: Option<(u64, u64)>,
     pub(crate) run: Run,
     pub(crate) is_low: bool,
-    /// The request itself is gone.
-    pub(crate) is_dropped: bool,
+    /// How often it was started.
+    pub(crate) tries: u32,
+    /// Copies of the request that there are.
+    pub(crate) copies: u32,
     pub(crate) is_over: bool,
 }
 
@@ -44,6 +48,8 @@ pub(crate) struct Book {
     pub(crate) ledgers: Vec<Ledger>,
     /// Calls that do not wait for room and have no answer yet, by kernel.
     pub(crate) pending: Vec<usize>,
+    /// Requests that failed with the last end of their kernel's that they may cause, by kernel.
+    pub(crate) dead: Vec<u64>,
 }
 
 impl Book {
@@ -52,6 +58,7 @@ impl Book {
             entries: Vec::new(),
             ledgers: vec![Ledger::default(); kernels],
             pending: vec![0; kernels],
+            dead: vec![0; kernels],
         }
     }
 
@@ -68,6 +75,12 @@ impl Book {
     /// How many calls were made.
     pub(crate) fn calls(&self) -> usize {
         self.entries.len()
+    }
+
+    /// How often requests of a kernel were started once more.
+    pub(crate) fn tries_again(&self, kernel: usize) -> u64 {
+        let own = self.entries.iter().filter(|entry| entry.kernel == kernel);
+        own.map(|entry| u64::from(entry.tries.saturating_sub(1))).sum()
     }
 
     /// How many have no end.

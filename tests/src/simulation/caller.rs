@@ -14,7 +14,7 @@ use super::book::{Entry, Run};
 use super::fault::{Fault, OF_REQUESTS};
 use super::kernel::{Deed, Job, Simulated};
 use super::plan::{CallerPlan, KernelPlan, choose, millis};
-use super::stage::{self, Stage};
+use super::stage::{self, Next, Stage};
 
 /// A deadline from this on may be known this much later; see `KernelSpec::deadline`.
 const COARSE_FROM: Duration = Duration::from_secs(1);
@@ -40,15 +40,19 @@ pub(crate) async fn call_all(caller: CallerPlan, to: KernelPlan, kernel: KernelR
             tokio::time::sleep(pause).await;
         }
         let Some(intent) = stage::with(|stage| stage.intend(&caller, &to)) else { return };
-        refusals += u32::from(call_once(&caller, intent, &kernel).await);
+        match call_once(&caller, intent, &kernel).await {
+            Next::Call => {}
+            Next::Wait => tokio::time::sleep(millis(stage::draw(1..20))).await,
+            Next::Leave => refusals += 1,
+        }
         if refusals >= MOST_REFUSALS {
             return;
         }
     }
 }
 
-/// Makes one call; whether the runtime does not take any more.
-async fn call_once(caller: &CallerPlan, intent: Intent, kernel: &KernelRef<Simulated>) -> bool {
+/// Makes one call.
+async fn call_once(caller: &CallerPlan, intent: Intent, kernel: &KernelRef<Simulated>) -> Next {
     let Intent { job, gives_up, within, priority } = intent;
     let number = job.number;
     let of_priority = priority.map(|priority| kernel.with_priority(priority));
@@ -59,7 +63,7 @@ async fn call_once(caller: &CallerPlan, intent: Intent, kernel: &KernelRef<Simul
         (false, None) => patiently(gives_up, kernel.call(job)).await,
     };
     let answer = answer.map(|answer| answer.map_err(CallError::forget_request));
-    stage::with(|stage| stage.answered(number, answer)).unwrap_or(true)
+    stage::with(|stage| stage.answered(number, answer)).unwrap_or(Next::Leave)
 }
 
 /// None if the caller does not wait that long.
@@ -138,8 +142,9 @@ impl Stage {
         }
         let (called_in, run) = (self.lifecycle, Run::No);
         let is_low = priority == Some(Priority::Low);
-        let (is_dropped, is_over, kernel) = (false, false, caller.kernel);
-        let entry = Entry { kernel, called_in, due, run, is_low, is_dropped, is_over };
+        let (tries, copies, is_over, kernel) = (0, 1, false, caller.kernel);
+        let entry =
+            Entry { kernel, called_at: now, called_in, due, run, is_low, tries, copies, is_over };
         let number = self.book.open(entry);
         let pages = if to.declares > 0 { self.random.random_range(1..=to.declares) } else { 0 };
         let job = Job { number, deed, pages };

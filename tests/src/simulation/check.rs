@@ -1,12 +1,13 @@
 //! What has to hold when a run is over.
 
 use rustkernel_actors::Ledger;
-use rustkernel_actors::supervisor::{LifecycleState, ShutdownReport};
+use rustkernel_actors::kernel::KernelStats;
+use rustkernel_actors::supervisor::{LifecycleState, ShutdownReport, StopReason};
 use rustkernel_gpu::memory::{MemoryKind, MemoryStats};
 
 use super::fault::Fault;
 use super::run::Cast;
-use super::stage::{self, Stage};
+use super::stage::{self, Seen, Stage};
 use super::sweep;
 
 /// Checks what is left of a runtime that has stopped, beside the callers' book.
@@ -17,6 +18,7 @@ pub(super) fn at_the_end(cast: &Cast, report: Option<&ShutdownReport>) {
             stage.broken(&format!("the runtime is {state} at the end"));
         }
         stage.check_answers();
+        stage.check_reason(report);
         stage.check_ledgers(report);
         for kind in [MemoryKind::Device, MemoryKind::Staging] {
             if let Some(memory) = &cast.memory {
@@ -32,6 +34,31 @@ pub(super) fn at_the_end(cast: &Cast, report: Option<&ShutdownReport>) {
 }
 
 impl Stage {
+    /// A runtime stops by itself if a kernel that says so has exceeded its limit, and only then.
+    fn check_reason(&mut self, report: Option<&ShutdownReport>) {
+        let Some(report) = report else { return };
+        let asked = self.asked_to_stop.unwrap_or(0);
+        let failed = match &report.reason {
+            StopReason::KernelFailed { kernel, .. } => Some(kernel.clone()),
+            _ => None,
+        };
+        let stops = |seen: &&Seen| seen.plan.restart.stops_runtime;
+        let exceeded = |seen: &Seen| seen.account.exceeded;
+        let first = self.kernels.iter().filter(stops).filter_map(exceeded).min();
+        let known = failed.as_ref().is_some_and(|name| {
+            let mut stopping = self.kernels.iter().filter(stops);
+            stopping.any(|seen| seen.plan.name() == *name && exceeded(seen).is_some())
+        });
+        if failed.is_some() {
+            self.fired = self.fired.with(Fault::StopsRuntime);
+        }
+        // (Asked in the same millisecond it may be either.)
+        let holds = if failed.is_some() { known } else { first.is_none_or(|at| at >= asked) };
+        self.check(holds, || {
+            format!("it stopped because of {:?}, exceeded at {first:?} ms", report.reason)
+        });
+    }
+
     fn check_answers(&mut self) {
         let open = self.book.open_calls();
         if open > 0 {
@@ -43,11 +70,12 @@ impl Stage {
     fn check_ledgers(&mut self, report: Option<&ShutdownReport>) {
         let mut sum = Ledger::default();
         for index in 0..self.kernels.len() {
-            let Some(kernel) = &self.kernels[index].kernel else { continue };
+            let Some(kernel) = self.kernels[index].kernel.clone() else { continue };
             let (own, theirs) = (self.book.ledgers[index], kernel.stats().ledger);
             if own != theirs || !theirs.is_balanced() {
                 self.broken(&format!("kernel {index} counted {theirs:?}, its callers {own:?}"));
             }
+            self.check_tries(index, &kernel.stats());
             sum = [sum, theirs].into_iter().sum();
         }
         // (The hoarder's calls are in no book but the runtime's; refusals go on after the report.)
@@ -60,6 +88,19 @@ impl Stage {
         };
         if let Some(report) = report.filter(|report| !agrees(&report.ledger)) {
             self.broken(&format!("the shutdown counted {:?}, its kernels {sum:?}", report.ledger));
+        }
+    }
+
+    /// What was tried again, and what was given up after that.
+    fn check_tries(&mut self, index: usize, stats: &KernelStats) {
+        let (again, dead) = (self.book.tries_again(index), self.book.dead[index]);
+        // (One that is to be tried again may be given up before it is.)
+        if again > stats.retried || dead != stats.dead_letters {
+            let KernelStats { retried, dead_letters, .. } = stats;
+            self.broken(&format!(
+                "kernel {index} tried {again} requests again and counted {retried}, gave {dead} up and \
+                 counted {dead_letters}"
+            ));
         }
     }
 

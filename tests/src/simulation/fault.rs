@@ -42,6 +42,8 @@ faults! {
     Greedy,
     /// It takes more memory than it has declared.
     TooLittle,
+    /// It succeeds, and its kernel asks for its end.
+    Exits,
 
     // ---- of an instance
     /// `open` panics at a restart.
@@ -52,6 +54,12 @@ faults! {
     PanicInDrop,
     /// `close` takes up to 60 ms.
     SlowClose,
+    /// Its health check fails.
+    Unhealthy,
+    /// It has a restart policy with limits.
+    Policies,
+    /// Its requests are tried again.
+    Retries,
 
     // ---- of a caller
     /// It goes away without the answer.
@@ -70,6 +78,12 @@ faults! {
     KernelAdded,
     /// A kernel does not start.
     StartFails,
+    /// Somebody restarts kernels, and lifts their quarantines.
+    ByHand,
+    /// Kernels are of one group, and are restarted together.
+    Groups,
+    /// It stops when a kernel has exceeded its limit.
+    StopsRuntime,
     /// The shutdown comes while the kernels start.
     ShutdownInStart,
     /// The shutdown comes amid the load.
@@ -89,6 +103,7 @@ pub(crate) const OF_REQUESTS: &[Fault] = &[
     Fault::Slow,
     Fault::Greedy,
     Fault::TooLittle,
+    Fault::Exits,
 ];
 
 /// A set of fault points: those that are on in a run, or those that have fired.

@@ -7,9 +7,10 @@ use rustkernel_actors::kernel::{Kernel, KernelContext, KernelSpec, Placement};
 use rustkernel_actors::{KernelError, KernelResult};
 use rustkernel_gpu::{Buffer, DeviceError};
 
+use super::account::End;
 use super::book::Ended;
 use super::fault::Fault;
-use super::plan::{KernelPlan, PAGE, millis};
+use super::plan::{GROUP, KernelPlan, PAGE, millis};
 use super::stage;
 
 /// What every planned panic says.
@@ -33,9 +34,17 @@ pub(crate) struct Job {
     pub(crate) pages: u32,
 }
 
+/// To be tried again with.
+impl Clone for Job {
+    fn clone(&self) -> Self {
+        stage::with(|stage| stage.book.entry(self.number).copies += 1);
+        Self { ..*self }
+    }
+}
+
 impl Drop for Job {
     fn drop(&mut self) {
-        stage::with(|stage| stage.book.entry(self.number).is_dropped = true);
+        stage::with(|stage| stage.book.entry(self.number).copies -= 1);
     }
 }
 
@@ -43,16 +52,26 @@ impl Drop for Job {
 pub(crate) struct Simulated {
     plan: KernelPlan,
     kept: Option<Buffer<u8>>,
+    /// Which instance it is, once it opens.
+    instance: Option<usize>,
+    /// How it ends, should it end now.
+    end: End,
 }
 
 impl KernelPlan {
     /// How it is run.
     pub(crate) fn spec(self) -> KernelSpec<Simulated> {
-        let mut spec = KernelSpec::new(self.name(), move || Simulated { plan: self, kept: None })
+        let mut spec = KernelSpec::new(self.name(), move || Simulated::new(self))
             .instances(self.instances)
             .queue(self.queue)
-            .restart(crate::tireless())
+            .restart(self.restart.policy())
             .placement(Placement::Shared);
+        if self.is_grouped {
+            spec = spec.group(GROUP);
+        }
+        if let Some(retry) = self.restart.retry() {
+            spec = spec.retry(retry);
+        }
         spec = match self.deadline {
             Some(deadline) => spec.deadline(deadline),
             None => spec.no_deadline(),
@@ -75,6 +94,10 @@ impl KernelPlan {
 }
 
 impl Simulated {
+    fn new(plan: KernelPlan) -> Self {
+        Self { plan, kept: None, instance: None, end: End::Told }
+    }
+
     async fn perform(&mut self, job: &Job, cx: &mut KernelContext) -> KernelResult {
         let pages = job.pages as usize;
         let buffer = match self.plan.declares {
@@ -84,38 +107,70 @@ impl Simulated {
         match job.deed {
             Deed::Answer => {}
             Deed::Wait(time) => tokio::time::sleep(millis(time.into())).await,
-            Deed::Go(fault) => go_wrong(fault, cx).await?,
+            Deed::Go(fault) => self.go_wrong(fault, cx).await?,
         }
         drop(buffer);
         Ok(())
     }
-}
 
-async fn go_wrong(fault: Fault, cx: &mut KernelContext) -> KernelResult {
-    stage::fired(fault);
-    match fault {
-        Fault::Panic => panic!("{PLANNED}"),
-        Fault::PanicLater => {
-            let _held = cx.alloc::<u8>(PAGE as usize).await;
-            tokio::time::sleep(millis(1)).await;
-            panic!("{PLANNED}");
+    async fn go_wrong(&mut self, fault: Fault, cx: &mut KernelContext) -> KernelResult {
+        stage::fired(fault);
+        match fault {
+            Fault::Panic => self.panic(),
+            Fault::PanicLater => {
+                let _held = cx.alloc::<u8>(PAGE as usize).await;
+                tokio::time::sleep(millis(1)).await;
+                self.panic();
+            }
+            Fault::Fails => return Err(KernelError::failed(PLANNED)),
+            Fault::Fatal => {
+                self.end = End::Fault;
+                return Err(KernelError::fatal(PLANNED));
+            }
+            Fault::Exits => {
+                self.end = End::Exit;
+                cx.exit();
+            }
+            Fault::Hangs => pending().await,
+            Fault::Slow => {
+                let time = stage::draw(1..500);
+                tokio::time::sleep(millis(time)).await;
+            }
+            Fault::Greedy | Fault::TooLittle => {
+                let pages = stage::draw(100..600);
+                let held = cx.alloc::<u8>(pages as usize * PAGE as usize).await?;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                drop(held);
+            }
+            _ => {}
         }
-        Fault::Fails => return Err(KernelError::failed(PLANNED)),
-        Fault::Fatal => return Err(KernelError::fatal(PLANNED)),
-        Fault::Hangs => pending().await,
-        Fault::Slow => {
-            let time = stage::draw(1..500);
-            tokio::time::sleep(millis(time)).await;
-        }
-        Fault::Greedy | Fault::TooLittle => {
-            let pages = stage::draw(100..600);
-            let held = cx.alloc::<u8>(pages as usize * PAGE as usize).await?;
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            drop(held);
-        }
-        _ => {}
+        Ok(())
     }
-    Ok(())
+
+    fn panic(&mut self) -> ! {
+        self.end = End::Fault;
+        panic!("{PLANNED}");
+    }
+
+    async fn open_or_fail(&mut self, cx: &mut KernelContext) -> KernelResult {
+        let restarted = stage::note_open(self.plan.index, cx.instance());
+        tokio::time::sleep(millis(1)).await;
+        if self.plan.is_broken {
+            stage::fired(Fault::StartFails);
+            return Err(KernelError::failed(PLANNED));
+        }
+        if restarted && stage::fires(Fault::PanicInOpen, 2) {
+            self.panic();
+        }
+        if restarted && stage::fires(Fault::OpenFails, 2) {
+            self.end = End::Fault;
+            return Err(KernelError::failed(PLANNED));
+        }
+        if self.plan.keeps > 0 {
+            self.kept = Some(cx.alloc((u64::from(self.plan.keeps) * PAGE) as usize).await?);
+        }
+        Ok(())
+    }
 }
 
 impl Kernel for Simulated {
@@ -123,20 +178,8 @@ impl Kernel for Simulated {
     type Response = u32;
 
     async fn open(&mut self, cx: &mut KernelContext) -> KernelResult {
-        let restarted = stage::note_open(self.plan.index, cx.instance());
-        tokio::time::sleep(millis(1)).await;
-        if self.plan.is_broken {
-            stage::fired(Fault::StartFails);
-            return Err(KernelError::failed(PLANNED));
-        }
-        assert!(!(restarted && stage::fires(Fault::PanicInOpen, 2)), "{PLANNED}");
-        if restarted && stage::fires(Fault::OpenFails, 2) {
-            return Err(KernelError::failed(PLANNED));
-        }
-        if self.plan.keeps > 0 {
-            self.kept = Some(cx.alloc((u64::from(self.plan.keeps) * PAGE) as usize).await?);
-        }
-        Ok(())
+        self.instance = Some(cx.instance());
+        self.open_or_fail(cx).await
     }
 
     async fn execute(&mut self, job: Job, cx: &mut KernelContext) -> KernelResult<u32> {
@@ -145,6 +188,14 @@ impl Kernel for Simulated {
         let ended = if done.is_ok() { Ended::Completed } else { Ended::Failed };
         stage::with(|stage| stage.finished(job.number, ended));
         done.map(|()| job.number)
+    }
+
+    async fn check(&mut self, _: &mut KernelContext) -> KernelResult {
+        if stage::fires(Fault::Unhealthy, 1) {
+            self.end = End::Fault;
+            return Err(KernelError::failed(PLANNED));
+        }
+        Ok(())
     }
 
     async fn close(&mut self, _: &mut KernelContext) {
@@ -160,6 +211,9 @@ impl Drop for Simulated {
         if std::thread::panicking() {
             stage::with(|stage| stage.broken("kernel state is dropped while the thread unwinds"));
             return;
+        }
+        if let Some(instance) = self.instance {
+            stage::note_end(self.plan.index, instance, self.end);
         }
         assert!(!stage::fires(Fault::PanicInDrop, 2), "{PLANNED}");
     }

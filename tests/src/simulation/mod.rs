@@ -7,11 +7,12 @@
 //! | part | role |
 //! |---|---|
 //! | [`fault`] | the fault points |
-//! | `plan` | what a seed makes |
+//! | `plan`, `policy` | what a seed makes |
 //! | `run` | a run, from its start to its shutdown |
 //! | `caller`, `kernel` | both ends of each request |
 //! | `stage` | what they share, and what is checked on the way |
-//! | `book` | the callers' own book |
+//! | `operator` | who restarts kernels by hand |
+//! | `book`, `account` | the callers' own book; the kernels' own ends |
 //! | `witness` | events and queues |
 //! | `sweep` | thresholds of memory pressure, met exactly |
 //! | `check` | what has to hold at the end |
@@ -22,14 +23,17 @@
 //! Nothing here may depend on real time, on threads, on the order of a hash map or on an address: host
 //! streams, which have threads of their own, are not used.
 
+mod account;
 mod book;
 mod caller;
 mod check;
 pub mod fault;
 mod kernel;
+mod operator;
 mod plan;
 #[cfg(feature = "planted")]
 pub mod planted;
+mod policy;
 pub mod range;
 mod run;
 mod stage;

@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rustkernel_actors::Strategy;
 
 use super::fault::{Fault, Faults};
+use super::policy::RestartPlan;
+
+/// The group that kernels may be of.
+pub(crate) const GROUP: &str = "family";
 
 /// A page of memory, in bytes.
 pub(crate) const PAGE: u64 = 4096;
@@ -22,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) shutdown_timeout: Duration,
     /// When the shutdown comes; `None` is after the load.
     pub(crate) shutdown: Option<Duration>,
+    /// Which kernels of the group are restarted together.
+    pub(crate) strategy: Strategy,
     /// When a kernel is added, if one is.
     pub(crate) added: Option<Duration>,
 }
@@ -41,6 +48,9 @@ pub(crate) struct KernelPlan {
     pub(crate) waits: u32,
     /// It does not start.
     pub(crate) is_broken: bool,
+    pub(crate) restart: RestartPlan,
+    /// It is of the group.
+    pub(crate) is_grouped: bool,
 }
 
 /// A caller of a run.
@@ -75,6 +85,7 @@ impl Plan {
             pages: 1000 * if faults.has(Fault::LittleMemory) { 1 } else { 4 },
             shutdown_timeout: millis(*choose(&[0, 20, 200, 2000], &mut random)),
             shutdown: shutdown(faults, &mut random),
+            strategy: *choose(&[Strategy::OneForAll, Strategy::RestForOne], &mut random),
             added: (faults.has(Fault::KernelAdded) && count > 1)
                 .then(|| millis(random.random_range(0..30))),
             kernels,
@@ -107,6 +118,8 @@ impl KernelPlan {
             keeps: if keeps { random.random_range(1..=16) } else { 0 },
             waits: random.random_range(0..=32),
             is_broken: false,
+            restart: RestartPlan::draw(faults, random),
+            is_grouped: faults.has(Fault::Groups) && random.random_ratio(2, 3),
         }
     }
 }

@@ -4,8 +4,8 @@ use rustkernel_actors::planted as actors;
 use rustkernel_gpu::planted as gpu;
 use rustkernel_port::planted as port;
 
-/// A bug that can be planted. One of a restart past its limit, and one of a handle used after its device
-/// was lost, have their place here once there are limits, and devices that come back.
+/// A bug that can be planted. One of a handle used after its device was lost has its place here once the
+/// simulation has devices that come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
     /// In the data path.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use actix::System;
 use futures_util::future::join_all;
-use rustkernel_actors::kernel::AnySpec;
+use rustkernel_actors::kernel::{AnySpec, KernelRef};
 use rustkernel_actors::supervisor::{
     DeviceConfig, LifecycleState, OnDeviceLoss, ShutdownReport, SupervisorConfig,
 };
-use rustkernel_actors::{MemoryClient, Supervisor};
+use rustkernel_actors::{Group, MemoryClient, Supervisor};
 use rustkernel_gpu::DeviceId;
 use rustkernel_gpu::host::{self, HostOptions, ThreadBudget};
 use rustkernel_gpu::memory::{MemoryLimits, PressureThresholds};
@@ -17,13 +17,13 @@ use slog::{Discard, Logger, o};
 use tokio::task::JoinHandle;
 
 use super::fault::{Fault, Faults};
-use super::kernel::Hoarder;
-use super::plan::{KernelPlan, PAGE, Plan, millis};
+use super::kernel::{Hoarder, Simulated};
+use super::plan::{GROUP, KernelPlan, PAGE, Plan, millis};
 use super::stage::{self, Stage};
-use super::{caller, check, sweep, witness};
+use super::{caller, check, operator, sweep, witness};
 
 /// How much longer than its timeout a shutdown may take.
-const SHUTDOWN_SLACK: Duration = Duration::from_millis(500);
+pub(super) const SHUTDOWN_SLACK: Duration = Duration::from_millis(500);
 /// No run is longer, on its own clock: what is not over by then is stuck.
 const HORIZON: Duration = Duration::from_secs(600);
 
@@ -108,9 +108,9 @@ fn config(plan: &Plan) -> SupervisorConfig {
         worker_threads: 2,
         threads,
         shutdown_timeout: plan.shutdown_timeout,
-        health_check_interval: millis(100),
+        health_check_interval: millis(if plan.faults.has(Fault::Unhealthy) { 10 } else { 100 }),
         spin: Duration::ZERO,
-        groups: Vec::new(),
+        groups: vec![Group::new(GROUP, plan.strategy)],
         on_device_loss: OnDeviceLoss::Recover,
         seed: 1,
         spill: None,
@@ -190,6 +190,7 @@ impl Cast {
 
     /// The load, and the shutdown after it or amid it.
     async fn serve(&mut self, plan: &Plan) -> Option<ShutdownReport> {
+        plan.kernels[..plan.at_start()].iter().for_each(|kernel| drop(self.know(kernel)));
         if plan.faults.has(Fault::Sweep) {
             stage::fired(Fault::Sweep);
             sweep::sweep(self, plan.pages).await;
@@ -205,35 +206,62 @@ impl Cast {
                 self.begin_calls(plan, kernel);
             }
         }
-        match plan.shutdown {
-            Some(after) => {
-                stage::fired(Fault::ShutdownInLoad);
-                tokio::time::sleep(after).await;
-            }
-            None => self.await_callers().await,
-        }
+        self.load(plan).await;
         let report = self.shut_down(plan).await;
         self.await_callers().await;
         report
     }
 
+    /// Until it is time to shut down.
+    async fn load(&mut self, plan: &Plan) {
+        let callers = join_all(&mut self.callers);
+        let over = async {
+            match plan.shutdown {
+                Some(after) => {
+                    stage::fired(Fault::ShutdownInLoad);
+                    tokio::time::sleep(after).await;
+                }
+                None => drop(callers.await),
+            }
+        };
+        if !plan.faults.has(Fault::ByHand) {
+            return over.await;
+        }
+        let supervisor =
+            self.supervisor.as_ref().expect("invariant: it is there until the shutdown");
+        tokio::select! {
+            biased;
+            () = over => {}
+            () = operator::operate(supervisor, &plan.kernels) => {}
+        }
+    }
+
     fn begin_calls(&mut self, plan: &Plan, to: &KernelPlan) {
-        let kernel = self.supervisor().kernel(&to.name());
-        let kernel = kernel.expect("invariant: the kernel has started");
-        stage::with(|stage| stage.kernels[to.index].kernel = Some(kernel.clone()));
+        let kernel = self.know(to);
         for caller in plan.callers.iter().filter(|caller| caller.kernel == to.index) {
             let calls = caller::call_all(*caller, *to, kernel.clone());
             self.callers.push(tokio::task::spawn_local(calls));
         }
     }
 
+    /// The kernel's reference, which the stage has from now on.
+    fn know(&self, kernel: &KernelPlan) -> KernelRef<Simulated> {
+        let found = self.supervisor().kernel(&kernel.name());
+        let found = found.expect("invariant: the kernel has started");
+        stage::with(|stage| stage.kernels[kernel.index].kernel = Some(found.clone()));
+        found
+    }
+
+    /// Those that are not over yet.
     async fn await_callers(&mut self) {
-        join_all(self.callers.drain(..)).await;
+        let left = self.callers.drain(..).filter(|caller| !caller.is_finished());
+        join_all(left).await;
     }
 
     /// Shuts down, or drops the runtime; it has to be over in time either way.
     async fn shut_down(&mut self, plan: &Plan) -> Option<ShutdownReport> {
         let begin = rustkernel_actors::clock::now();
+        stage::with(Stage::asked_to_stop);
         let at_once = plan.faults.has(Fault::ShutdownAtOnce);
         let (timeout, report) = if at_once {
             stage::fired(Fault::ShutdownAtOnce);
@@ -241,7 +269,9 @@ impl Cast {
             while stage::with(|stage| stage.lifecycle) != Some(LifecycleState::Stopped) {
                 tokio::time::sleep(millis(1)).await;
             }
-            (Duration::ZERO, None)
+            // (One that stops by itself already is waited for.)
+            let stops = stage::with(|stage| stage.has_failed()).unwrap_or(false);
+            (if stops { plan.shutdown_timeout } else { Duration::ZERO }, None)
         } else {
             (plan.shutdown_timeout, self.supervisor().shutdown().await)
         };

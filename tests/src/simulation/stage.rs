@@ -12,10 +12,12 @@ use rustkernel_actors::supervisor::LifecycleState;
 use rustkernel_actors::{CallError, Cancellation, KernelError, KernelResult, Rejection};
 use tokio::time::Instant;
 
+use super::account::{Account, End};
 use super::book::{Book, Ended, Run};
 use super::fault::{Fault, Faults};
 use super::kernel::{Job, Simulated, is_out_of_memory};
 use super::plan::{KernelPlan, Plan};
+use super::run::SHUTDOWN_SLACK;
 use super::trace::Trace;
 
 /// How late an answer may come after its deadline, in milliseconds: the actor looks each 5 ms.
@@ -37,6 +39,14 @@ pub(crate) struct Stage {
     pub(crate) kernels: Vec<Seen>,
     pub(crate) violations: Vec<String>,
     pub(crate) fired: Faults,
+    /// How many kernels start with the runtime.
+    at_start: usize,
+    /// When the runtime was asked to stop.
+    pub(crate) asked_to_stop: Option<u64>,
+    /// When it began to drain.
+    pub(crate) draining_since: Option<u64>,
+    /// How long that may take at most.
+    pub(crate) drains_within: u64,
     begin: Instant,
 }
 
@@ -49,6 +59,17 @@ pub(crate) struct Seen {
     /// The last that had come when draining began.
     pub(crate) last_before_drain: Option<u64>,
     opened: BTreeSet<usize>,
+    pub(crate) account: Account,
+}
+
+/// What a caller does after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    Call,
+    /// Waits: its kernel takes nothing for a while.
+    Wait,
+    /// Tries a few times more: nothing is taken any more.
+    Leave,
 }
 
 thread_local! {
@@ -98,7 +119,12 @@ pub(crate) fn draw(range: Range<u64>) -> u64 {
 
 /// An instance opens; whether it did before.
 pub(crate) fn note_open(kernel: usize, instance: usize) -> bool {
-    with(|stage| !stage.kernels[kernel].opened.insert(instance)).unwrap_or(false)
+    with(|stage| stage.opened(kernel, instance)).unwrap_or(false)
+}
+
+/// The state of an instance is dropped.
+pub(crate) fn note_end(kernel: usize, instance: usize, end: End) {
+    with(|stage| stage.ended(kernel, instance, end));
 }
 
 /// Memory that a request had declared, and that is therefore there.
@@ -117,6 +143,7 @@ impl Stage {
             last_started: 0,
             last_before_drain: None,
             opened: BTreeSet::new(),
+            account: Account::default(),
         };
         Self {
             faults: plan.faults,
@@ -127,6 +154,10 @@ impl Stage {
             kernels: plan.kernels.iter().map(seen).collect(),
             violations: Vec::new(),
             fired: Faults::default(),
+            at_start: plan.at_start(),
+            asked_to_stop: None,
+            draining_since: None,
+            drains_within: (plan.shutdown_timeout + SHUTDOWN_SLACK).as_millis() as u64,
             begin: rustkernel_actors::clock::now(),
         }
     }
@@ -136,6 +167,17 @@ impl Stage {
         self.begin.elapsed().as_millis() as u64
     }
 
+    /// The run is over, and shuts the runtime down if it does not stop already.
+    pub(crate) fn asked_to_stop(&mut self) {
+        self.asked_to_stop = Some(self.now());
+    }
+
+    /// Whether a kernel has exceeded its limit that stops the runtime then.
+    pub(crate) fn has_failed(&self) -> bool {
+        let stops = |seen: &&Seen| seen.plan.restart.stops_runtime;
+        self.kernels.iter().filter(stops).any(|seen| seen.account.exceeded.is_some())
+    }
+
     /// An invariant does not hold.
     pub(crate) fn broken(&mut self, what: &str) {
         if self.violations.len() < MOST_TOLD {
@@ -143,10 +185,51 @@ impl Stage {
         }
     }
 
-    fn check(&mut self, holds: bool, what: impl FnOnce() -> String) {
+    pub(crate) fn check(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
             self.broken(&what());
         }
+    }
+
+    fn opened(&mut self, kernel: usize, instance: usize) -> bool {
+        let now = self.now();
+        self.trace.add(&[7, now, kernel as u64, instance as u64]);
+        let seen = &mut self.kernels[kernel];
+        let policy = seen.plan.restart;
+        let opened = seen.account.opened(&policy, instance, now);
+        let before = !seen.opened.insert(instance);
+        let (is_grouped, exceeded) = (seen.plan.is_grouped, seen.account.exceeded);
+        if let Err(wrong) = opened {
+            self.broken(&format!("kernel {kernel}: {wrong}"));
+        }
+        // (The instances that follow one on trial open alone; a drain stops each kernel by itself.)
+        if is_grouped && exceeded.is_none() && self.lifecycle == LifecycleState::Running {
+            self.check_siblings(kernel);
+        }
+        if policy.limit.is_some() {
+            self.fired = self.fired.with(Fault::Policies);
+        }
+        before
+    }
+
+    /// A group is stopped as a whole before it is started again, in order.
+    fn check_siblings(&mut self, kernel: usize) {
+        // (One that is added meanwhile starts meanwhile.)
+        let later = self.kernels[..self.at_start].iter().skip(kernel + 1).find(|seen| {
+            let Seen { plan, account, .. } = seen;
+            plan.is_grouped && account.is_open()
+        });
+        let later = later.map(|seen| seen.plan.index);
+        self.check(later.is_none(), || {
+            format!("kernel {kernel} was opened while {later:?}, which comes after it, was open")
+        });
+    }
+
+    fn ended(&mut self, kernel: usize, instance: usize, end: End) {
+        let now = self.now();
+        self.trace.add(&[8, now, kernel as u64, instance as u64, end as u64]);
+        let seen = &mut self.kernels[kernel];
+        seen.account.ended(&seen.plan.restart, instance, end, now);
     }
 
     /// A kernel begins to execute a request.
@@ -157,21 +240,30 @@ impl Stage {
         let (run, over) = (entry.run, entry.is_over);
         let (called_in, of) = (entry.called_in, entry.kernel);
         entry.run = Run::Started;
-        self.check(run == Run::No, || format!("request {number} was started twice"));
+        entry.tries += 1;
+        let tries = entry.tries;
+        if tries > 1 {
+            self.fired = self.fired.with(Fault::Retries);
+        }
+        let attempts = self.kernels[kernel].plan.restart.attempts.unwrap_or(1);
+        let again = !matches!(run, Run::Finished(Ended::Completed, _));
+        self.check(tries <= attempts && again, || {
+            format!("request {number} was started {tries} times, {run:?} the last time")
+        });
         self.check(!over, || format!("request {number} was started after its end"));
         self.check(of == kernel, || format!("request {number} went to another kernel"));
         self.check(called_in <= LifecycleState::Running, || {
             format!("request {number} was made while {called_in} and started")
         });
-        self.check_order(kernel, number, id.unwrap_or(0));
+        self.check_order(kernel, number, (id.unwrap_or(0), tries > 1));
     }
 
     /// With one instance requests start in the order in which they came, and once draining has begun
     /// none that came later starts.
-    fn check_order(&mut self, kernel: usize, number: u32, id: u64) {
+    fn check_order(&mut self, kernel: usize, number: u32, (id, again): (u64, bool)) {
         let seen = &mut self.kernels[kernel];
         let last = std::mem::replace(&mut seen.last_started, id);
-        let in_order = seen.plan.instances > 1 || id > last;
+        let in_order = seen.plan.instances > 1 || id > last || again && id == last;
         let in_time = seen.last_before_drain.is_none_or(|last| id <= last);
         self.check(in_order, || format!("request {number} (id {id}) started after id {last}"));
         self.check(in_time, || format!("request {number} came while draining and started"));
@@ -180,7 +272,11 @@ impl Stage {
     /// A kernel has executed a request.
     pub(crate) fn finished(&mut self, number: u32, ended: Ended) {
         let now = self.now();
-        self.book.entry(number).run = Run::Finished(ended, now);
+        let entry = self.book.entry(number);
+        entry.run = Run::Finished(ended, now);
+        if ended == Ended::Completed {
+            self.kernels[entry.kernel].account.served();
+        }
         self.trace.add(&[3, now, number.into(), ended as u64]);
     }
 
@@ -192,11 +288,11 @@ impl Stage {
         self.check(open <= bound, || format!("{open} requests are open at a queue of {bound}"));
     }
 
-    /// A call has an answer, or its caller has gone away (`None`). Whether the runtime takes no more.
-    pub(crate) fn answered(&mut self, number: u32, answer: Option<Answer>) -> bool {
+    /// A call has an answer, or its caller has gone away (`None`). What that means for its caller.
+    pub(crate) fn answered(&mut self, number: u32, answer: Option<Answer>) -> Next {
         let Some(answer) = answer else {
             self.gone(number);
-            return false;
+            return Next::Call;
         };
         let now = self.now();
         let ended = ending(&answer);
@@ -209,7 +305,19 @@ impl Stage {
         let most = due.map_or(u64::MAX, |(at, slack)| at + slack + LATE);
         self.check(now <= most, || format!("request {number} was due by {most} ms"));
         self.check_answer(number, ended, &answer);
-        is_refusal(&answer)
+        self.count_dead(number, &answer);
+        next(&answer)
+    }
+
+    /// A request that has ended its kernel as often as it may is a dead letter.
+    fn count_dead(&mut self, number: u32, answer: &Answer) {
+        use KernelError::{Fatal, Panicked};
+        let Err(CallError::Failed(Fatal(_) | Panicked(_))) = answer else { return };
+        let entry = self.book.entry(number);
+        let (kernel, tries) = (entry.kernel, entry.tries);
+        if self.kernels[kernel].plan.restart.attempts == Some(tries) {
+            self.book.dead[kernel] += 1;
+        }
     }
 
     /// The caller went away. A request that was taken is somewhere still, and counts as cancelled; one
@@ -217,7 +325,7 @@ impl Stage {
     fn gone(&mut self, number: u32) {
         let now = self.now();
         let entry = self.book.entry(number);
-        let (kernel, was_taken) = (entry.kernel, !entry.is_dropped);
+        let (kernel, was_taken) = (entry.kernel, entry.copies > 0);
         entry.is_over = true;
         self.fired = self.fired.with(Fault::GivesUp);
         self.trace.add(&[5, now, number.into(), was_taken.into()]);
@@ -231,18 +339,28 @@ impl Stage {
         let now = self.now();
         let entry = self.book.entry(number);
         let (run, called_in, due) = (entry.run, entry.called_in, entry.due.map_or(0, |(at, _)| at));
-        let is_low = entry.is_low;
+        let (is_low, kernel, called_at) = (entry.is_low, entry.kernel, entry.called_at);
         let lifecycle = self.lifecycle;
+        let tried_again = self.kernels[kernel].plan.restart.attempts.is_some();
         let late = match run {
+            Run::Finished(Ended::Failed, _) if tried_again => true,
             Run::Finished(by_kernel, at) if by_kernel != ended => at >= due && due > 0,
             _ => true,
         };
         let holds = match answer {
             Ok(told) => *told == number && matches!(run, Run::Finished(Ended::Completed, _)),
             Err(CallError::Failed(KernelError::Panicked(_))) => true,
+            Err(CallError::Failed(KernelError::Interrupted(_))) => {
+                run != Run::No && self.may_interrupt(kernel)
+            }
             Err(CallError::Failed(_)) => run != Run::No,
             Err(CallError::Rejected { rejection, .. }) => {
-                run == Run::No && may_refuse(rejection, called_in, lifecycle)
+                run == Run::No
+                    && match rejection {
+                        Rejection::Quarantined { .. } => self.may_quarantine(kernel, called_at),
+                        Rejection::Ended { .. } => self.may_end(kernel),
+                        _ => may_refuse(rejection, called_in, lifecycle),
+                    }
             }
             Err(CallError::Cancelled(Cancellation::DeadlineExceeded { .. })) => {
                 late && due > 0 && now >= due
@@ -263,6 +381,30 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// Whether somebody may have told an instance to give up what it runs.
+    fn may_interrupt(&self, kernel: usize) -> bool {
+        self.faults.has(Fault::ByHand) || self.kernels[kernel].plan.is_grouped
+    }
+
+    /// A kernel refuses requests only once it or one of its group has exceeded its limit; then at once also
+    /// those that wait.
+    fn may_quarantine(&self, kernel: usize, called_at: u64) -> bool {
+        let own = &self.kernels[kernel].plan;
+        let shares =
+            |plan: &KernelPlan| plan.index == own.index || plan.is_grouped && own.is_grouped;
+        let family = self.kernels.iter().filter(|seen| shares(&seen.plan));
+        let exceeded = family.filter_map(|seen| seen.account.exceeded).max();
+        exceeded.is_some_and(|at| self.now() <= called_at.max(at) + LATE)
+    }
+
+    /// A kernel has ended only once each of its instances has.
+    fn may_end(&self, kernel: usize) -> bool {
+        let Seen { account, plan, .. } = &self.kernels[kernel];
+        account.all_gone(plan.instances)
+    }
+}
+
 fn ending(answer: &Answer) -> Ended {
     match answer {
         Ok(_) => Ended::Completed,
@@ -272,10 +414,14 @@ fn ending(answer: &Answer) -> Ended {
     }
 }
 
-/// Whether the runtime takes nothing any more.
-fn is_refusal(answer: &Answer) -> bool {
-    let Err(CallError::Rejected { rejection, .. }) = answer else { return false };
-    matches!(rejection, Rejection::Draining | Rejection::Stopped)
+/// What an answer means for its caller.
+fn next(answer: &Answer) -> Next {
+    let Err(CallError::Rejected { rejection, .. }) = answer else { return Next::Call };
+    match rejection {
+        Rejection::Draining | Rejection::Stopped | Rejection::Ended { .. } => Next::Leave,
+        Rejection::Quarantined { .. } => Next::Wait,
+        _ => Next::Call,
+    }
 }
 
 /// Whether that refusal has its place: between the state when the call was made and now.

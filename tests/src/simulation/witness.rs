@@ -6,7 +6,10 @@ use rustkernel_actors::supervisor::LifecycleState;
 use rustkernel_actors::{Events, Heard, RuntimeEvent};
 use rustkernel_gpu::memory::PressureLevel;
 
+use super::account::Account;
+use super::fault::Fault;
 use super::kernel::PLANNED;
+use super::plan::GROUP;
 use super::stage::{self, Stage};
 
 /// How often queues are looked at.
@@ -52,7 +55,11 @@ impl Stage {
     fn heard(&mut self, event: &RuntimeEvent, pressure: &mut Pressure) {
         let now = self.now();
         self.trace.add(&[6, now]);
-        self.trace.add_text(&format!("{event:?}"));
+        match event {
+            // (It has the wall clock's time in it.)
+            RuntimeEvent::DeadLetter(letter) => self.trace.add(&[letter.request]),
+            _ => self.trace.add_text(&format!("{event:?}")),
+        }
         match event {
             RuntimeEvent::StateChanged { from, to } => self.moved(*from, *to),
             RuntimeEvent::PressureChanged { from, to, .. } => {
@@ -61,8 +68,36 @@ impl Stage {
             RuntimeEvent::KernelPanicked { report, kernel, .. } if report.message != PLANNED => {
                 self.broken(&format!("{kernel} panicked on its own: {report}"));
             }
+            RuntimeEvent::KernelQuarantined { kernel, .. } => {
+                let exceeded = self.account(kernel, |account| account.exceeded == Some(now));
+                self.check(exceeded, || {
+                    format!("{kernel} is quarantined, and had no more ends than it may")
+                });
+            }
+            RuntimeEvent::KernelOnTrial { kernel } => {
+                let was_quarantined = self.account(kernel, Account::tried);
+                self.check(was_quarantined, || {
+                    format!("{kernel} is on trial, and was not quarantined")
+                });
+            }
+            RuntimeEvent::KernelRecovered { kernel } => {
+                self.account(kernel, |account| {
+                    account.recovered();
+                    true
+                });
+            }
+            RuntimeEvent::GroupRestarted { group, .. } if group == GROUP => {
+                self.fired = self.fired.with(Fault::Groups);
+            }
             _ => {}
         }
+    }
+
+    /// What is asked of a kernel's account; true of one that has none.
+    fn account(&mut self, name: &str, ask: impl FnOnce(&mut Account) -> bool) -> bool {
+        let mut seen = self.kernels.iter_mut();
+        let found = seen.find(|seen| seen.plan.name() == name);
+        found.is_none_or(|seen| ask(&mut seen.account))
     }
 
     fn moved(&mut self, from: LifecycleState, to: LifecycleState) {
@@ -72,12 +107,23 @@ impl Stage {
             self.broken(&format!("the lifecycle went from {from} to {to} and was {was}"));
         }
         self.lifecycle = to;
+        if to == LifecycleState::Stopped {
+            self.check_drain();
+        }
         if to == LifecycleState::Draining {
+            self.draining_since = Some(self.now());
             for seen in &mut self.kernels {
                 let ledger = seen.kernel.as_ref().map(|kernel| kernel.stats().ledger);
                 seen.last_before_drain = ledger.map(|ledger| ledger.submitted);
             }
         }
+    }
+
+    /// Whoever made it drain, it has stopped in time.
+    fn check_drain(&mut self) {
+        let (now, within) = (self.now(), self.drains_within);
+        let in_time = self.draining_since.is_none_or(|since| now <= since + within);
+        self.check(in_time, || format!("it drained for longer than {within} ms"));
     }
 
     /// A level rises at once, and falls by one after its dwell.
