@@ -105,6 +105,10 @@ impl<K: Kernel> Instance<K> {
     pub(crate) async fn run(self, mut started: Option<oneshot::Sender<KernelResult>>) {
         let mut kept: Kept<K> = None;
         while self.seat.may_serve(|| self.is_stopped_with(&mut kept)).await {
+            if !self.seat.begin_open() {
+                self.shared.turned.notify_waiters();
+                continue;
+            }
             let end = match self.open().await {
                 Ok(mut life) => {
                     self.opened(started.take());
@@ -114,13 +118,18 @@ impl<K: Kernel> Instance<K> {
                     end
                 }
                 Err(error) => {
+                    self.seat.stay_down();
+                    self.shared.turned.notify_waiters();
                     if let Some(started) = started.take() {
                         return started.send(Err(error)).map_or((), drop);
                     }
-                    match self.seat.is_given_up() {
-                        // It was told to give up: that is no fault of its own.
-                        true => End::Suspended,
-                        false => End::Died(Cause::of_start(&error)),
+                    // (That it was told to give up is no fault of its own.)
+                    if self.shared.port.is_stopped() {
+                        End::Left
+                    } else if self.seat.is_given_up() {
+                        End::Suspended
+                    } else {
+                        End::Died(Cause::of_start(&error))
                     }
                 }
             };

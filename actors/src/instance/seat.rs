@@ -47,6 +47,8 @@ pub(crate) struct Seat {
     wanted: AtomicU8,
     /// Its health is to be checked.
     check: AtomicBool,
+    /// It is opening its state.
+    opening: AtomicBool,
     /// It has opened its state and not dropped it.
     up: AtomicBool,
     /// The request that it runs, as [`Key::bits`], or 0.
@@ -62,6 +64,7 @@ impl Seat {
             index,
             wanted: AtomicU8::new(wanted as u8),
             check: AtomicBool::new(false),
+            opening: AtomicBool::new(false),
             up: AtomicBool::new(false),
             request: AtomicU64::new(0),
             hook: AtomicU64::new(0),
@@ -98,6 +101,11 @@ impl Seat {
         self.up.load(Ordering::SeqCst)
     }
 
+    /// Whether it has no state, and makes none.
+    pub(crate) fn is_down(&self) -> bool {
+        !self.opening.load(Ordering::SeqCst) && !self.is_up()
+    }
+
     pub(crate) fn running(&self) -> Running {
         if let Some(key) = Key::from_bits(self.request.load(Ordering::Acquire)) {
             return Running::Request(key);
@@ -132,8 +140,25 @@ impl Seat {
         self.wanted.fetch_update(Ordering::SeqCst, Ordering::SeqCst, if_serving).ok();
     }
 
+    /// It begins to open its state. False if that is no longer wanted: its actor says what it wants first and
+    /// looks whether it is down then, so that one of the two sees the other.
+    pub(crate) fn begin_open(&self) -> bool {
+        self.opening.store(true, Ordering::SeqCst);
+        let wanted = self.wanted() == Wanted::Serve;
+        if !wanted {
+            self.opening.store(false, Ordering::SeqCst);
+        }
+        wanted
+    }
+
+    /// It has not opened its state.
+    pub(crate) fn stay_down(&self) {
+        self.opening.store(false, Ordering::SeqCst);
+    }
+
     pub(crate) fn go_up(&self) {
         self.up.store(true, Ordering::SeqCst);
+        self.opening.store(false, Ordering::SeqCst);
     }
 
     /// It has dropped its state, or is given up on. Whether it was up until now.

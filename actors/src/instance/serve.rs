@@ -27,7 +27,12 @@ impl<K: Kernel> Instance<K> {
                     return end;
                 }
             }
-            let envelope = match self.wanted_again(kept).or_else(|| port.take()) {
+            let mut before = None;
+            let again = self.wanted_again(kept).map(|again| {
+                before = again.error;
+                again.envelope
+            });
+            let envelope = match again.or_else(|| port.take()) {
                 Some(envelope) => envelope,
                 None => {
                     self.tell_now();
@@ -44,13 +49,13 @@ impl<K: Kernel> Instance<K> {
             };
             if life.cx.is_stale() {
                 // It has not begun, and is kept for when the device is back.
-                let error = None;
-                *kept = Some(Again { envelope, error });
+                *kept = Some(Again { envelope, error: before });
                 answers.wake();
                 return End::Died(Cause::DeviceLost(self.client.device().id()));
             }
             self.seat.begin(envelope.key);
-            let died = self.serve_one(envelope, life, &mut answers, kept).await;
+            let again = Again { envelope, error: before };
+            let died = self.serve_one(again, life, &mut answers, kept).await;
             self.seat.end();
             if !self.untold.borrow().is_empty() && died.is_none() {
                 answers.wake();
@@ -76,13 +81,13 @@ impl<K: Kernel> Instance<K> {
 
     /// The request that is to be tried again. One whose caller has gone or whose deadline has passed
     /// meanwhile is dropped: its end is in the books.
-    fn wanted_again(&self, kept: &mut Kept<K>) -> Option<Envelope<Asked<K::Request>>> {
-        let Again { envelope, .. } = kept.take()?;
-        if self.shared.port.is_over(envelope.key) {
-            self.drop_guarded(envelope);
+    fn wanted_again(&self, kept: &mut Kept<K>) -> Kept<K> {
+        let again = kept.take()?;
+        if self.shared.port.is_over(again.envelope.key) {
+            self.drop_guarded(again.envelope);
             return None;
         }
-        Some(envelope)
+        Some(again)
     }
 
     /// Does what else its kernel's actor wants. Some end if that ends this state.
@@ -123,13 +128,13 @@ impl<K: Kernel> Instance<K> {
     /// Runs one request and answers it. Some cause if it ended the kernel's state.
     async fn serve_one(
         &self,
-        envelope: Envelope<Asked<K::Request>>,
+        Again { envelope, error: before }: Again<K::Request>,
         life: &mut Life<K>,
         answers: &mut Answers,
         kept: &mut Kept<K>,
     ) -> Option<Cause> {
         let Envelope { key, id, deadline, request: Asked { request, priority, tries } } = envelope;
-        if self.client.cancels(priority) {
+        if before.is_none() && self.client.cancels(priority) {
             let device = self.client.device().id();
             let cancellation = Cancellation::MemoryPressure { device };
             let answer = self.cancelled(cancellation, request);
@@ -144,6 +149,7 @@ impl<K: Kernel> Instance<K> {
                 cx.end();
                 match unreserved {
                     Unreserved::Answered(answer) => {
+                        let answer = self.unless_begun(answer, before);
                         let ending = ending(&answer);
                         self.answer(key, ending, answer, answers);
                     }
@@ -151,7 +157,7 @@ impl<K: Kernel> Instance<K> {
                     Unreserved::Kept(request) => {
                         let request = Asked { request, priority, tries };
                         let envelope = Envelope { key, id, deadline, request };
-                        *kept = Some(Again { envelope, error: None });
+                        *kept = Some(Again { envelope, error: before });
                     }
                 }
                 return None;
@@ -187,6 +193,20 @@ impl<K: Kernel> Instance<K> {
             None => self.answer(key, Ending::Failed, failed(error), answers),
         }
         died.or_else(|| life.cx.wants_exit().then_some(Cause::Exited))
+    }
+
+    /// A request that has begun before is not rejected, even if there is no memory to try it again: it has
+    /// failed as it did then.
+    fn unless_begun(&self, answer: Answer<K>, before: Option<KernelError>) -> Answer<K> {
+        match (answer, before) {
+            (Err(refused), Some(before)) => {
+                if let Some(request) = refused.into_request() {
+                    self.drop_guarded(request);
+                }
+                failed(before)
+            }
+            (answer, _) => answer,
+        }
     }
 
     /// A request has succeeded. Some cause if the kernel asked for its end.

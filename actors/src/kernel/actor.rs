@@ -47,8 +47,17 @@ pub(crate) enum Hold {
     Group,
     /// They have ended too often.
     Quarantine,
+    /// Another kernel of their group has.
+    Family,
     /// That device is lost; those on others go on.
     Device(DeviceId),
+}
+
+impl Hold {
+    /// Whether it is for all instances of a kernel, wherever they are.
+    pub(super) fn is_of_all(self) -> bool {
+        !matches!(self, Self::Device(_))
+    }
 }
 
 /// What the supervisor has a kernel do. The answer's number is what the order says.
@@ -208,7 +217,10 @@ impl<K: Kernel> KernelActor<K> {
         let (up, timeout) = (self.all_up(), self.shared.parts.start_timeout);
         let waited = async move { tokio::time::timeout(timeout, up).await.is_ok() };
         Box::pin(waited.into_actor(self).map(|_, actor, _| {
-            actor.shared.open_gate();
+            // (They may have been told to wait once more meanwhile.)
+            if !actor.holds.iter().any(|hold| hold.is_of_all()) {
+                actor.shared.open_gate();
+            }
             Ok(actor.shared.counters.running.load(Ordering::Acquire))
         }))
     }
@@ -216,7 +228,7 @@ impl<K: Kernel> KernelActor<K> {
     fn turn_away(&mut self, cause: Cause) -> usize {
         // (Instances look whether it is quarantined when they are told to wait.)
         self.shared.quarantine_with(cause);
-        self.hold(Hold::Group);
+        self.hold(Hold::Family);
         0
     }
 

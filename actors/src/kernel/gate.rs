@@ -101,10 +101,12 @@ impl<K: Kernel> Shared<K> {
         self.port.close();
     }
 
-    /// Requests come in again, unless the kernel stops or is quarantined.
+    /// Requests come in again, unless the kernel stops, is quarantined, or has ended (also while it was
+    /// awaited that it is up again).
     pub(super) fn open_gate(&self) {
         let mut gate = self.gate();
-        if !gate.stopping && gate.book.circuit() != Circuit::Open {
+        let ended = matches!(gate.closed, Some(Closed::Ended(_)));
+        if !gate.stopping && !ended && gate.book.circuit() != Circuit::Open {
             gate.closed = None;
             self.port.reopen();
         }
@@ -121,9 +123,10 @@ impl<K: Kernel> Shared<K> {
         self.gate().book.circuit()
     }
 
-    /// A quarantine is over: one instance is tried. False if there is none.
+    /// A quarantine is over: one instance is tried. False if there is none, or the kernel stops.
     pub(super) fn probe(&self) -> bool {
-        self.gate().book.probe()
+        let mut gate = self.gate();
+        !gate.stopping && gate.book.probe()
     }
 
     /// The instance that was tried has served a request. False if none was tried.

@@ -76,7 +76,7 @@ impl Place {
 
     fn concerns(&self, hold: Hold) -> bool {
         match hold {
-            Hold::Group | Hold::Quarantine => true,
+            Hold::Group | Hold::Quarantine | Hold::Family => true,
             Hold::Device(device) => self.device() == device,
         }
     }
@@ -222,7 +222,7 @@ impl<K: Kernel> KernelActor<K> {
     /// What is wanted of the instance of that number on that device.
     fn wanted(&self, index: usize, device: DeviceId) -> Wanted {
         let held = self.holds.iter().any(|hold| match hold {
-            Hold::Group | Hold::Quarantine => true,
+            Hold::Group | Hold::Quarantine | Hold::Family => true,
             Hold::Device(lost) => *lost == device,
         });
         let spared = self.shared.circuit() == Circuit::HalfOpen && !self.is_first(index);
@@ -281,7 +281,7 @@ impl<K: Kernel> KernelActor<K> {
     pub(super) fn all_down(&self, hold: Hold) -> impl Future<Output = ()> + use<K> {
         let concerned = self.places.taken().filter(|place| place.concerns(hold));
         let seats: Vec<_> = concerned.map(|place| Arc::clone(&place.seat)).collect();
-        turned(Arc::clone(&self.shared), move || !seats.iter().any(|seat| seat.is_up()))
+        turned(Arc::clone(&self.shared), move || seats.iter().all(|seat| seat.is_down()))
     }
 
     /// Ready once all are up that are wanted, or are wanted no more.
@@ -424,7 +424,7 @@ impl<K: Kernel> KernelActor<K> {
     /// Those concerned that are not down are replaced. How many.
     pub(super) fn replace_stuck(&mut self, hold: Hold, ctx: &mut Context<Self>) -> usize {
         let concerned = self.places.taken().filter(|place| place.concerns(hold));
-        let stuck = concerned.filter(|place| place.seat.is_up()).map(|place| place.seat.index());
+        let stuck = concerned.filter(|place| !place.seat.is_down()).map(|place| place.seat.index());
         let stuck: Vec<usize> = stuck.collect();
         for index in &stuck {
             self.replace(*index, self.shared.parts.restart.hang_grace, ctx);

@@ -26,7 +26,7 @@ use crate::message::{Fields, Signature};
 use crate::panic;
 #[cfg(feature = "planted")]
 use crate::planted::{self, Bug};
-use crate::restart::{DeadLetters, History, HistoryEntry, RetryBudget};
+use crate::restart::{Circuit, DeadLetters, History, HistoryEntry, RetryBudget};
 use crate::supervisor::{LifecycleCell, LifecycleState};
 
 /// Deadlines from here on are counted from the reaper's last look, which is recent enough.
@@ -195,6 +195,8 @@ pub(crate) trait AnyKernel: Send + Sync {
     fn name(&self) -> &str;
     fn signature(&self) -> Option<&Signature>;
     fn stats(&self) -> KernelStats;
+    /// Whether its requests are let through.
+    fn circuit(&self) -> Circuit;
     /// The mailbox of the actor that it hosts, if it does.
     fn mailbox(&self) -> Option<&dyn AnyMailbox>;
     /// Calls it with named values; `None` if it is not published.
@@ -216,6 +218,10 @@ impl<K: Kernel> AnyKernel for Shared<K> {
 
     fn signature(&self) -> Option<&Signature> {
         self.parts.published.as_ref().map(|published| &published.signature)
+    }
+
+    fn circuit(&self) -> Circuit {
+        Self::circuit(self)
     }
 
     fn stats(&self) -> KernelStats {

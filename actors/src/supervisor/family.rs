@@ -11,7 +11,7 @@ use super::lifecycle::LifecycleState;
 use super::{Child, StopReason, SupervisorActor};
 use crate::event::RuntimeEvent;
 use crate::kernel::{Hold, KernelReport, Order};
-use crate::restart::{Cause, Strategy, Verdict};
+use crate::restart::{Cause, Circuit, Strategy, Verdict};
 
 /// A group that is being restarted.
 #[derive(Debug, Default)]
@@ -22,13 +22,23 @@ pub(super) struct Family {
 }
 
 /// Stops kernels in the reverse order of their start and starts them again in that order.
-async fn restart(children: Vec<(Child, Duration)>, cause: Cause, wait: Duration) {
+async fn restart(
+    group: Vec<Child>,
+    children: Vec<(Child, Duration)>,
+    cause: Cause,
+    wait: Duration,
+) {
     for (child, within) in children.iter().rev() {
         let (within, cause) = (*within, cause.clone());
         ordered(child, Order::Suspend { hold: Hold::Group, within, cause }).await;
     }
     tokio::time::sleep(wait).await;
+    // Those who were turned away with a member that is quarantined wait for that one's trial.
+    let quarantined = group.iter().any(|member| member.kernel.circuit() == Circuit::Open);
     for (child, _) in &children {
+        if !quarantined {
+            ordered(child, Order::Resume { hold: Hold::Family }).await;
+        }
         ordered(child, Order::Resume { hold: Hold::Group }).await;
     }
 }
@@ -76,7 +86,10 @@ impl SupervisorActor {
             (child, within)
         };
         let children = family.into_iter().map(within).collect();
-        let restarted = restart(children, Cause::Group(kernel.clone()), wait).into_actor(self);
+        let members = self.children.iter().filter(|child| child.group.as_ref() == Some(&group));
+        let members = members.cloned().collect();
+        let restarted =
+            restart(members, children, Cause::Group(kernel.clone()), wait).into_actor(self);
         ctx.spawn(restarted.map(move |(), actor, ctx| {
             let event =
                 RuntimeEvent::GroupRestarted { group: group.clone(), kernel, restarted: names };

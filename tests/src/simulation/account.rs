@@ -45,8 +45,10 @@ pub(crate) struct Account {
     on_trial: bool,
     /// It has served a request since; or an instance of before has.
     was_on_trial: bool,
-    /// It has exceeded its limit, and was not tried since.
+    /// It has exceeded its limit, and was not tried since; or may have, as far as milliseconds tell.
     quarantined: bool,
+    /// It has for sure.
+    surely: bool,
     /// When it was opened in a quarantine: that this is over is heard in the same millisecond.
     early: Option<u64>,
     /// Instances that have a state now.
@@ -72,6 +74,7 @@ impl Account {
             self.counted.push_back(at);
             let exceeds = self.exceeds(plan, at) || self.on_trial;
             self.quarantined |= exceeds;
+            self.surely |= self.on_trial || self.surely_exceeds(plan, at);
             if exceeds || self.was_on_trial {
                 self.exceeded = Some(at);
             }
@@ -83,6 +86,12 @@ impl Account {
         let Some((limit, window)) = plan.limit else { return false };
         self.counted.retain(|at| at + window + 1 >= now);
         self.counted.len() > limit as usize
+    }
+
+    fn surely_exceeds(&self, plan: &RestartPlan, now: u64) -> bool {
+        let Some((limit, window)) = plan.limit else { return false };
+        let within = self.counted.iter().filter(|at| **at + window > now + 1);
+        within.count() > limit as usize
     }
 
     /// An instance opens again. What is wrong with that.
@@ -99,7 +108,7 @@ impl Account {
         if let Some(at) = self.early.filter(|at| *at < now) {
             return Err(format!("an instance was opened in its quarantine, at {at} ms"));
         }
-        if self.quarantined && self.exceeded.is_some_and(|at| at < now) {
+        if self.surely && self.exceeded.is_some_and(|at| at < now) {
             self.early = Some(now);
             return Ok(());
         }
@@ -121,7 +130,7 @@ impl Account {
         self.forgotten = self.number;
         self.counted.clear();
         self.restarted.clear();
-        (self.on_trial, self.early) = (true, None);
+        (self.on_trial, self.surely, self.early) = (true, false, None);
         std::mem::take(&mut self.quarantined) | std::mem::take(&mut self.was_on_trial)
     }
 
