@@ -10,10 +10,9 @@
 //! that breaks when it is told to, so that it needs no GPU and breaks none.
 
 use std::error::Error;
-use std::time::Instant;
 
 use fake_cuda::{Config, Fault, inject};
-use rustkernel_core::kernel::Devices;
+use rustkernel_core::kernel::{Devices, Instant};
 use rustkernel_core::observability::{LogConfig, LogFormat, LogLevel};
 use rustkernel_core::prelude::*;
 
