@@ -73,8 +73,7 @@ impl<K: Kernel> Instance<K> {
         if orderly && !self.seat.is_given_up() {
             let closing = tokio::time::timeout(self.close_timeout(), kernel.close(&mut cx));
             if let Ended::Panicked(report) = panic::run_guarded(closing, |_| false).await {
-                self.shared.count_panic();
-                self.tell(super::Told::Panicked(report));
+                self.panicked(report);
             }
         }
         self.drop_guarded(kernel);

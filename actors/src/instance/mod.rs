@@ -88,16 +88,22 @@ enum End {
     Died(Cause),
 }
 
-/// A request that runs first once its instance is back.
-struct Again<Q> {
+/// A request that is about to run.
+struct Attempt<Q> {
     envelope: Envelope<Asked<Q>>,
-    /// What it is answered if that does not come about. None if it has not begun: then another instance
-    /// may run it.
-    error: Option<KernelError>,
+    /// How the attempt before it failed: what it is answered if this one does not come about. None if it
+    /// has not begun: then another instance may run it.
+    before: Option<KernelError>,
 }
 
-/// What goes from one life of an instance to the next.
-type Kept<K> = Option<Again<<K as Kernel>::Request>>;
+impl<Q> Attempt<Q> {
+    fn first(envelope: Envelope<Asked<Q>>) -> Self {
+        Self { envelope, before: None }
+    }
+}
+
+/// The request that goes from one life of an instance to the next, and runs first there.
+type Kept<K> = Option<Attempt<<K as Kernel>::Request>>;
 
 impl<K: Kernel> Instance<K> {
     /// Runs until the port is stopped or the instance has to leave. `started` is told how the first start
@@ -176,7 +182,7 @@ impl<K: Kernel> Instance<K> {
             // Another sits in its place.
             return false;
         }
-        let verdict = self.shared.ended(Some(self.seat.index()), &cause);
+        let verdict = self.shared.ended(self.seat.index(), &cause);
         let shared_fate = self.shared.shares_fate(&cause);
         match verdict {
             Verdict::Restart(wait) if !shared_fate => {
@@ -226,14 +232,14 @@ impl<K: Kernel> Instance<K> {
     /// Answers the request that was to be tried again, or lets another instance have the one that has not
     /// begun.
     fn give_up(&self, kept: &mut Kept<K>) {
-        let Some(Again { mut envelope, error }) = kept.take() else { return };
-        if error.is_none() {
+        let Some(Attempt { mut envelope, before }) = kept.take() else { return };
+        if before.is_none() {
             match self.shared.port.put_back(envelope) {
                 Ok(()) => return self.shared.refuse_waiting(),
                 Err(back) => envelope = back,
             }
         }
-        let error = error.unwrap_or_else(|| KernelError::Interrupted(self.shared.interruption()));
+        let error = before.unwrap_or_else(|| KernelError::Interrupted(self.shared.interruption()));
         self.drop_guarded(envelope.request);
         let mut answers = Answers::default();
         self.answer(envelope.key, Ending::Failed, failed(error), &mut answers);
@@ -281,9 +287,14 @@ impl<K: Kernel> Instance<K> {
     /// Drops something that has code of the application's in it.
     fn drop_guarded<T>(&self, value: T) {
         if let Err(report) = panic::guard_drop(value) {
-            self.shared.counters.panics.fetch_add(1, Ordering::AcqRel);
-            self.tell(Told::Panicked(report));
+            self.panicked(report);
         }
+    }
+
+    /// Its code has panicked in a way that does not end it.
+    fn panicked(&self, report: PanicReport) {
+        self.shared.count_panic();
+        self.tell(Told::Panicked(report));
     }
 
     /// Has the kernel's actor told, after the next request or before the instance waits.

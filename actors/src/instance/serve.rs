@@ -6,7 +6,7 @@ use rustkernel_port::{Answers, Ending, Envelope, Key};
 
 use super::life::Life;
 use super::pacer::Pacer;
-use super::{Again, End, Instance, Kept, Told, Wanted, ending, failed};
+use super::{Attempt, End, Instance, Kept, Told, Wanted, ending, failed};
 use crate::allocator::Refused;
 use crate::clock;
 use crate::error::{CallError, Cancellation, KernelError};
@@ -27,20 +27,16 @@ impl<K: Kernel> Instance<K> {
                     return end;
                 }
             }
-            let mut before = None;
-            let again = self.wanted_again(kept).map(|again| {
-                before = again.error;
-                again.envelope
-            });
-            let envelope = match again.or_else(|| port.take()) {
-                Some(envelope) => envelope,
+            let waiting = || port.take().map(Attempt::first);
+            let attempt = match self.wanted_again(kept).or_else(waiting) {
+                Some(attempt) => attempt,
                 None => {
                     self.tell_now();
                     let called = || self.seat.is_called();
                     match port.next(self.seat.index(), &mut answers, called).await {
                         Some(envelope) => {
                             pacer.resume();
-                            envelope
+                            Attempt::first(envelope)
                         }
                         None if port.is_stopped() => return End::Left,
                         None => continue,
@@ -48,14 +44,13 @@ impl<K: Kernel> Instance<K> {
                 }
             };
             if life.cx.is_stale() {
-                // It has not begun, and is kept for when the device is back.
-                *kept = Some(Again { envelope, error: before });
+                // It is kept as it is for when the device is back.
+                *kept = Some(attempt);
                 answers.wake();
                 return End::Died(Cause::DeviceLost(self.client.device().id()));
             }
-            self.seat.begin(envelope.key);
-            let again = Again { envelope, error: before };
-            let died = self.serve_one(again, life, &mut answers, kept).await;
+            self.seat.begin(attempt.envelope.key);
+            let died = self.serve_one(attempt, life, &mut answers, kept).await;
             self.seat.end();
             if !self.untold.borrow().is_empty() && died.is_none() {
                 answers.wake();
@@ -82,12 +77,12 @@ impl<K: Kernel> Instance<K> {
     /// The request that is to be tried again. One whose caller has gone or whose deadline has passed
     /// meanwhile is dropped: its end is in the books.
     fn wanted_again(&self, kept: &mut Kept<K>) -> Kept<K> {
-        let again = kept.take()?;
-        if self.shared.port.is_over(again.envelope.key) {
-            self.drop_guarded(again.envelope);
+        let attempt = kept.take()?;
+        if self.shared.port.is_over(attempt.envelope.key) {
+            self.drop_guarded(attempt.envelope);
             return None;
         }
-        Some(again)
+        Some(attempt)
     }
 
     /// Does what else its kernel's actor wants. Some end if that ends this state.
@@ -128,7 +123,7 @@ impl<K: Kernel> Instance<K> {
     /// Runs one request and answers it. Some cause if it ended the kernel's state.
     async fn serve_one(
         &self,
-        Again { envelope, error: before }: Again<K::Request>,
+        Attempt { envelope, before }: Attempt<K::Request>,
         life: &mut Life<K>,
         answers: &mut Answers,
         kept: &mut Kept<K>,
@@ -157,7 +152,7 @@ impl<K: Kernel> Instance<K> {
                     Unreserved::Kept(request) => {
                         let request = Asked { request, priority, tries };
                         let envelope = Envelope { key, id, deadline, request };
-                        *kept = Some(Again { envelope, error: before });
+                        *kept = Some(Attempt { envelope, before });
                     }
                 }
                 return None;
@@ -189,7 +184,7 @@ impl<K: Kernel> Instance<K> {
             self.try_again(cause, Envelope { key, id, deadline, request: asked })
         });
         match again {
-            Some(envelope) => *kept = Some(Again { envelope, error: Some(error) }),
+            Some(envelope) => *kept = Some(Attempt { envelope, before: Some(error) }),
             None => self.answer(key, Ending::Failed, failed(error), answers),
         }
         died.or_else(|| life.cx.wants_exit().then_some(Cause::Exited))

@@ -32,7 +32,7 @@ const MAILBOX: usize = 1024;
 pub(crate) struct KernelActor<K: Kernel> {
     pub(super) shared: Arc<Shared<K>>,
     pub(super) environment: Environment,
-    pub(super) places: Places<K>,
+    pub(super) places: Places,
     /// Why its instances are not to serve at present.
     pub(super) holds: Vec<Hold>,
     /// Ends a quarantine.
@@ -55,8 +55,13 @@ pub(crate) enum Hold {
 
 impl Hold {
     /// Whether it is for all instances of a kernel, wherever they are.
-    pub(super) fn is_of_all(self) -> bool {
+    fn is_of_all(self) -> bool {
         !matches!(self, Self::Device(_))
+    }
+
+    /// Whether it is for instances on that device.
+    pub(super) fn concerns(self, device: DeviceId) -> bool {
+        self.is_of_all() || self == Self::Device(device)
     }
 }
 
@@ -281,7 +286,7 @@ impl<K: Kernel> KernelActor<K> {
             return 0;
         }
         info!(self.logger, "quarantine over, one instance is tried");
-        self.shared.note(None, "its quarantine is over, one instance is tried");
+        self.shared.note("its quarantine is over, one instance is tried");
         self.tell(RuntimeEvent::KernelOnTrial { kernel: self.name() });
         if self.shared.shares_fate(&Cause::Asked) {
             // Its group is started again, in order.
@@ -296,13 +301,13 @@ impl<K: Kernel> KernelActor<K> {
 
     fn proved(&mut self, ctx: &mut Context<Self>) {
         info!(self.logger, "kernel has recovered");
-        self.shared.note(None, "it has recovered");
+        self.shared.note("it has recovered");
         self.tell(RuntimeEvent::KernelRecovered { kernel: self.name() });
         self.settle(ctx);
     }
 
     /// An instance has left and is not restarted.
-    fn left(&mut self, cause: Cause) {
+    pub(super) fn left(&mut self, cause: Cause) {
         if !self.places.is_empty() {
             return;
         }

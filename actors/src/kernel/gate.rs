@@ -6,7 +6,7 @@ use std::sync::{MutexGuard, PoisonError};
 use rustkernel_port::{Answers, Ending, Envelope, Key};
 
 use super::Kernel;
-use super::shared::{Asked, Shared};
+use super::shared::{Answer, Asked, Shared};
 use crate::clock;
 use crate::error::{CallError, KernelError, Rejection};
 use crate::event::RuntimeEvent;
@@ -64,14 +64,14 @@ impl<K: Kernel> Shared<K> {
     }
 
     /// An instance has ended: what follows. If that is a quarantine it begins now.
-    pub(crate) fn ended(&self, instance: Option<usize>, cause: &Cause) -> Verdict {
+    pub(crate) fn ended(&self, instance: usize, cause: &Cause) -> Verdict {
         let mut gate = self.gate();
         let verdict = gate.book.ended(cause, clock::now());
         if matches!(verdict, Verdict::Quarantine(_) | Verdict::StopRuntime) {
             self.close_gate(&mut gate, Closed::Quarantined(cause.clone()));
         }
         drop(gate);
-        self.history.note(instance, cause.to_string());
+        self.history.note(Some(instance), cause.to_string());
         self.refuse_waiting();
         verdict
     }
@@ -150,8 +150,9 @@ impl<K: Kernel> Shared<K> {
 
     /// Why the kernel serves nobody, if it does not and the runtime goes on.
     fn turned_away(&self) -> Option<Rejection> {
+        let closed = self.gate().closed.clone()?;
         let kernel = self.parts.name.to_string();
-        match self.gate().closed.clone()? {
+        match closed {
             Closed::Quarantined(cause) => Some(Rejection::Quarantined { kernel, cause }),
             Closed::Ended(cause) => Some(Rejection::Ended { kernel, cause }),
         }
@@ -165,17 +166,19 @@ impl<K: Kernel> Shared<K> {
         while let Some(Envelope { key, request: Asked { request, .. }, .. }) = self.port.take() {
             let rejection = rejection.clone();
             let answer = Err(Box::new(CallError::Rejected { rejection, request }));
-            let late = self.port.answer(key, Ending::Rejected, answer, &mut answers);
-            if panic::guard_drop(late).is_err() {
-                self.count_panic();
-            }
+            self.answer(key, Ending::Rejected, answer, &mut answers);
         }
     }
 
     /// The instance that runs a request is given up on: so is the request, if it is not over.
     pub(super) fn interrupted(&self, key: Key, cause: Cause) {
         let answer = Err(Box::new(CallError::Failed(KernelError::Interrupted(cause))));
-        let late = self.port.answer(key, Ending::Failed, answer, &mut Answers::default());
+        self.answer(key, Ending::Failed, answer, &mut Answers::default());
+    }
+
+    /// Answers for an instance. (An answer that comes too late has code of the application's in it.)
+    fn answer(&self, key: Key, ending: Ending, answer: Answer<K>, answers: &mut Answers) {
+        let late = self.port.answer(key, ending, answer, answers);
         if panic::guard_drop(late).is_err() {
             self.count_panic();
         }
@@ -216,8 +219,8 @@ impl<K: Kernel> Shared<K> {
         }
     }
 
-    pub(super) fn note(&self, instance: Option<usize>, what: &str) {
-        self.history.note(instance, what.to_owned());
+    pub(super) fn note(&self, what: &str) {
+        self.history.note(None, what.to_owned());
     }
 
     pub(crate) fn count_panic(&self) {

@@ -11,7 +11,8 @@ use std::time::Duration;
 use actix::prelude::*;
 use rustkernel_gpu::memory::PressureLevel;
 use rustkernel_gpu::{DeviceId, DeviceKind};
-use slog::{debug, error, o, warn};
+use rustkernel_port::Key;
+use slog::{debug, o, warn};
 use tokio::sync::oneshot;
 
 use super::actor::{Hold, KernelActor};
@@ -22,7 +23,6 @@ use super::{Devices, Kernel};
 use crate::allocator::MemoryClient;
 use crate::clock::{self, Instant};
 use crate::error::{CallError, Cancellation, KernelResult, StartError};
-use crate::event::RuntimeEvent;
 use crate::instance::{Instance, Lane, Running, Seat, Wanted};
 use crate::restart::{Cause, Circuit, Verdict};
 
@@ -34,11 +34,10 @@ const REAP_IDLE: u32 = 200;
 const NO_THREAD: Duration = Duration::from_secs(1);
 
 /// The places of a kernel's instances, by their number.
-pub(super) struct Places<K: Kernel> {
+pub(super) struct Places {
     places: Vec<Option<Place>>,
     /// Those whose instance has left and is not restarted: nobody sits there again.
     left: BTreeSet<usize>,
-    _kernel: std::marker::PhantomData<fn() -> K>,
 }
 
 /// An instance as its actor sees it.
@@ -50,13 +49,12 @@ struct Place {
     /// The last question whether the lane responds was answered.
     responded: Arc<AtomicBool>,
     /// A request that it still runs although it is over, and since when.
-    over: Option<(u64, Instant)>,
+    over: Option<(Key, Instant)>,
 }
 
-impl<K: Kernel> Places<K> {
+impl Places {
     pub(super) fn new(count: usize) -> Self {
-        let places = (0..count).map(|_| None).collect();
-        Self { places, left: BTreeSet::new(), _kernel: std::marker::PhantomData }
+        Self { places: (0..count).map(|_| None).collect(), left: BTreeSet::new() }
     }
 
     fn taken(&self) -> impl Iterator<Item = &Place> {
@@ -75,20 +73,13 @@ impl Place {
     }
 
     fn concerns(&self, hold: Hold) -> bool {
-        match hold {
-            Hold::Group | Hold::Quarantine | Hold::Family => true,
-            Hold::Device(device) => self.device() == device,
-        }
+        hold.concerns(self.device())
     }
 
     /// Since when it has run what is over, if it does; remembers that.
-    fn overdue(
-        &mut self,
-        is_over: impl Fn(rustkernel_port::Key) -> bool,
-        now: Instant,
-    ) -> Duration {
+    fn overdue(&mut self, is_over: impl Fn(Key) -> bool, now: Instant) -> Duration {
         let key = match self.seat.running() {
-            Running::Request(key) if is_over(key) => key.bits(),
+            Running::Request(key) if is_over(key) => key,
             Running::Hook(until) => return now.saturating_duration_since(until),
             Running::Request(_) | Running::Nothing => {
                 self.over = None;
@@ -221,10 +212,7 @@ impl<K: Kernel> KernelActor<K> {
 
     /// What is wanted of the instance of that number on that device.
     fn wanted(&self, index: usize, device: DeviceId) -> Wanted {
-        let held = self.holds.iter().any(|hold| match hold {
-            Hold::Group | Hold::Quarantine | Hold::Family => true,
-            Hold::Device(lost) => *lost == device,
-        });
+        let held = self.holds.iter().any(|hold| hold.concerns(device));
         let spared = self.shared.circuit() == Circuit::HalfOpen && !self.is_first(index);
         if held || spared { Wanted::Suspend } else { Wanted::Serve }
     }
@@ -306,10 +294,7 @@ impl<K: Kernel> KernelActor<K> {
         match self.memories() {
             Ok(_) => self.settle(ctx),
             Err(_) if self.places.is_empty() => {
-                let cause = Cause::DeviceLost(lost);
-                self.shared.ended_for_good(cause.clone());
-                error!(self.logger, "kernel has ended, its device is lost and it has no other");
-                self.tell(RuntimeEvent::KernelEnded { kernel: self.name(), cause });
+                self.left(Cause::DeviceLost(lost));
                 return 0;
             }
             // Those on other devices serve for all.
@@ -452,7 +437,7 @@ impl<K: Kernel> KernelActor<K> {
         }
         self.shared.counters.hung.fetch_add(1, Ordering::AcqRel);
         let cause = Cause::Hung(late);
-        let verdict = self.shared.ended(Some(index), &cause);
+        let verdict = self.shared.ended(index, &cause);
         self.tell_end(index, &cause);
         match verdict {
             Verdict::Restart(wait) if !self.shared.shares_fate(&cause) => {
@@ -519,9 +504,8 @@ impl<K: Kernel> KernelActor<K> {
 /// Ready once that is so; it is looked at each time that an instance goes up or down, or is wanted otherwise.
 async fn turned<K: Kernel>(shared: Arc<Shared<K>>, is_so: impl Fn() -> bool) {
     loop {
+        // (Told of every turn from here on, also before it is awaited.)
         let turn = shared.turned.notified();
-        tokio::pin!(turn);
-        turn.as_mut().enable();
         if is_so() {
             return;
         }

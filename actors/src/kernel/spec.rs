@@ -345,8 +345,7 @@ pub(crate) struct Environment {
 impl Environment {
     /// Whether kernels of that group are restarted together.
     pub(super) fn shares_fate(&self, group: Option<&str>) -> bool {
-        let together = |group: &&Group| group.strategy != Strategy::OneForOne;
-        self.groups.iter().filter(together).any(|known| Some(known.name.as_str()) == group)
+        Strategy::of(&self.groups, group) != Strategy::OneForOne
     }
 }
 

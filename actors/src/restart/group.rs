@@ -22,6 +22,14 @@ pub struct Group {
     pub strategy: Strategy,
 }
 
+impl Strategy {
+    /// That of the group of that name; one for one for who is in none.
+    pub(crate) fn of(groups: &[Group], name: Option<&str>) -> Self {
+        let own = groups.iter().find(|group| Some(group.name.as_str()) == name);
+        own.map(|group| group.strategy).unwrap_or_default()
+    }
+}
+
 impl Group {
     /// A group of that name.
     pub fn new(name: impl Into<String>, strategy: Strategy) -> Self {

@@ -48,11 +48,8 @@ impl SupervisorActor {
     fn family(&self, kernel: &str) -> Vec<Child> {
         let own = |child: &&Child| child.name == kernel;
         let Some(child) = self.children.iter().find(own) else { return Vec::new() };
-        let groups = self.config.groups.iter();
-        let strategy = groups.filter(|group| Some(&group.name) == child.group.as_ref());
-        let strategy = strategy.map(|group| group.strategy).next().unwrap_or_default();
         let siblings = self.children.iter().filter(|other| other.group == child.group);
-        match strategy {
+        match Strategy::of(&self.config.groups, child.group.as_deref()) {
             Strategy::OneForOne => vec![child.clone()],
             Strategy::OneForAll => siblings.cloned().collect(),
             Strategy::RestForOne => {

@@ -149,7 +149,7 @@ impl<'a> Limits<'a> {
                 let known: Vec<&str> =
                     self.groups.iter().map(|group| group.name.as_str()).collect();
                 Err(format!(
-                    "its group `{group}` is not one of the runtime's ({})",
+                    "its group `{group}` is not one of the runtime's ({}); add it by `with_group`",
                     known.join(", ")
                 ))
             }
