@@ -37,11 +37,13 @@
 //! | [`runtime`] | [`RuntimeBuilder`](runtime::RuntimeBuilder), [`Runtime`](runtime::Runtime), the lifecycle |
 //! | [`kernel`] | writing and calling kernels |
 //! | [`memory`] | memory limits, pressure, [`KernelMemoryManager`](memory::KernelMemoryManager) |
+//! | [`config`] | the unified configuration: files, variables, presets |
 //! | [`message`] | requests and responses as named tensors and parameters |
 //! | [`observability`] | the log |
 //! | [`gpu`] | devices, streams, events, modules |
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod kernel;
 pub mod memory;
 pub mod observability;

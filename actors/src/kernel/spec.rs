@@ -1,6 +1,7 @@
 //! How a kernel is to be run.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,24 @@ pub enum DeviceChoice {
     Auto,
     /// On that device.
     On(DeviceId),
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.pad("auto"),
+            Self::On(device) => device.fmt(f),
+        }
+    }
+}
+
+/// `auto`, or a device.
+impl FromStr for DeviceChoice {
+    type Err = <DeviceId as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "auto" { Ok(Self::Auto) } else { text.parse().map(Self::On) }
+    }
 }
 
 /// On which thread an instance lives.
@@ -378,8 +397,23 @@ pub trait AnySpec: Send {
     /// How long it may take to finish its requests when it is stopped, if not as long as the runtime.
     fn shutdown_timeout(&self) -> Option<Duration>;
 
-    /// Sets when instances are restarted; see [`KernelSpec::restart`].
+    /// When instances are restarted; see [`KernelSpec::restart`].
+    fn restart(&self) -> RestartPolicy;
+
+    /// Sets when instances are restarted.
     fn set_restart(&mut self, policy: RestartPolicy);
+
+    /// Sets how long the instances' start may take; see [`KernelSpec::start_timeout`].
+    fn set_start_timeout(&mut self, timeout: Duration);
+
+    /// Sets how long it may take to finish its requests; see [`KernelSpec::shutdown_timeout`].
+    fn set_shutdown_timeout(&mut self, timeout: Duration);
+
+    /// Sets how much requests matter where memory is short; see [`KernelSpec::priority`].
+    fn set_priority(&mut self, priority: Priority);
+
+    /// Sets the group that it belongs to; see [`KernelSpec::group`].
+    fn set_group(&mut self, name: String);
 
     /// Sets how long a request may take; see [`KernelSpec::deadline`].
     fn set_deadline(&mut self, deadline: Option<Duration>);
@@ -442,6 +476,26 @@ impl<K: Kernel> AnySpec for KernelSpec<K> {
 
     fn shutdown_timeout(&self) -> Option<Duration> {
         self.parts.shutdown_timeout
+    }
+
+    fn restart(&self) -> RestartPolicy {
+        self.parts.restart
+    }
+
+    fn set_start_timeout(&mut self, timeout: Duration) {
+        self.parts.start_timeout = timeout;
+    }
+
+    fn set_shutdown_timeout(&mut self, timeout: Duration) {
+        self.parts.shutdown_timeout = Some(timeout);
+    }
+
+    fn set_priority(&mut self, priority: Priority) {
+        self.parts.priority = priority;
+    }
+
+    fn set_group(&mut self, name: String) {
+        self.parts.group = Some(name);
     }
 
     fn set_restart(&mut self, policy: RestartPolicy) {

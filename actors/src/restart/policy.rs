@@ -38,10 +38,14 @@ pub enum OnExceeded {
 /// How long restarts wait: the first not at all, those that follow it soon for a random time between
 /// zero and a bound that doubles with each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Backoff {
-    pub(super) first: Duration,
-    pub(super) cap: Duration,
-    pub(super) reset_after: Duration,
+    /// The longest wait before the second restart.
+    pub first: Duration,
+    /// The longest wait before any restart.
+    pub cap: Duration,
+    /// After so long without an end the next restart counts as the first.
+    pub reset_after: Duration,
 }
 
 impl Default for Backoff {
@@ -87,15 +91,24 @@ impl Backoff {
 /// The default: each end is followed by a restart, at most 5 within 10 s over all instances; beyond that
 /// the kernel is quarantined for 30 s, then tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RestartPolicy {
-    pub(crate) restart: RestartType,
-    pub(crate) limit: u32,
-    pub(crate) window: Duration,
-    pub(crate) backoff: Backoff,
-    pub(crate) on_exceeded: OnExceeded,
-    pub(crate) quarantine: Option<Duration>,
-    pub(crate) hang_grace: Duration,
-    pub(crate) launch_failures: u32,
+    /// After which ends it is restarted.
+    pub restart: RestartType,
+    /// Most restarts within the window; `u32::MAX` is no limit.
+    pub limit: u32,
+    /// The window.
+    pub window: Duration,
+    /// How long restarts wait.
+    pub backoff: Backoff,
+    /// What follows more restarts than the limit.
+    pub on_exceeded: OnExceeded,
+    /// How long a quarantine lasts before one instance is tried; None: until it is lifted.
+    pub quarantine: Option<Duration>,
+    /// How long code may go on after its request is over before it is taken to hang.
+    pub hang_grace: Duration,
+    /// Failed launches in a row that end an instance.
+    pub launch_failures: u32,
 }
 
 impl Default for RestartPolicy {
@@ -192,8 +205,11 @@ impl RestartPolicy {
         self
     }
 
-    /// What makes no sense about it.
-    pub(crate) fn validate(&self) -> Result<(), String> {
+    /// Checks that it makes sense.
+    ///
+    /// # Errors
+    /// A sentence that says what does not.
+    pub fn validate(&self) -> Result<(), String> {
         if self.limit > 0 && self.limit < u32::MAX && self.window.is_zero() {
             return Err("its restarts are limited within a window of no time".into());
         }

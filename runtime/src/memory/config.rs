@@ -2,25 +2,38 @@
 
 use rustkernel_gpu::DeviceInfo;
 use rustkernel_gpu::memory::{MemoryLimits, PressureThresholds};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::values::size;
+use crate::runtime::RuntimePreset;
 
 const GIB: u64 = 1 << 30;
 
 /// How much memory of each device may be used, and how.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct MemoryConfig {
     /// Most bytes of a device's memory, of the host's too where kernels run there. What the device
     /// has is a limit as well. On CUDA a tenth of it is not promised to requests: parts of pages are lost
     /// between blocks.
+    #[serde(with = "size")]
+    #[schemars(schema_with = "size::schema")]
     pub max_gpu_memory: u64,
     /// Most bytes of staging (pinned) memory for each device.
+    #[serde(with = "size")]
+    #[schemars(schema_with = "size::schema")]
     pub max_staging_memory: u64,
     /// Keep blocks for the next lease. If not, each allocation really allocates and releases.
     pub pooling_enabled: bool,
     /// From this part of the limit on, pressure is `Warning`.
+    #[schemars(range(min = 0.0, max = 1.0), extend("x-live" = true))]
     pub pressure_threshold: f64,
     /// From this part of the limit on, pressure is `Critical`.
+    #[schemars(range(min = 0.0, max = 1.0), extend("x-live" = true))]
     pub critical_threshold: f64,
     /// Above this part of the limit, pressure is `Emergency`.
+    #[schemars(range(min = 0.0, max = 1.0), extend("x-live" = true))]
     pub emergency_threshold: f64,
     /// Let free memory move, or make way, for a block that does not fit beside it. If not, such an allocation
     /// is refused.
@@ -63,27 +76,52 @@ pub enum InvalidMemoryConfig {
     },
 }
 
+impl InvalidMemoryConfig {
+    /// The field; of the thresholds, the first.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::TooSmall(name) => name,
+            Self::Thresholds { .. } => "pressure_threshold",
+        }
+    }
+}
+
 impl MemoryConfig {
+    /// The values of a preset. In development less of the machine is taken.
+    pub fn preset(preset: RuntimePreset) -> Self {
+        match preset {
+            RuntimePreset::Development => {
+                Self { max_gpu_memory: 2 * GIB, max_staging_memory: GIB / 2, ..Self::default() }
+            }
+            RuntimePreset::Production | RuntimePreset::HighPerformance => Self::default(),
+        }
+    }
+
     /// Checks that the values make sense.
     ///
     /// # Errors
     /// [`InvalidMemoryConfig`] names the first that does not.
     pub fn validate(&self) -> Result<(), InvalidMemoryConfig> {
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Every value that makes no sense.
+    pub(crate) fn problems(&self) -> Vec<InvalidMemoryConfig> {
         let sizes = [
             ("max_gpu_memory", self.max_gpu_memory),
             ("max_staging_memory", self.max_staging_memory),
         ];
-        if let Some((name, _)) = sizes.into_iter().find(|(_, bytes)| *bytes < 1 << 20) {
-            return Err(InvalidMemoryConfig::TooSmall(name));
-        }
+        let small = sizes.into_iter().filter(|(_, bytes)| *bytes < 1 << 20);
+        let mut problems: Vec<_> =
+            small.map(|(name, _)| InvalidMemoryConfig::TooSmall(name)).collect();
         let (warning, critical, emergency) =
             (self.pressure_threshold, self.critical_threshold, self.emergency_threshold);
         let in_order =
             PressureThresholds::HYSTERESIS < warning && warning < critical && critical < emergency;
-        if in_order && emergency <= 1.0 {
-            return Ok(());
+        if !in_order || emergency > 1.0 {
+            problems.push(InvalidMemoryConfig::Thresholds { warning, critical, emergency });
         }
-        Err(InvalidMemoryConfig::Thresholds { warning, critical, emergency })
+        problems
     }
 
     /// The limits for one device.

@@ -7,19 +7,28 @@ use std::fmt;
 use std::io::{IsTerminal, stderr};
 use std::str::FromStr;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use slog::{Drain, Level, LevelFilter, Logger, o};
 use slog_async::AsyncGuard;
+
+use crate::config::values::choice;
 
 /// Lines that may wait to be written. If the writer falls behind, further lines are dropped and
 /// counted in a line of their own.
 const QUEUE: usize = 4096;
 
 /// What is logged, and how it looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
     /// Lines of this level and above.
+    #[serde(with = "choice")]
+    #[schemars(schema_with = "choice::schema::<LogLevel>", extend("x-live" = true))]
     pub level: LogLevel,
     /// How a line looks.
+    #[serde(with = "choice")]
+    #[schemars(schema_with = "choice::schema::<LogFormat>")]
     pub format: LogFormat,
 }
 

@@ -1,6 +1,7 @@
 //! Building a runtime.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use rustkernel_gpu::{Device, DeviceError, DeviceId};
 use slog::Logger;
 
 use super::{InvalidConfig, Runtime, RuntimeConfig, RuntimePreset, devices};
+use crate::config::{KernelConfig, ProductionConfig, SupervisionConfig};
 use crate::memory::{InvalidMemoryConfig, MemoryConfig, RecordConfig, RecordError, Writers};
 use crate::observability::{self, LogConfig};
 
@@ -30,6 +32,8 @@ pub struct RuntimeBuilder {
     spill: Option<SpillHook>,
     groups: Vec<Group>,
     specs: Vec<Box<dyn AnySpec>>,
+    supervision: SupervisionConfig,
+    kernels: BTreeMap<String, KernelConfig>,
 }
 
 /// Why a runtime cannot be built.
@@ -48,6 +52,14 @@ pub enum BuildError {
     /// Memory cannot be recorded.
     #[error(transparent)]
     Recording(#[from] RecordError),
+    /// The configuration has a section for a kernel that the application does not have.
+    #[error("the configuration names the kernel `{name}`; there are {}", known.join(", "))]
+    NoSuchKernel {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
     /// A kernel makes no sense, or is one too many.
     #[error(transparent)]
     Kernel(#[from] StartError),
@@ -57,6 +69,18 @@ impl RuntimeBuilder {
     /// A builder with the default configuration and no kernels.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A builder with that configuration and no kernels.
+    pub(crate) fn configured(config: &ProductionConfig) -> Self {
+        Self {
+            config: config.runtime_config(),
+            memory: config.memory,
+            groups: config.supervision.groups().collect(),
+            supervision: config.supervision.clone(),
+            kernels: config.kernels.clone(),
+            ..Self::default()
+        }
     }
 
     /// Sets every value to those of a preset.
@@ -238,6 +262,27 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Puts the kernels into the order that the configuration names, and has its sections hold for them.
+    fn configure_kernels(&mut self) -> Result<(), BuildError> {
+        let named = self.kernels.keys().chain(&self.supervision.start_order);
+        let unknown =
+            named.into_iter().find(|name| self.specs.iter().all(|spec| spec.name() != *name));
+        if let Some(name) = unknown {
+            let known = self.specs.iter().map(|spec| spec.name().to_owned()).collect();
+            return Err(BuildError::NoSuchKernel { name: name.clone(), known });
+        }
+        let order = &self.supervision.start_order;
+        let place = |spec: &Box<dyn AnySpec>| order.iter().position(|name| name == spec.name());
+        self.specs.sort_by_key(|spec| place(spec).unwrap_or(order.len()));
+        for spec in &mut self.specs {
+            spec.set_restart(self.supervision.restart.over(spec.restart()));
+            if let Some(own) = self.kernels.get(spec.name()) {
+                own.apply(&mut **spec);
+            }
+        }
+        Ok(())
+    }
+
     fn writers(&self, devices: &[Device], logger: &Logger) -> Result<Writers, RecordError> {
         let Some(recording) = &self.recording else { return Ok(Writers::default()) };
         let devices: Vec<DeviceId> = devices.iter().map(Device::id).collect();
@@ -248,9 +293,10 @@ impl RuntimeBuilder {
     ///
     /// # Errors
     /// [`BuildError`] for the first value that makes no sense, or the first kernel too many.
-    pub fn build(self) -> Result<Runtime, BuildError> {
+    pub fn build(mut self) -> Result<Runtime, BuildError> {
         self.config.validate()?;
         self.memory.validate()?;
+        self.configure_kernels()?;
         let (logger, guard) = match &self.logger {
             Some(logger) => (logger.clone(), None),
             None => observability::logger(&self.config.log),

@@ -6,34 +6,53 @@ use std::time::Duration;
 use rustkernel_actors::supervisor::OnDeviceLoss;
 use rustkernel_gpu::{DeviceId, DeviceKind};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::RuntimePreset;
+use crate::config::values::{choice, devices_schema, duration_schema, texts};
 use crate::observability::{LogConfig, LogFormat, LogLevel};
 
 /// How a runtime is set up. Every field has a default: `RuntimeConfig { …, ..Default::default() }`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct RuntimeConfig {
     /// Use CUDA devices. Where there are none, kernels that can run on the host do.
     pub gpu_enabled: bool,
     /// The devices to use; all there are if empty. The host, if it is named or the list is empty, is
     /// always there; a CUDA device that is named and not there is an error.
+    #[serde(with = "texts")]
+    #[schemars(schema_with = "devices_schema")]
     pub devices: Vec<DeviceId>,
     /// Most kernel instances at once, over all kernels.
+    #[schemars(range(min = 1))]
     pub max_kernel_instances: usize,
     /// Threads shared by the instances of kernels placed on [`Shared`](crate::kernel::Placement::Shared).
+    #[schemars(range(min = 1), extend("x-default" = "the number of CPUs"))]
     pub worker_threads: usize,
     /// Most threads that may block: those of instances with a thread of their own, and those that
     /// run host streams.
+    #[schemars(range(min = 1))]
     pub blocking_threads: usize,
     /// How long a shutdown waits for requests in flight before it cancels them.
+    #[serde(with = "humantime_serde")]
+    #[schemars(schema_with = "duration_schema")]
     pub shutdown_timeout: Duration,
     /// How often devices and instances are looked at.
+    #[serde(with = "humantime_serde")]
+    #[schemars(schema_with = "duration_schema")]
     pub health_check_interval: Duration,
     /// What is done when a device is lost.
+    #[serde(with = "choice")]
+    #[schemars(schema_with = "choice::schema::<OnDeviceLoss>")]
     pub on_device_loss: OnDeviceLoss,
     /// How long either side of a call looks for the other before it sleeps. It is spent only while it
     /// pays off; zero saves the most power and costs a call two wake-ups of a thread.
+    #[serde(with = "humantime_serde")]
+    #[schemars(schema_with = "duration_schema")]
     pub spin: Duration,
-    /// What is logged, and how.
+    /// What is logged, and how. (In a file: `observability.log`.)
+    #[serde(skip)]
     pub log: LogConfig,
 }
 
@@ -100,37 +119,37 @@ impl RuntimeConfig {
     /// # Errors
     /// [`InvalidConfig`] names the first that does not.
     pub fn validate(&self) -> Result<(), InvalidConfig> {
-        if let Some(device) = self.devices.iter().find(|device| !self.uses(**device)) {
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Every value that makes no sense.
+    pub(crate) fn problems(&self) -> Vec<InvalidConfig> {
+        let devices = self.devices.iter().filter(|device| !self.uses(**device)).map(|device| {
             let reason = format!("it names {device}, and gpu_enabled is false");
-            return Err(InvalidConfig { name: "devices", reason });
-        }
-        let least = [
-            ("max_kernel_instances", self.max_kernel_instances, 1),
-            ("worker_threads", self.worker_threads, 1),
-            ("blocking_threads", self.blocking_threads, 1),
+            InvalidConfig { name: "devices", reason }
+        });
+        let counts = [
+            ("max_kernel_instances", self.max_kernel_instances),
+            ("worker_threads", self.worker_threads),
+            ("blocking_threads", self.blocking_threads),
         ];
-        if let Some((name, value, least)) =
-            least.into_iter().find(|(_, value, least)| value < least)
-        {
-            return Err(InvalidConfig {
-                name,
-                reason: format!("it is {value}; it has to be at least {least}"),
-            });
-        }
+        let counts = counts.into_iter().filter(|(_, value)| *value == 0).map(|(name, _)| {
+            InvalidConfig { name, reason: "it is 0; it has to be at least 1".into() }
+        });
         let most = Duration::from_secs(24 * 60 * 60);
         let durations = [
             ("shutdown_timeout", self.shutdown_timeout, Duration::ZERO, most),
             ("health_check_interval", self.health_check_interval, Duration::from_millis(1), most),
             ("spin", self.spin, Duration::ZERO, Duration::from_millis(1)),
         ];
-        match durations.into_iter().find(|(_, value, least, most)| !(least..=most).contains(&value))
-        {
-            None => Ok(()),
-            Some((name, value, least, most)) => Err(InvalidConfig {
+        let durations = durations
+            .into_iter()
+            .filter(|(_, value, least, most)| !(least..=most).contains(&value))
+            .map(|(name, value, least, most)| InvalidConfig {
                 name,
                 reason: format!("it is {value:?}; it has to be {least:?} to {most:?}"),
-            }),
-        }
+            });
+        devices.chain(counts).chain(durations).collect()
     }
 }
 

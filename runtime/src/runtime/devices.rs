@@ -126,7 +126,7 @@ fn named_cuda(config: &RuntimeConfig) -> BTreeSet<u32> {
 }
 
 /// Bytes of memory that the machine has; no limit where it cannot be asked.
-fn physical_memory() -> u64 {
+pub(crate) fn physical_memory() -> u64 {
     #[cfg(target_os = "linux")]
     {
         let info = rustix::system::sysinfo();

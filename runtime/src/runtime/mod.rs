@@ -24,4 +24,4 @@ pub use rustkernel_actors::{
     StartError,
 };
 
-pub(crate) use devices::default_device;
+pub(crate) use devices::{default_device, physical_memory};

@@ -1,0 +1,311 @@
+//! Layers of values, each with where they are from; later ones win.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::check::check;
+use super::error::{Origin, Problem};
+use super::schema::{Field, SECONDS, fields, is, json_schema, node};
+use super::{ProductionConfig, check};
+use crate::runtime::RuntimePreset;
+
+/// Values, and where each is from.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Layer {
+    values: Map<String, Value>,
+    /// By key. Where there is none, that of the table around it holds.
+    origins: BTreeMap<String, Origin>,
+}
+
+impl Layer {
+    /// Values of one origin.
+    pub(super) fn new(values: Map<String, Value>, origin: Origin) -> Self {
+        Self { values, origins: BTreeMap::from([(String::new(), origin)]) }
+    }
+
+    /// What a value that the program has says.
+    pub(super) fn of(config: &ProductionConfig, origin: Origin) -> Self {
+        match json(config) {
+            Value::Object(values) => Self::new(values, origin),
+            other => unreachable!("invariant: a structure is an object, not {other}"),
+        }
+    }
+
+    /// Takes these values.
+    pub(super) fn fill(&mut self, values: Map<String, Value>) {
+        self.values = values;
+    }
+
+    /// The keys of its values.
+    pub(super) fn keys(&self) -> Vec<String> {
+        let mut leaves = Vec::new();
+        flatten(&self.values, &mut Vec::new(), &mut leaves);
+        leaves.into_iter().map(|(path, _)| path.join(".")).collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn to_json(&self) -> Value {
+        Value::Object(self.values.clone())
+    }
+
+    /// Says where a key is from.
+    pub(super) fn locate(&mut self, key: String, origin: Origin) {
+        self.origins.insert(key, origin);
+    }
+
+    /// Sets a value by its key.
+    pub(super) fn set(&mut self, path: &[&str], value: Value, origin: Origin) {
+        self.locate(path.join("."), origin);
+        let Some((last, tables)) = path.split_last() else { return };
+        let mut table = &mut self.values;
+        for name in tables {
+            let below = table.entry(*name).or_insert_with(|| json!({}));
+            if !below.is_object() {
+                *below = json!({});
+            }
+            table = below.as_object_mut().expect("invariant: made an object above");
+        }
+        let is_there = table.get(*last).is_some_and(Value::is_object);
+        if !is_there || value != json!({}) {
+            table.insert((*last).to_owned(), value);
+        }
+    }
+
+    /// Sets a value from text, of a variable or a flag: read as its key's values are written.
+    pub(super) fn set_text(&mut self, path: &[&str], text: &str, origin: Origin) {
+        let value = node(json_schema(), path).map_or_else(|| json!(text), |node| read(node, text));
+        self.set(path, value, origin);
+    }
+
+    /// The value of a key.
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+        let mut path = key.split('.');
+        let first = self.values.get(path.next()?)?;
+        path.try_fold(first, |value, name| value.get(name))
+    }
+
+    /// Where a key's value is from.
+    pub(super) fn origin(&self, key: &str) -> Origin {
+        if let Some(below) = self.origin_below(key) {
+            return below;
+        }
+        let mut key = key;
+        loop {
+            if let Some(origin) = self.origins.get(key) {
+                return origin.clone();
+            }
+            let Some(end) = key.rfind(['.', '[']) else { break };
+            key = &key[..end];
+        }
+        self.origins.get("").cloned().unwrap_or(Origin::Default)
+    }
+
+    /// Where the first value of a table is from that somebody has set, if the key is one's.
+    fn origin_below(&self, key: &str) -> Option<Origin> {
+        let below = format!("{key}.");
+        let set = self.origins.iter().filter(|(name, _)| name.starts_with(&below));
+        let mut set = set.map(|(_, origin)| origin);
+        let is_own = |origin: &&Origin| !matches!(origin, Origin::Default | Origin::Preset(_));
+        set.find(is_own).filter(|_| !self.origins.contains_key(key)).cloned()
+    }
+
+    /// Everything that is wrong with it by the schema.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let found = check(&Value::Object(self.values.clone())).into_iter();
+        found.map(|(key, reason)| Problem { origin: self.origin(&key), key, reason }).collect()
+    }
+
+    /// Lays one over this, key by key.
+    pub(super) fn cover(&mut self, above: Self) {
+        let mut leaves = Vec::new();
+        flatten(&above.values, &mut Vec::new(), &mut leaves);
+        for (path, value) in leaves {
+            let origin = above.origin(&path.join("."));
+            let (path, value) = in_full(path, value);
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            self.set(&path, value, origin);
+        }
+    }
+
+    /// The configuration that it makes. (Each layer was checked.)
+    pub(super) fn config(&self) -> Result<ProductionConfig, Vec<Problem>> {
+        serde_json::from_value(Value::Object(self.values.clone())).map_err(|error| {
+            vec![Problem { key: String::new(), origin: self.origin(""), reason: error.to_string() }]
+        })
+    }
+}
+
+/// The values that are not tables, by key.
+fn flatten(
+    table: &Map<String, Value>,
+    path: &mut Vec<String>,
+    leaves: &mut Vec<(Vec<String>, Value)>,
+) {
+    for (name, value) in table {
+        path.push(name.clone());
+        match value {
+            Value::Object(below) if !below.is_empty() => flatten(below, path, leaves),
+            _ => leaves.push((path.clone(), value.clone())),
+        }
+        path.pop();
+    }
+}
+
+/// A duration that is said in seconds, in full.
+fn in_full(mut path: Vec<String>, value: Value) -> (Vec<String>, Value) {
+    let last = path.last().expect("invariant: a leaf has a name");
+    let names: Vec<&str> = path.iter().map(String::as_str).collect();
+    let seconds = node(json_schema(), &names).is_some_and(|node| is(node, "seconds"));
+    match (last.strip_suffix(SECONDS), value.as_u64()) {
+        (Some(name), Some(count)) if seconds => {
+            let name = name.to_owned();
+            path.pop();
+            path.push(name);
+            (path, json!(format!("{count}s")))
+        }
+        _ => (path, value),
+    }
+}
+
+/// Text as a value of the node; as text if it is none, so that the check can say so.
+fn read(node: &Value, text: &str) -> Value {
+    let types = [&node["type"]].into_iter().chain(node["type"].as_array().into_iter().flatten());
+    let types: Vec<&str> = types.filter_map(Value::as_str).collect();
+    let parsed = || serde_json::from_str(text).ok();
+    let value = match types.as_slice() {
+        ["array"] => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Some(items.map(|item| read(&node["items"], item)).collect())
+        }
+        ["string"] => None,
+        _ => parsed().filter(|value: &Value| value.is_number() || value.is_boolean()),
+    };
+    value.unwrap_or_else(|| json!(text))
+}
+
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("invariant: a configuration can be written as JSON")
+}
+
+/// A key of a configuration, its value, and where that is from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Effective {
+    /// The key.
+    pub key: String,
+    /// Its value.
+    pub value: Value,
+    /// Where it is from.
+    pub origin: Origin,
+}
+
+/// Every value in effect, in the order of the types.
+pub(super) fn effective(config: &ProductionConfig, layer: &Layer) -> Vec<Effective> {
+    let all = Layer::of(config, Origin::Code);
+    let mut leaves = Vec::new();
+    flatten(&all.values, &mut Vec::new(), &mut leaves);
+    let mut found: Vec<_> = leaves
+        .into_iter()
+        .filter(|(_, value)| *value != json!({}))
+        .map(|(path, value)| {
+            let key = path.join(".");
+            let place = fields().iter().position(|field| field.names(&key));
+            (place, Effective { origin: layer.origin(&key), key, value })
+        })
+        .collect();
+    found.sort_by(|(a, x), (b, y)| (a, &x.key).cmp(&(b, &y.key)));
+    found.into_iter().map(|(_, effective)| effective).collect()
+}
+
+static DEFAULTS: LazyLock<Layer> =
+    LazyLock::new(|| Layer::of(&ProductionConfig::default(), Origin::Default));
+
+/// The default values, and over them those of a preset that differ.
+pub(super) fn preset(preset: Option<RuntimePreset>) -> Layer {
+    let mut all = DEFAULTS.clone();
+    let Some(preset) = preset else { return all };
+    let of_preset = Layer::of(&ProductionConfig::preset(preset), Origin::Preset(preset));
+    let mut leaves = Vec::new();
+    flatten(&of_preset.values, &mut Vec::new(), &mut leaves);
+    for (path, value) in leaves {
+        if all.get(&path.join(".")) != Some(&value) {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            all.set(&path, value, Origin::Preset(preset));
+        }
+    }
+    all
+}
+
+/// Sets the values that variables of the environment name. Those that name nothing are problems.
+pub(super) fn variables(variables: &[(String, String)]) -> (Layer, Vec<Problem>) {
+    let (mut layer, mut problems) = (Layer::default(), Vec::new());
+    for (name, text) in variables {
+        let origin = Origin::Variable(name.clone());
+        match path_of(name) {
+            Some(Named::Field(path)) => {
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                let key = path.join(".");
+                if layer.get(&key).is_some() {
+                    let reason = format!("{} sets it as well; leave one out", layer.origin(&key));
+                    problems.push(Problem { key, origin, reason });
+                    continue;
+                }
+                let text = if name.ends_with("_GB") { format!("{text}GiB") } else { text.clone() };
+                layer.set_text(&path, &text, origin);
+            }
+            Some(Named::Foreign) => {}
+            None => {
+                let names = fields().iter().flat_map(names_of).collect::<Vec<_>>();
+                let near = check::nearest(name, names.iter().map(String::as_str));
+                let hint = near.map_or_else(
+                    || "`rustkernel config env` lists them".into(),
+                    |near| format!("did you mean {near}?"),
+                );
+                let reason = format!("there is no such variable; {hint}");
+                problems.push(Problem { key: String::new(), origin, reason });
+            }
+        }
+    }
+    (layer, problems)
+}
+
+/// What a variable stands for.
+enum Named {
+    /// A key.
+    Field(Vec<String>),
+    /// Nothing here: others use the name.
+    Foreign,
+}
+
+/// Variables beside those of keys: where the running process is, and which file.
+const OTHERS: [&str; 2] = ["RUSTKERNEL_ENDPOINT", "RUSTKERNEL_CONFIG"];
+
+fn names_of(field: &Field) -> Vec<String> {
+    let short = field.short_variable().map(str::to_owned);
+    short.into_iter().chain([field.variable()]).collect()
+}
+
+fn path_of(name: &str) -> Option<Named> {
+    // A Kubernetes service called `rustkernel` brings these.
+    let rest = name.strip_prefix("RUSTKERNEL_")?;
+    let of_kubernetes =
+        ["SERVICE_HOST", "SERVICE_PORT", "PORT"].iter().any(|start| rest.starts_with(start));
+    if OTHERS.contains(&name) || of_kubernetes {
+        return Some(Named::Foreign);
+    }
+    let own = |path: &[&str]| path.iter().map(|name| (*name).to_owned()).collect();
+    let short = fields().iter().find(|field| field.short_variable() == Some(name));
+    if let Some(field) = short {
+        return Some(Named::Field(own(field.path())));
+    }
+    let path: Vec<String> = rest.split("__").map(str::to_lowercase).collect();
+    let seconds = path.last().and_then(|last| last.strip_suffix(SECONDS));
+    let mut full = path.clone();
+    if let (Some(last), Some(place)) = (seconds, full.last_mut()) {
+        *place = last.to_owned();
+    }
+    let known = |path: &Vec<String>| fields().iter().any(|field| field.names(&path.join(".")));
+    (known(&path) || known(&full)).then_some(Named::Field(path))
+}

@@ -1,0 +1,62 @@
+//! What values together have to be.
+
+use super::ProductionConfig;
+use super::check::Finding;
+use crate::runtime::{self, RuntimePreset};
+
+/// Everything that is wrong with a configuration whose values are each acceptable.
+pub(super) fn problems(config: &ProductionConfig) -> Vec<Finding> {
+    let runtime = config.runtime.problems().into_iter();
+    let runtime = runtime.map(|found| (format!("runtime.{}", found.name), found.reason));
+    let memory = config.memory.problems().into_iter();
+    let memory = memory.map(|found| (format!("memory.{}", found.name()), found.to_string()));
+    let mut found: Vec<Finding> = runtime.chain(memory).collect();
+    found.extend(staging(config));
+    found.extend(authentication(config));
+    found.extend(kernels(config));
+    found
+}
+
+/// Staging memory is pinned: it has to be there.
+fn staging(config: &ProductionConfig) -> Option<Finding> {
+    let (asked, there) = (config.memory.max_staging_memory, runtime::physical_memory());
+    (asked > there).then(|| {
+        let reason = format!("{asked} bytes are more than the {there} that this machine has");
+        ("memory.max_staging_memory".into(), reason)
+    })
+}
+
+fn authentication(config: &ProductionConfig) -> Option<Finding> {
+    let exposed = !matches!(config.environment, None | Some(RuntimePreset::Development));
+    let security = config.security;
+    (exposed && !security.rbac_enabled && !security.allow_unauthenticated).then(|| {
+        let reason = "in production nobody may call without saying who they are; set it to true, or \
+                      `security.allow_unauthenticated = true` if that is what you want";
+        ("security.rbac_enabled".into(), reason.into())
+    })
+}
+
+fn kernels(config: &ProductionConfig) -> Vec<Finding> {
+    let most = config.runtime.shutdown_timeout;
+    let late = config.kernels.iter().filter_map(|(name, kernel)| {
+        let own = kernel.shutdown_timeout.filter(|own| *own > most)?;
+        let reason = format!("{own:?} is longer than the runtime's own, {most:?}");
+        Some((format!("kernels.{name}.shutdown_timeout"), reason))
+    });
+    let crowded = config.kernels.iter().filter_map(|(name, kernel)| {
+        let most = config.runtime.max_kernel_instances;
+        let own = kernel.instances.filter(|own| *own > most)?;
+        let reason = format!("{own} are more than `runtime.max_kernel_instances`, {most}");
+        Some((format!("kernels.{name}.instances"), reason))
+    });
+    let restarts = config
+        .kernels
+        .iter()
+        .map(|(name, kernel)| (format!("kernels.{name}.restart"), &kernel.restart));
+    let restarts = restarts.chain([("supervision.restart".into(), &config.supervision.restart)]);
+    let restarts = restarts.filter_map(|(key, restart)| {
+        let shared = config.supervision.restart.over(Default::default());
+        Some((key, restart.over(shared).validate().err()?))
+    });
+    late.chain(crowded).chain(restarts).collect()
+}
