@@ -4,6 +4,8 @@
 mod actors;
 #[path = "supervision/child.rs"]
 mod child;
+#[path = "supervision/declared.rs"]
+mod declared;
 #[path = "supervision/hangs.rs"]
 mod hangs;
 #[path = "supervision/limits.rs"]

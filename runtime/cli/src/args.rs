@@ -1,5 +1,7 @@
 //! The command line: what can be said, and how it is explained.
 
+mod config;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use rustkernel_core::kernel::DeviceChoice;
 
 use crate::exit::Exit;
 use crate::output::BOLD;
+
+pub(crate) use config::{ConfigCommand, GenerateArgs, InitArgs, LayerArgs, ShowArgs, ValidateArgs};
 
 /// Runs compute kernels, on the CPU and on CUDA GPUs.
 #[derive(Debug, Parser)]
@@ -43,6 +47,21 @@ pub(crate) enum Command {
     /// Show the devices that kernels can run on
     #[command(subcommand, after_help = device_examples())]
     Device(DeviceCommand),
+    /// Begin a project, and see how it is configured
+    #[command(subcommand)]
+    Runtime(RuntimeCommand),
+    /// Write, check and explain configurations
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RuntimeCommand {
+    /// Show every value in effect, and where it is from
+    Show(ShowArgs),
+    /// Begin a project: a configuration file, and an application if wanted
+    #[command(after_help = config::init_examples())]
+    Init(InitArgs),
 }
 
 #[derive(Debug, Subcommand)]

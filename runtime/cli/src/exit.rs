@@ -15,11 +15,12 @@ pub(crate) enum Exit {
     Software = 70,
     CannotCreate = 73,
     TryAgain = 75,
+    Config = 78,
 }
 
 impl Exit {
     /// Every exit code.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Success,
         Self::Usage,
         Self::Data,
@@ -28,6 +29,7 @@ impl Exit {
         Self::Software,
         Self::CannotCreate,
         Self::TryAgain,
+        Self::Config,
     ];
 
     /// The number that the shell sees.
@@ -52,6 +54,7 @@ impl Exit {
             Self::TryAgain => {
                 "try again: the deadline passed, memory is short, or the queue is full"
             }
+            Self::Config => "the configuration is wrong",
         }
     }
 

@@ -26,6 +26,7 @@ mod error;
 mod file;
 mod layer;
 mod load;
+mod reference;
 mod rules;
 mod schema;
 mod sections;
@@ -47,6 +48,7 @@ pub use error::{ConfigError, Origin, Problem};
 pub use file::Format;
 pub use layer::Effective;
 pub use load::{Changes, Loaded, Loader};
+pub use reference::reference;
 pub use schema::{Field, fields, json_schema};
 pub use sections::{
     Exceeded, GroupConfig, KernelConfig, ObservabilityConfig, RestartConfig, SecurityConfig,

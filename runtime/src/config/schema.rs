@@ -130,10 +130,9 @@ fn collect(node: &'static Value, path: &mut Vec<&'static str>, fields: &mut Vec<
     }
 }
 
-/// Variables that the specification names, beside those that follow from the keys.
-const OWN_NAMES: [(&str, &str); 5] = [
+/// Variables with names of their own, beside those that follow from the keys.
+const OWN_NAMES: [(&str, &str); 4] = [
     ("environment", "RUSTKERNEL_ENV"),
-    ("service_name", "RUSTKERNEL_SERVICE_NAME"),
     ("runtime.gpu_enabled", "RUSTKERNEL_GPU_ENABLED"),
     ("runtime.max_kernel_instances", "RUSTKERNEL_MAX_INSTANCES"),
     ("memory.max_gpu_memory", "RUSTKERNEL_MAX_GPU_MEMORY_GB"),
@@ -166,7 +165,7 @@ impl Field {
         super::check::expected(self.node)
     }
 
-    /// What it is where nobody says anything, if that is not a value that a file could have.
+    /// What it is where nobody says anything, if that is not the same everywhere.
     pub(super) fn default_text(&self) -> Option<&'static str> {
         self.node.get("x-default").and_then(Value::as_str)
     }

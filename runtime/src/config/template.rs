@@ -36,10 +36,11 @@ pub fn template(preset: RuntimePreset) -> String {
 fn heading(text: &mut String, path: &str) {
     let example = path.replace('*', "NAME");
     let mark = if path.contains('*') { "# " } else { "" };
-    write(text, format_args!("\n{mark}[{example}]\n"));
+    write(text, format_args!("\n\n{mark}[{example}]\n"));
 }
 
 fn entry(text: &mut String, field: &Field, key: &str, values: &Layer) {
+    text.push('\n');
     for line in wrapped(&field.description()) {
         write(text, format_args!("# {line}\n"));
     }

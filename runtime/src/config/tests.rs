@@ -420,3 +420,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_documented_reference_is_that_of_the_types() {
+    let documented = include_str!("../../../docs/configuration.md");
+    assert!(
+        documented.ends_with(&reference()),
+        "end docs/configuration.md with what `rustkernel config reference` prints"
+    );
+}
+
+#[test]
+fn the_documented_examples_are_valid() {
+    let documented = include_str!("../../../docs/configuration.md");
+    let examples = documented.split("```toml\n").skip(1);
+    let mut count = 0;
+    for example in examples.filter_map(|rest| rest.split("```").next()) {
+        toml(example).unwrap_or_else(|error| panic!("{error}\n{example}"));
+        count += 1;
+    }
+    assert!(count > 0);
+}

@@ -27,7 +27,7 @@ pub struct RuntimeConfig {
     /// Most kernel instances at once, over all kernels.
     #[schemars(range(min = 1))]
     pub max_kernel_instances: usize,
-    /// Threads shared by the instances of kernels placed on [`Shared`](crate::kernel::Placement::Shared).
+    /// Threads shared by the instances of kernels that are placed on shared threads.
     #[schemars(range(min = 1), extend("x-default" = "the number of CPUs"))]
     pub worker_threads: usize,
     /// Most threads that may block: those of instances with a thread of their own, and those that
