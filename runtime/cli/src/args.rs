@@ -142,6 +142,7 @@ pub(crate) enum OutputFormat {
     #[default]
     Table,
     Json,
+    Yaml,
 }
 
 /// What a recording looks like.

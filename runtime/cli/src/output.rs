@@ -11,6 +11,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table as Grid, presets};
 use serde::Serialize;
 
+use crate::args::OutputFormat;
 use crate::exit::{Exit, Failure};
 
 /// How names and headings stand out.
@@ -35,14 +36,19 @@ pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
     }
 }
 
-/// Writes a value as JSON to standard output, and ends the line.
+/// Writes a value to standard output for programs, as YAML or else as JSON, and ends the line.
 ///
 /// # Errors
 /// As [`print()`].
-pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value)
-        .expect("invariant: what is printed has text keys and no failing serialisers");
-    print(format_args!("{text}\n"))
+pub(crate) fn print_value(format: OutputFormat, value: &impl Serialize) -> Result<(), Failure> {
+    const PLAIN: &str = "invariant: what is printed has text keys and no failing serialisers";
+    let text = match format {
+        OutputFormat::Yaml => serde_yaml::to_string(value).expect(PLAIN),
+        OutputFormat::Table | OutputFormat::Json => {
+            serde_json::to_string_pretty(value).expect(PLAIN)
+        }
+    };
+    print(format_args!("{}\n", text.trim_end()))
 }
 
 /// Tells somebody at the terminal.

@@ -16,6 +16,8 @@ use super::layer::Layer;
 const MOST: u64 = 256 * 1024;
 /// Most tables and lists within one another.
 const DEPTH: usize = 16;
+/// Most of them that are read at all: the parser's time grows with the square of their depth.
+const PARSED: usize = 64;
 
 /// What a file says.
 ///
@@ -165,6 +167,10 @@ fn yaml_layer(text: &str, path: &Arc<Path>) -> Result<Layer, Vec<Malformed>> {
     let malformed = |error: serde_yaml::Error| {
         vec![(error.location().map(|place| place.line()), error.to_string())]
     };
+    if let Some(line) = deep_line(text) {
+        let reason = format!("tables and lists are nested more than {PARSED} deep");
+        return Err(vec![(Some(line), reason)]);
+    }
     let value: serde_yaml::Value = serde_yaml::from_str(text).map_err(malformed)?;
     let value = from_yaml(value, 0).map_err(|reason| vec![(None, reason)])?;
     let values = match value {
@@ -178,6 +184,26 @@ fn yaml_layer(text: &str, path: &Arc<Path>) -> Result<Layer, Vec<Malformed>> {
         layer.locate(key, at(path, line));
     }
     Ok(layer)
+}
+
+/// The line in which more lists and tables are open than are read, counted by their signs alone. (Those
+/// that are nested by indentation alone take too many bytes to be deep.)
+fn deep_line(text: &str) -> Option<usize> {
+    let mut open = 0_usize;
+    let deep = text.lines().position(|line| {
+        let begun = line.chars().take_while(|sign| " \t-?:".contains(*sign));
+        let begun = begun.filter(|sign| !sign.is_whitespace()).count();
+        let most = line.chars().fold(open, |most, sign| {
+            match sign {
+                '[' | '{' => open += 1,
+                ']' | '}' => open = open.saturating_sub(1),
+                _ => {}
+            }
+            most.max(open)
+        });
+        begun > PARSED || most > PARSED
+    });
+    deep.map(|before| before + 1)
 }
 
 fn from_yaml(value: serde_yaml::Value, depth: usize) -> Result<Value, String> {

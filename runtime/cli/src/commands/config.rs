@@ -35,28 +35,33 @@ pub(super) fn write_new(path: &Path, text: &str, force: bool) -> Result<(), Fail
         .open(path)
         .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
     written.map_err(|error| {
-        let failure = Failure::new(Exit::CannotCreate, format!("{}: {error}", path.display()));
+        let failure = |reason: String| {
+            Failure::new(Exit::CannotCreate, format!("{}: {reason}", path.display()))
+        };
         match error.kind() {
-            ErrorKind::AlreadyExists => {
-                failure.hint("take another name, or write over it by --force")
-            }
-            _ => failure,
+            ErrorKind::AlreadyExists => failure("it is there already".into())
+                .hint("take another name, or write over it by --force"),
+            _ => failure(error.to_string()),
         }
     })
 }
 
 pub(crate) fn validate(args: &ValidateArgs) -> Result<(), Failure> {
     let outcome = Loader::new().file(&args.file).load();
-    if args.format.output_format == OutputFormat::Json {
+    let format = args.format.output_format;
+    if format != OutputFormat::Table {
         let problems = outcome.as_ref().err().map_or(&[][..], ConfigError::problems);
-        output::print_json(&json!({
-            "file": args.file,
-            "valid": outcome.is_ok(),
-            "problems": problems.iter().map(described).collect::<Vec<_>>(),
-        }))?;
+        output::print_value(
+            format,
+            &json!({
+                "file": args.file,
+                "valid": outcome.is_ok(),
+                "problems": problems.iter().map(described).collect::<Vec<_>>(),
+            }),
+        )?;
     }
     let loaded = outcome.map_err(|error| failure(&error))?;
-    if args.format.output_format == OutputFormat::Table {
+    if format == OutputFormat::Table {
         let preset = loaded.config.environment;
         let preset = preset.map_or_else(|| "no preset".into(), |preset| format!("preset {preset}"));
         output::print(format_args!("{} is valid ({preset})\n", args.file.display()))?;
@@ -112,11 +117,12 @@ pub(crate) fn load(args: &LayerArgs) -> Result<Loaded, Failure> {
 
 pub(crate) fn show(args: &ShowArgs) -> Result<(), Failure> {
     let rows = load(&args.layers)?.effective();
-    if args.format.output_format == OutputFormat::Json {
+    let format = args.format.output_format;
+    if format != OutputFormat::Table {
         let rows = rows.iter().map(
             |row| json!({ "key": row.key, "value": row.value, "origin": row.origin.to_string() }),
         );
-        return output::print_json(&rows.collect::<Vec<_>>());
+        return output::print_value(format, &rows.collect::<Vec<_>>());
     }
     let mut table = Table::new(&["key", "value", "from"]);
     for row in rows {
@@ -131,7 +137,7 @@ pub(crate) fn env(format: OutputFormat) -> Result<(), Failure> {
         short.into_iter().chain([field.variable()]).map(move |name| (name, field))
     };
     let variables = fields().iter().flat_map(names);
-    if format == OutputFormat::Json {
+    if format != OutputFormat::Table {
         let rows = variables.map(|(name, field)| {
             json!({
                 "variable": name,
@@ -141,7 +147,7 @@ pub(crate) fn env(format: OutputFormat) -> Result<(), Failure> {
                 "set": std::env::var(&name).ok(),
             })
         });
-        return output::print_json(&rows.collect::<Vec<_>>());
+        return output::print_value(format, &rows.collect::<Vec<_>>());
     }
     let mut table = Table::new(&["variable", "key", "values", "set to"]);
     for (name, field) in variables {
@@ -158,5 +164,5 @@ pub(crate) fn reference() -> Result<(), Failure> {
 }
 
 pub(crate) fn schema() -> Result<(), Failure> {
-    output::print_json(config::json_schema())
+    output::print_value(OutputFormat::Json, config::json_schema())
 }

@@ -19,7 +19,9 @@ use crate::output::{self, Table};
 pub(super) fn list(format: OutputFormat) -> Result<(), Failure> {
     let devices = runtime::devices();
     match format {
-        OutputFormat::Json => output::print_json(&DevicesJson::from(&devices)),
+        OutputFormat::Json | OutputFormat::Yaml => {
+            output::print_value(format, &DevicesJson::from(&devices))
+        }
         OutputFormat::Table => output::print(table(&devices)),
     }
 }

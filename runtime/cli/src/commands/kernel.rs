@@ -15,8 +15,11 @@ const EXAMPLE_WIDTH: usize = 100;
 /// `rustkernel kernel list`.
 pub(super) fn list(format: OutputFormat) -> Result<(), Failure> {
     let signatures = catalogue::signatures();
-    if format == OutputFormat::Json {
-        return output::print_json(&signatures.iter().map(KernelJson::from).collect::<Vec<_>>());
+    if format != OutputFormat::Table {
+        return output::print_value(
+            format,
+            &signatures.iter().map(KernelJson::from).collect::<Vec<_>>(),
+        );
     }
     let mut table =
         Table::new(&["kernel", "version", "inputs", "parameters", "outputs", "description"]);
@@ -37,7 +40,9 @@ pub(super) fn list(format: OutputFormat) -> Result<(), Failure> {
 pub(super) fn describe(args: &DescribeArgs) -> Result<(), Failure> {
     let (_, signature) = catalogue::find(&args.kernel)?;
     match args.format.output_format {
-        OutputFormat::Json => output::print_json(&KernelJson::from(&signature)),
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => {
+            output::print_value(format, &KernelJson::from(&signature))
+        }
         OutputFormat::Table => output::print(in_full(&signature)),
     }
 }

@@ -52,7 +52,9 @@ fn call(
     drop(progress);
     let report = Report::new(signature, &plan, &outcome);
     match args.output_format {
-        OutputFormat::Json => output::print_json(&report.json()),
+        format @ (OutputFormat::Json | OutputFormat::Yaml) => {
+            output::print_value(format, &report.json())
+        }
         OutputFormat::Table => {
             output::print(report.values())?;
             if !talk.quiet {
