@@ -392,6 +392,16 @@ fn files() -> impl Strategy<Value = Value> {
     })
 }
 
+/// A refusal says of each problem where it is, and what it is.
+fn has_places(outcome: Result<Loaded, ConfigError>) {
+    let error = outcome.err();
+    for problem in error.iter().flat_map(ConfigError::problems) {
+        let of_file = matches!(&problem.origin, Origin::File { .. });
+        assert!(of_file || !problem.key.is_empty(), "{problem}");
+        assert!(!problem.reason.is_empty(), "{problem}");
+    }
+}
+
 // `PROPTEST_CASES=100000` for the full size.
 proptest! {
     #[test]
@@ -409,15 +419,23 @@ proptest! {
     }
 
     #[test]
-    fn no_file_makes_it_panic(at in 0..SPECIFICATION.len(), byte: u8, text in "\\PC{0,40}") {
+    fn no_text_makes_it_panic_and_every_refusal_has_its_place(
+        at in 0..SPECIFICATION.len(),
+        byte: u8,
+        text in "\\PC{0,40}",
+        variable in 0..fields().len(),
+    ) {
         let mut bytes = SPECIFICATION.as_bytes().to_vec();
         bytes[at] = byte;
-        let _ = Loader::new().load_text(&bytes, Format::Toml, "c.toml");
+        let load = |bytes: &[u8], format| Loader::new().load_text(bytes, format, "file");
+        has_places(load(&bytes, Format::Toml));
         bytes.splice(at..at, text.bytes());
         for format in [Format::Toml, Format::Yaml] {
-            let _ = Loader::new().load_text(&bytes, format, "c.toml");
-            let _ = Loader::new().load_text(text.as_bytes(), format, "c.toml");
+            has_places(load(&bytes, format));
+            has_places(load(text.as_bytes(), format));
         }
+        let name = fields()[variable].variable().replace('*', "NAME");
+        has_places(Loader::new().variables([(name, text)]).load());
     }
 }
 

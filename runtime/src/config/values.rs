@@ -50,7 +50,7 @@ pub(crate) mod size {
 
     /// In the greatest unit that it is a whole number of.
     pub(crate) fn serialize<S: Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-        match UNITS.into_iter().find(|(_, unit)| *bytes >= *unit && bytes % unit == 0) {
+        match UNITS.into_iter().find(|(_, unit)| *bytes >= *unit && bytes.is_multiple_of(*unit)) {
             Some((name, unit)) => serializer.collect_str(&format_args!("{}{name}", bytes / unit)),
             None => bytes.serialize(serializer),
         }

@@ -272,8 +272,8 @@ impl RuntimeBuilder {
             return Err(BuildError::NoSuchKernel { name: name.clone(), known });
         }
         let order = &self.supervision.start_order;
-        let place = |spec: &Box<dyn AnySpec>| order.iter().position(|name| name == spec.name());
-        self.specs.sort_by_key(|spec| place(spec).unwrap_or(order.len()));
+        let place = |spec: &dyn AnySpec| order.iter().position(|name| name == spec.name());
+        self.specs.sort_by_key(|spec| place(&**spec).unwrap_or(order.len()));
         for spec in &mut self.specs {
             spec.set_restart(self.supervision.restart.over(spec.restart()));
             if let Some(own) = self.kernels.get(spec.name()) {
