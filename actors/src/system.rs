@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::future::BoxFuture;
@@ -143,12 +144,22 @@ impl Supervisor {
     /// timeout, the rest is cancelled, everything is released. Called again it waits for the same end.
     /// None if the supervisor is gone without a report.
     pub async fn shutdown(&self) -> Option<ShutdownReport> {
+        self.shut_down(None).await
+    }
+
+    /// As [`shutdown`](Self::shutdown) with that timeout. A shutdown that is under way goes on with
+    /// whichever end is the earlier; zero has it cancel what is in flight at once.
+    pub async fn shutdown_within(&self, timeout: Duration) -> Option<ShutdownReport> {
+        self.shut_down(Some(timeout)).await
+    }
+
+    async fn shut_down(&self, within: Option<Duration>) -> Option<ShutdownReport> {
         if let Some(report) = self.board.report() {
             return Some(report);
         }
         let (done, report) = oneshot::channel();
         // If the supervisor ends at this very moment, its report is on the board.
-        let sent = self.address.send(Shutdown { at_once: false, done: Some(done) }).await;
+        let sent = self.address.send(Shutdown { within, done: Some(done) }).await;
         let report = if sent.is_ok() { report.await.ok() } else { None };
         report.or_else(|| self.board.report())
     }
@@ -289,7 +300,7 @@ impl Drop for Supervisor {
             warn!(self.logger, "runtime dropped while {state}; it is shut down at once";
                 "hint" => "call shutdown().await to let requests in flight finish");
         }
-        self.address.try_send(Shutdown { at_once: true, done: None }).ok();
+        self.address.try_send(Shutdown { within: Some(Duration::ZERO), done: None }).ok();
     }
 }
 

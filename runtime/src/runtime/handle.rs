@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustkernel_actors::kernel::{Kernel, KernelRef, KernelSpec};
 use rustkernel_actors::message::{Fields, Signature};
@@ -70,6 +71,15 @@ impl Runtime {
     /// [`ShutdownError`] if the supervisor is gone without a report.
     pub async fn shutdown(&self) -> Result<ShutdownReport, ShutdownError> {
         self.supervisor.shutdown().await.ok_or(ShutdownError::SupervisorLost)
+    }
+
+    /// As [`shutdown`](Self::shutdown), waiting for requests in flight no longer than `timeout`. A
+    /// shutdown that is under way goes on with whichever end is the earlier; zero cancels at once.
+    ///
+    /// # Errors
+    /// As [`shutdown`](Self::shutdown).
+    pub async fn shutdown_within(&self, timeout: Duration) -> Result<ShutdownReport, ShutdownError> {
+        self.supervisor.shutdown_within(timeout).await.ok_or(ShutdownError::SupervisorLost)
     }
 
     /// Waits until the runtime has stopped, for whatever reason, without asking it to.
