@@ -267,6 +267,7 @@ async fn a_second_shutdown_joins_the_first() {
     assert_eq!(runtime.shutdown().await, first, "and so does one that comes late");
 }
 
+/// Semantics: S43.
 #[tokio::test]
 async fn a_shutdown_within_a_shorter_time_ends_the_one_under_way_and_a_longer_one_does_not() {
     let (log, gate) = fixtures();

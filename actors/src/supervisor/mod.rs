@@ -240,6 +240,11 @@ pub(crate) struct Lift(pub(crate) String);
 #[rtype(result = "bool")]
 pub(crate) struct Restart(pub(crate) String);
 
+/// Answer, to show that there is somebody to.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Ping;
+
 /// Drain and stop; joins a shutdown that is under way, and has it end earlier if this one would.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -330,6 +335,12 @@ impl Actor for SupervisorActor {
         });
         debug!(self.config.logger, "supervisor started"; "kernels" => self.specs.len());
     }
+}
+
+impl Handler<Ping> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Ping: Ping, _: &mut Self::Context) {}
 }
 
 /// Everything that a supervisor needs to make its kernels' surroundings.
