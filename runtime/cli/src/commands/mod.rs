@@ -3,9 +3,11 @@
 mod call;
 mod device;
 mod kernel;
+mod runtime;
+mod serve;
 
 use crate::args::{Cli, Command, DeviceCommand, KernelCommand};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
 /// Does what the command line says.
 ///
@@ -16,6 +18,16 @@ pub(crate) fn run(Cli { command, talk }: Cli) -> Result<(), Failure> {
         Command::Call(args) => call::run(&args, talk),
         Command::Kernel(KernelCommand::List(args)) => kernel::list(args.output_format),
         Command::Kernel(KernelCommand::Describe(args)) => kernel::describe(&args),
+        Command::Kernel(KernelCommand::Stats(args)) => runtime::stats(&args),
         Command::Device(DeviceCommand::List(args)) => device::list(args.output_format),
+        Command::Device(DeviceCommand::Info(args)) => device::info(&args),
+        Command::Serve(args) => serve::run(&args, talk),
+        Command::Runtime(command) => runtime::run(&command),
     }
+}
+
+/// What futures run on.
+fn executor() -> Result<tokio::runtime::Runtime, Failure> {
+    let executor = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    executor.map_err(|error| Failure::new(Exit::TryAgain, format!("no executor: {error}")))
 }
