@@ -267,6 +267,35 @@ async fn a_second_shutdown_joins_the_first() {
     assert_eq!(runtime.shutdown().await, first, "and so does one that comes late");
 }
 
+/// Semantics: S43.
+#[tokio::test]
+async fn a_shutdown_within_a_shorter_time_ends_the_one_under_way_and_a_longer_one_does_not() {
+    let (log, gate) = fixtures();
+    let runtime = builder().with_kernel(Diary::spec("a", &log, &gate)).build().unwrap();
+    runtime.start().await.unwrap();
+    let kernel = runtime.kernel::<Diary>("a").unwrap();
+    let mut call = Box::pin(kernel.call(true));
+    assert!(futures_util::poll!(&mut call).is_pending());
+    let hasten = async {
+        eventually("it drains", || runtime.state() == LifecycleState::Draining).await;
+        let longer = runtime.shutdown_within(Duration::MAX);
+        let (longer, at_once) =
+            futures_util::future::join(longer, runtime.shutdown_within(Duration::ZERO)).await;
+        assert_eq!(longer, at_once);
+        at_once
+    };
+    let start = Instant::now();
+    let all = futures_util::future::join3(runtime.shutdown(), hasten, call);
+    let (first, hastened, answer) = within_a_minute(all).await;
+    assert!(start.elapsed() < Duration::from_secs(10), "the configured timeout is 30 s");
+    assert_eq!((&first, first.as_ref().unwrap().cancelled), (&hastened, 1));
+    let error = answer.unwrap_err();
+    assert!(
+        matches!(error, CallError::Cancelled(Cancellation::ShutDown { started: true, .. })),
+        "{error}"
+    );
+}
+
 /// Blocks its thread.
 struct Blocks;
 

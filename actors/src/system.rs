@@ -3,12 +3,15 @@
 //! actix actors live in an actix `System`; callers need not. The control thread has the system, and
 //! everything here works from any thread and any executor.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::future::BoxFuture;
+use rustkernel_gpu::memory::PressureThresholds;
 use rustkernel_gpu::{DeviceError, DeviceId, DeviceResult};
 use slog::{Logger, warn};
 use tokio::sync::oneshot;
@@ -18,13 +21,13 @@ use crate::error::{CallError, StartError};
 use crate::event::Events;
 use crate::hosted::HostedActor;
 use crate::instance::Threads;
-use crate::kernel::{AnySpec, Kernel, KernelRef, Shared};
+use crate::kernel::{AnyKernel, AnySpec, ChangeError, Kernel, KernelChange, KernelRef, Shared};
 use crate::message::{Fields, Signature};
 use crate::panic;
 use crate::restart::DeadLetter;
 use crate::stats::RuntimeStats;
 use crate::supervisor::{
-    AddKernel, Board, LifecycleState, Lift, Limits, Restart, Shutdown, ShutdownReport, Start,
+    AddKernel, Board, LifecycleState, Lift, Limits, Ping, Restart, Shutdown, ShutdownReport, Start,
     SupervisorActor, SupervisorConfig, check_limits,
 };
 
@@ -37,6 +40,7 @@ pub struct Supervisor {
     address: Addr<SupervisorActor>,
     logger: Logger,
     control: Option<JoinHandle<()>>,
+    changing: Mutex<()>,
 }
 
 /// Why a kernel was not found.
@@ -90,7 +94,7 @@ impl Supervisor {
             .spawn(control)
             .map_err(|error| no_thread(error.to_string()))?;
         let address = address.recv().map_err(|error| no_thread(error.to_string()))?;
-        Ok(Self { board, address, logger, control: Some(control) })
+        Ok(Self { board, address, logger, control: Some(control), changing: Mutex::default() })
     }
 
     /// As [`new`](Self::new), with everything on the current arbiter: the supervisor, the kernels'
@@ -112,7 +116,8 @@ impl Supervisor {
         panic::install_hook();
         let (board, logger) = (Arc::new(Board::new()), config.logger.clone());
         let actor = SupervisorActor::new(config, Arc::clone(&board), specs, Threads::This);
-        Ok(Self { board, address: actor.start(), logger, control: None })
+        let (address, changing) = (actor.start(), Mutex::default());
+        Ok(Self { board, address, logger, control: None, changing })
     }
 
     /// Starts every kernel, in order.
@@ -143,12 +148,22 @@ impl Supervisor {
     /// timeout, the rest is cancelled, everything is released. Called again it waits for the same end.
     /// None if the supervisor is gone without a report.
     pub async fn shutdown(&self) -> Option<ShutdownReport> {
+        self.shut_down(None).await
+    }
+
+    /// As [`shutdown`](Self::shutdown) with that timeout. A shutdown that is under way goes on with
+    /// whichever end is the earlier; zero has it cancel what is in flight at once.
+    pub async fn shutdown_within(&self, timeout: Duration) -> Option<ShutdownReport> {
+        self.shut_down(Some(timeout)).await
+    }
+
+    async fn shut_down(&self, within: Option<Duration>) -> Option<ShutdownReport> {
         if let Some(report) = self.board.report() {
             return Some(report);
         }
         let (done, report) = oneshot::channel();
         // If the supervisor ends at this very moment, its report is on the board.
-        let sent = self.address.send(Shutdown { at_once: false, done: Some(done) }).await;
+        let sent = self.address.send(Shutdown { within, done: Some(done) }).await;
         let report = if sent.is_ok() { report.await.ok() } else { None };
         report.or_else(|| self.board.report())
     }
@@ -156,6 +171,54 @@ impl Supervisor {
     /// Waits until it has stopped, for whatever reason, without asking it to.
     pub async fn stopped(&self) -> ShutdownReport {
         self.board.ended().await
+    }
+
+    /// Changes kernels and pressure thresholds while it runs: all of it, or nothing. Thresholds are those
+    /// of every device, and are not looked at here: they have to grow, and to be fractions.
+    ///
+    /// # Errors
+    /// Every change that cannot be made.
+    pub fn change(
+        &self,
+        kernels: &BTreeMap<String, KernelChange>,
+        thresholds: Option<PressureThresholds>,
+    ) -> Result<(), Vec<ChangeError>> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut found, mut errors) = (Vec::new(), Vec::new());
+        for (name, change) in kernels {
+            match self.changeable(name, change) {
+                Ok(kernel) => found.push((kernel, change)),
+                Err(error) => errors.push(error),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        found.iter().for_each(|(kernel, change)| kernel.change(change));
+        if let Some(thresholds) = thresholds {
+            let memories = self.board.memories();
+            memories.iter().for_each(|client| client.memory().set_thresholds(thresholds));
+        }
+        Ok(())
+    }
+
+    /// The kernel of that name, if the change can be made to it.
+    fn changeable(
+        &self,
+        name: &str,
+        change: &KernelChange,
+    ) -> Result<Arc<dyn AnyKernel>, ChangeError> {
+        let kernel = self.board.kernel(name).ok_or_else(|| {
+            let known = self.board.kernels().iter().map(|one| one.name().to_owned()).collect();
+            ChangeError::Unknown { name: name.into(), known }
+        })?;
+        kernel.check_change(change)?;
+        Ok(kernel)
+    }
+
+    /// Whether the supervisor, and with it the thread of all kernels' actors, answers within that time.
+    pub async fn responds(&self, within: Duration) -> bool {
+        matches!(tokio::time::timeout(within, self.address.send(Ping)).await, Ok(Ok(())))
     }
 
     /// Restarts a kernel: each instance finishes its request, drops its state, and begins again from the
@@ -289,7 +352,7 @@ impl Drop for Supervisor {
             warn!(self.logger, "runtime dropped while {state}; it is shut down at once";
                 "hint" => "call shutdown().await to let requests in flight finish");
         }
-        self.address.try_send(Shutdown { at_once: true, done: None }).ok();
+        self.address.try_send(Shutdown { within: Some(Duration::ZERO), done: None }).ok();
     }
 }
 

@@ -4,9 +4,9 @@
 
 pub use rustkernel_actors::clock::Instant;
 pub use rustkernel_actors::kernel::{
-    AnySpec, Call, CancelToken, Condition, DeviceChoice, Devices, Kernel, KernelContext,
-    KernelProxy, KernelRef, KernelSpec, KernelStats, LearnedMemory, LearnedPeaks, Placement,
-    Priority,
+    AnySpec, Call, CancelToken, ChangeError, Condition, DeviceChoice, Devices, Kernel,
+    KernelChange, KernelContext, KernelProxy, KernelRef, KernelSpec, KernelStats, LearnedMemory,
+    LearnedPeaks, Placement, Priority,
 };
 pub use rustkernel_actors::{
     ActorSpec, AnyElement, AnyTensor, Backoff, CallError, Cancellation, Cause, Effects,

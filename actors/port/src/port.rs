@@ -94,7 +94,19 @@ impl<Q, A> Port<Q, A> {
 
     /// Most requests that may be open at once.
     pub fn bound(&self) -> usize {
+        self.slots.bound()
+    }
+
+    /// The most that [`bound`](Self::bound) can be: what the port was made with.
+    pub fn capacity(&self) -> usize {
         self.slots.count()
+    }
+
+    /// Sets how many requests may be open at once, between 1 and the [`capacity`](Self::capacity). Those
+    /// that are open stay so; while there are more than the bound none is let in.
+    pub fn set_bound(&self, bound: usize) {
+        self.slots.set_bound(bound);
+        self.rouse_waiting();
     }
 
     /// Requests submitted and not ended.

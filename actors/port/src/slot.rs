@@ -18,6 +18,9 @@
 //! fits and changes nothing. That makes "answered once" a property of the slot and not of whoever
 //! answers; the slots outlive the instances that answer them.
 //!
+//! Slots may be laid aside, so that fewer requests can be open than there are slots: those that are free at
+//! once, the rest when their requests end (they are *owed* until then).
+//!
 //! The slots also are the gate: a closed one lets no claim through, and it is drained when no slot
 //! holds an open request. There is no count that callers and instances would fight over. Instead a
 //! claim is seen by whoever closes, or sees the close: each writes its own word first and reads the
@@ -28,7 +31,9 @@ use std::task::{Context, Poll, Waker};
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, fence, publish};
+use crate::sync::{
+    AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, fence, publish,
+};
 
 /// One use of one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +133,11 @@ pub(crate) struct Slots<A> {
     slots: Box<[CachePadded<Slot<A>>]>,
     free: ArrayQueue<u32>,
     closed: CachePadded<AtomicBool>,
+    /// How many slots are in use or can be; written under the lock of those laid aside, as the next.
+    bound: AtomicUsize,
+    /// How many of those that come back next are laid aside.
+    owed: CachePadded<AtomicUsize>,
+    aside: Mutex<Vec<u32>>,
 }
 
 impl<A> Slots<A> {
@@ -139,16 +149,55 @@ impl<A> Slots<A> {
         for index in 0..u32::try_from(count).expect("invariant: the bound of a port is a u32") {
             free.push(index).expect("invariant: the queue is as long as there are slots");
         }
-        Self { slots, free, closed: CachePadded::new(AtomicBool::new(false)) }
+        Self {
+            slots,
+            free,
+            closed: CachePadded::new(AtomicBool::new(false)),
+            bound: AtomicUsize::new(count),
+            owed: CachePadded::new(AtomicUsize::new(0)),
+            aside: Mutex::new(Vec::new()),
+        }
     }
 
     pub(crate) fn count(&self) -> usize {
         self.slots.len()
     }
 
-    /// Slots that are not free: requests that are open, or answered and not yet collected.
+    /// How many requests may be open at once.
+    pub(crate) fn bound(&self) -> usize {
+        self.bound.load(Ordering::Relaxed)
+    }
+
+    /// Sets how many requests may be open at once, between 1 and the number of slots. Those that are
+    /// open stay so; while there are more than the bound none is let in.
+    pub(crate) fn set_bound(&self, bound: usize) {
+        let mut aside = self.aside.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (bound, before) = (bound.clamp(1, self.count()), self.bound());
+        self.bound.store(bound, Ordering::Relaxed);
+        for _ in bound..before {
+            match self.free.pop() {
+                Some(index) => aside.push(index),
+                None => self.owe(|owed| owed + 1),
+            }
+        }
+        for _ in before..bound {
+            if self.owed.load(Ordering::Relaxed) > 0 {
+                self.owe(|owed| owed - 1);
+            } else if let Some(index) = aside.pop() {
+                self.make_free(index);
+            }
+        }
+    }
+
+    /// Changes how many slots are owed, under the lock of those laid aside.
+    fn owe(&self, change: impl FnOnce(usize) -> usize) {
+        self.owed.store(change(self.owed.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// Slots that are not free: requests that are open, or answered and not yet collected. (Fewer while
+    /// there are more than may be.)
     pub(crate) fn in_use(&self) -> usize {
-        self.count() - self.free.len()
+        self.bound().saturating_sub(self.free.len())
     }
 
     fn slot(&self, key: Key) -> &Slot<A> {
@@ -273,6 +322,24 @@ impl<A> Slots<A> {
     }
 
     fn release(&self, index: u32) {
+        if self.owed.load(Ordering::Relaxed) == 0 || !self.lay_aside(index) {
+            self.make_free(index);
+        }
+    }
+
+    /// Keeps a slot from being claimed, if one is owed.
+    #[cold]
+    fn lay_aside(&self, index: u32) -> bool {
+        let mut aside = self.aside.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let owed = self.owed.load(Ordering::Relaxed) > 0;
+        if owed {
+            self.owe(|owed| owed - 1);
+            aside.push(index);
+        }
+        owed
+    }
+
+    fn make_free(&self, index: u32) {
         self.free.push(index).expect("invariant: the queue is as long as there are slots");
     }
 
@@ -376,6 +443,30 @@ mod tests {
         assert!(slots.is_drained(), "answered, if not yet collected");
         slots.open();
         assert!(!slots.is_drained() && claim(&slots, 0).is_ok());
+    }
+
+    #[test]
+    fn a_lower_bound_is_kept_once_those_over_it_have_ended_and_a_higher_one_at_once() {
+        let slots = Slots::new(4);
+        let open = [0; 3].map(|_| claim(&slots, 0).unwrap());
+        slots.set_bound(2);
+        assert_eq!((slots.bound(), claim(&slots, 0)), (2, Err(Unclaimed::Full)));
+        let end = |key| {
+            slots.answer(key, ()).unwrap();
+            assert_eq!(collect(&slots, key), Poll::Ready(()));
+        };
+        end(open[0]);
+        assert_eq!(claim(&slots, 0), Err(Unclaimed::Full), "two are open");
+        end(open[1]);
+        let second = claim(&slots, 0).unwrap();
+        assert_eq!((claim(&slots, 0), slots.in_use()), (Err(Unclaimed::Full), 2));
+        slots.set_bound(1);
+        slots.set_bound(usize::MAX);
+        assert_eq!((slots.bound(), slots.in_use()), (4, 2));
+        let more = [0; 2].map(|_| claim(&slots, 0).unwrap());
+        assert_eq!(claim(&slots, 0), Err(Unclaimed::Full));
+        [open[2], second].into_iter().chain(more).for_each(end);
+        assert_eq!(slots.in_use(), 0);
     }
 
     #[test]
@@ -505,6 +596,27 @@ mod loom_tests {
                 Err(why) => assert_eq!(why, Unclaimed::Closed),
             }
             assert!(slots.is_drained());
+        });
+    }
+
+    /// A request ends while the bound is lowered: as many slots are left as there may be.
+    #[test]
+    fn loom_a_lower_bound_is_kept_while_requests_end() {
+        loom::model(|| {
+            let slots = Arc::new(Slots::<()>::new(2));
+            let keys = [0; 2].map(|_| slots.claim(0, Waker::noop()).unwrap());
+            let caller = thread::spawn({
+                let slots = slots.clone();
+                move || keys.into_iter().all(|key| slots.abandon(key) == Abandoned::Queued)
+            });
+            slots.set_bound(1);
+            assert!(caller.join().unwrap());
+            let claim = || slots.claim(0, Waker::noop()).ok();
+            // (Those that came back before any was owed may be used once more.)
+            for key in [claim(), claim()].into_iter().flatten() {
+                let _queued = slots.abandon(key);
+            }
+            assert!(claim().is_some() && claim().is_none());
         });
     }
 

@@ -10,8 +10,10 @@
 //! | `places` | where its instances sit, which of them hang, who replaces them |
 //! | `gate` | whether requests come in, and why not |
 //! | `shared` | what all of these share: the port, the counters |
+//! | [`KernelChange`] | what can be changed while it runs |
 
 mod actor;
+mod change;
 mod context;
 mod gate;
 mod learned;
@@ -27,6 +29,7 @@ use rustkernel_gpu::DeviceKind;
 
 use crate::error::KernelResult;
 
+pub use change::{ChangeError, KernelChange};
 pub use context::{CancelToken, KernelContext};
 pub use gate::Condition;
 pub use learned::{LearnedMemory, LearnedPeaks};

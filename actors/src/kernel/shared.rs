@@ -12,6 +12,7 @@ use rustkernel_gpu::DeviceId;
 use rustkernel_port::{Key, Ledger, Port, PortOptions};
 use tokio::sync::Notify;
 
+use super::change::{ChangeError, KernelChange};
 use super::context::RequestStatus;
 use super::gate::{Condition, Gate};
 use super::learned::{Learned, LearnedMemory};
@@ -62,6 +63,8 @@ pub(crate) struct Shared<K: Kernel> {
     pub(super) shares_fate: bool,
     /// Told when an instance has gone up or down.
     pub(crate) turned: Notify,
+    /// How long a request may take, in nanoseconds; 0 is as long as it takes.
+    deadline: AtomicU64,
 }
 
 /// What a kernel's instances and actor count.
@@ -91,6 +94,10 @@ pub struct KernelStats {
     pub open: u64,
     /// The most that may be.
     pub queue: usize,
+    /// The most that this can be set to: what the kernel was started with.
+    pub queue_capacity: usize,
+    /// How long a request may take, unless its caller says otherwise; `None` is as long as it takes.
+    pub deadline: Option<Duration>,
     /// Instances that it is meant to have.
     pub instances: usize,
     /// Instances that are up.
@@ -132,6 +139,7 @@ impl<K: Kernel> Shared<K> {
         let lifecycle = Arc::clone(&environment.lifecycle);
         let shares_fate = environment.shares_fate(parts.group.as_deref());
         let gate = Gate::new(parts.restart, environment.seed, &parts.name);
+        let deadline = AtomicU64::new(nanos_of(parts.deadline));
         Self {
             parts,
             port,
@@ -146,6 +154,7 @@ impl<K: Kernel> Shared<K> {
             announcer: environment.announcer.clone(),
             shares_fate,
             turned: Notify::new(),
+            deadline,
         }
     }
 
@@ -163,9 +172,17 @@ impl<K: Kernel> Shared<K> {
         }
     }
 
+    /// How long a request may take.
+    fn timeout(&self) -> Option<Duration> {
+        match self.deadline.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
     /// The deadline of a request that comes now, in ticks.
     pub(crate) fn deadline(&self) -> u64 {
-        match self.parts.deadline {
+        match self.timeout() {
             None => 0,
             // Reading the clock costs a tenth of a call; for a long deadline the reaper's will do.
             Some(timeout) if timeout >= COARSE_FROM && !self.reaper.is_asleep() => {
@@ -197,6 +214,10 @@ pub(crate) trait AnyKernel: Send + Sync {
     fn stats(&self) -> KernelStats;
     /// Whether its requests are let through.
     fn circuit(&self) -> Circuit;
+    /// Whether a change can be made while it runs.
+    fn check_change(&self, change: &KernelChange) -> Result<(), ChangeError>;
+    /// Makes a change that was checked.
+    fn change(&self, change: &KernelChange);
     /// The mailbox of the actor that it hosts, if it does.
     fn mailbox(&self) -> Option<&dyn AnyMailbox>;
     /// Calls it with named values; `None` if it is not published.
@@ -231,6 +252,8 @@ impl<K: Kernel> AnyKernel for Shared<K> {
             ledger: self.port.books().read(),
             open: self.port.open_requests(),
             queue: self.port.bound(),
+            queue_capacity: self.port.capacity(),
+            deadline: self.timeout(),
             instances: self.parts.instances,
             running: counters.running.load(Ordering::Acquire),
             devices: counters.devices.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -244,6 +267,19 @@ impl<K: Kernel> AnyKernel for Shared<K> {
             condition: self.condition(),
             history: self.history.read(),
             memory: self.learned.read(),
+        }
+    }
+
+    fn check_change(&self, change: &KernelChange) -> Result<(), ChangeError> {
+        change.check(AnyKernel::name(self), self.port.capacity())
+    }
+
+    fn change(&self, change: &KernelChange) {
+        if let Some(bound) = change.queue {
+            self.port.set_bound(bound);
+        }
+        if let Some(deadline) = change.deadline {
+            self.deadline.store(nanos_of(deadline), Ordering::Relaxed);
         }
     }
 
@@ -273,6 +309,11 @@ impl<K: Kernel> AnyKernel for Shared<K> {
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }
+}
+
+/// A deadline as it is kept; one of 584 years is none.
+fn nanos_of(deadline: Option<Duration>) -> u64 {
+    deadline.map_or(0, |deadline| u64::try_from(deadline.as_nanos()).unwrap_or(0).max(1))
 }
 
 fn ticks_of(timeout: Duration) -> u64 {

@@ -1,14 +1,16 @@
 //! Shutting down: refuse, finish, cancel what is left, stop in reverse, give everything back.
 
 use std::fmt;
+use std::pin::pin;
 use std::time::Duration;
 
 use actix::prelude::*;
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 use rustkernel_gpu::DeviceId;
 use rustkernel_gpu::memory::MemoryKind;
 use rustkernel_port::Ledger;
 use slog::{error, info, warn};
+use tokio::sync::watch;
 
 use super::lifecycle::{LifecycleEvent, LifecycleState, Step, transition};
 use super::{Child, Shutdown, SupervisorActor};
@@ -27,6 +29,9 @@ const STOP_GRACE: Duration = Duration::from_millis(250);
 /// long as an instance may take.
 const LOOK: Duration = Duration::from_millis(1);
 const MOST_LOOKS: u32 = 250;
+
+/// No drain takes longer, whatever is asked for.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 const KINDS: [MemoryKind; 2] = [MemoryKind::Device, MemoryKind::Staging];
 
@@ -86,18 +91,53 @@ impl ShutdownReport {
 /// Drains the kernels in reverse order of their start: later ones may use earlier ones. One that has a
 /// shutdown timeout of its own is cancelled after that, so that the next can go on. How many requests that
 /// were, and whether all were drained in time.
-async fn drain_children(children: &[Child], timeout: Duration) -> (usize, bool) {
+async fn drain_children(children: &[Child], end: &DrainEnd) -> (usize, bool) {
     let mut cancelled = 0;
     let drained = async {
         for child in children.iter().rev() {
-            let own = child.shutdown_timeout.unwrap_or(timeout);
+            let Some(own) = child.shutdown_timeout else {
+                ordered(child, Order::Drain).await;
+                continue;
+            };
             if tokio::time::timeout(own, ordered(child, Order::Drain)).await.is_err() {
                 cancelled += ordered(child, Order::Cancel { timeout: own }).await;
             }
         }
     };
-    let in_time = tokio::time::timeout(timeout, drained).await.is_ok();
+    let in_time = matches!(select(pin!(drained), pin!(end.passed())).await, Either::Left(_));
     (cancelled, in_time)
+}
+
+/// When a drain is over, if it takes so long: it may be told to be over earlier.
+#[derive(Clone)]
+struct DrainEnd {
+    began: Instant,
+    at: watch::Receiver<Instant>,
+}
+
+impl DrainEnd {
+    fn deadline(&self) -> Instant {
+        *self.at.borrow()
+    }
+
+    /// How long it has in all, as it is now.
+    fn timeout(&self) -> Duration {
+        self.deadline().saturating_duration_since(self.began)
+    }
+
+    /// Ready when it is over.
+    async fn passed(&self) {
+        let mut at = self.at.clone();
+        loop {
+            let deadline = *at.borrow_and_update();
+            match tokio::time::timeout_at(deadline, at.changed()).await {
+                Ok(Ok(())) => {}
+                // Nobody can tell it to be over earlier any more.
+                Ok(Err(_)) => return tokio::time::sleep_until(deadline).await,
+                Err(_elapsed) => return,
+            }
+        }
+    }
 }
 
 async fn cancel_children(children: &[Child], timeout: Duration) -> usize {
@@ -157,7 +197,7 @@ async fn give_back(client: &MemoryClient) {
 
 impl SupervisorActor {
     /// The drain, from `Running` on.
-    fn drain(&mut self, at_once: bool, ctx: &mut Context<Self>) {
+    fn drain(&mut self, within: Option<Duration>, ctx: &mut Context<Self>) {
         #[cfg(feature = "planted")]
         if planted::is(Bug::IllegalTransition) {
             self.enter(LifecycleState::Stopped);
@@ -167,10 +207,11 @@ impl SupervisorActor {
         // Whoever waits for room finds out that none will come.
         self.children.iter().for_each(|child| child.kernel.rouse_waiting());
         let children = self.children.clone();
-        let timeout = if at_once { Duration::ZERO } else { self.config.shutdown_timeout };
-        let deadline = clock::now() + timeout;
-        let drained = async move { drain_children(&children, timeout).await }.into_actor(self);
+        let end = self.begin_drain(within.unwrap_or(self.config.shutdown_timeout));
+        let looked_at = end.clone();
+        let drained = async move { drain_children(&children, &looked_at).await }.into_actor(self);
         let stopped = drained.then(move |(early, in_time), actor, _| {
+            let timeout = end.timeout();
             let cancel = !in_time && transition(actor.state(), LifecycleEvent::DrainTimedOut) == Ok(Step::Cancel);
             let announcer = actor.board.announcer.clone();
             if cancel {
@@ -181,7 +222,7 @@ impl SupervisorActor {
             let stop = async move {
                 let late = if cancel { cancel_children(&children, timeout).await } else { 0 };
                 announcer.tell(RuntimeEvent::Draining(DrainPhase::Stopping));
-                (early + late, stop_children(&children, deadline).await)
+                (early + late, stop_children(&children, end.deadline()).await)
             };
             stop.into_actor(actor)
         });
@@ -190,6 +231,25 @@ impl SupervisorActor {
                 Some(ShutdownReport { cancelled, abandoned_threads, ..ShutdownReport::default() });
             actor.release(ctx)
         }));
+    }
+
+    fn begin_drain(&mut self, timeout: Duration) -> DrainEnd {
+        let began = clock::now();
+        let (end, at) = watch::channel(began + timeout.min(LONGEST));
+        self.drain_end = Some(end);
+        DrainEnd { began, at }
+    }
+
+    /// A drain that is under way is over after `timeout` from now, unless it is earlier anyhow.
+    fn hasten_drain(&self, timeout: Duration) {
+        if let Some(end) = &self.drain_end {
+            let earlier = clock::now() + timeout.min(LONGEST);
+            end.send_if_modified(|at| {
+                let sooner = earlier < *at;
+                *at = earlier.min(*at);
+                sooner
+            });
+        }
     }
 
     /// Gives everything back and enters `Stopped`.
@@ -239,22 +299,22 @@ impl SupervisorActor {
 impl Handler<Shutdown> for SupervisorActor {
     type Result = ();
 
-    fn handle(&mut self, Shutdown { at_once, done }: Shutdown, ctx: &mut Self::Context) {
+    fn handle(&mut self, Shutdown { within, done }: Shutdown, ctx: &mut Self::Context) {
         self.joining.extend(done);
-        self.shut_down(at_once, ctx);
+        self.shut_down(within, ctx);
     }
 }
 
 impl SupervisorActor {
-    pub(super) fn shut_down(&mut self, at_once: bool, ctx: &mut Context<Self>) {
+    pub(super) fn shut_down(&mut self, within: Option<Duration>, ctx: &mut Context<Self>) {
         self.shutdown_requested = true;
         match transition(self.state(), LifecycleEvent::ShutdownRequested) {
-            Ok(Step::Drain) => self.drain(at_once, ctx),
+            Ok(Step::Drain) => self.drain(within, ctx),
             // A start under way has to end first; it is told to.
             Ok(Step::Stop) if self.starting => self.interrupt_start(),
             Ok(Step::Stop) => self.stopped(ShutdownReport::default()),
             // Those who join are answered at the end.
-            Ok(_) => {}
+            Ok(_) => within.into_iter().for_each(|timeout| self.hasten_drain(timeout)),
             Err(illegal) => error!(self.config.logger, "{illegal}"),
         }
     }

@@ -111,7 +111,7 @@ impl SupervisorActor {
     pub(super) fn escalate(&mut self, reason: StopReason, ctx: &mut Context<Self>) {
         error!(self.config.logger, "the runtime stops: {reason}");
         self.reason = self.reason.take().or(Some(reason));
-        self.shut_down(false, ctx);
+        self.shut_down(None, ctx);
     }
 }
 

@@ -23,7 +23,7 @@ use rustkernel_gpu::memory::MemoryLimits;
 use rustkernel_gpu::memory::record::Recorder;
 use rustkernel_gpu::{Device, DeviceId};
 use slog::{Logger, debug, info, warn};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::allocator::{MemoryClient, SpillHook};
 use crate::clock::{self, Instant};
@@ -208,6 +208,8 @@ pub(crate) struct SupervisorActor {
     /// A start is under way.
     starting: bool,
     shutdown_requested: bool,
+    /// When the drain that is under way is over, for it to look at.
+    drain_end: Option<watch::Sender<Instant>>,
     drop_errors: BTreeMap<DeviceId, u64>,
     lost: Vec<DeviceId>,
     dwells: BTreeMap<DeviceId, Dwell>,
@@ -238,12 +240,17 @@ pub(crate) struct Lift(pub(crate) String);
 #[rtype(result = "bool")]
 pub(crate) struct Restart(pub(crate) String);
 
-/// Drain and stop; joins a shutdown that is under way. At once is without waiting for what is in
-/// flight.
+/// Answer, to show that there is somebody to.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Ping;
+
+/// Drain and stop; joins a shutdown that is under way, and has it end earlier if this one would.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Shutdown {
-    pub(crate) at_once: bool,
+    /// How long to wait for what is in flight; as configured if nothing is said.
+    pub(crate) within: Option<Duration>,
     pub(crate) done: Option<oneshot::Sender<ShutdownReport>>,
 }
 
@@ -266,6 +273,7 @@ impl SupervisorActor {
             families: BTreeMap::new(),
             starting: false,
             shutdown_requested: false,
+            drain_end: None,
             drop_errors: BTreeMap::new(),
             lost: Vec::new(),
             dwells: BTreeMap::new(),
@@ -327,6 +335,12 @@ impl Actor for SupervisorActor {
         });
         debug!(self.config.logger, "supervisor started"; "kernels" => self.specs.len());
     }
+}
+
+impl Handler<Ping> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Ping: Ping, _: &mut Self::Context) {}
 }
 
 /// Everything that a supervisor needs to make its kernels' surroundings.

@@ -1,6 +1,6 @@
 //! A device's two pools and their books.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::MemoryKind;
 use super::attention::Attention;
@@ -48,7 +48,8 @@ pub struct DeviceMemory {
     staging_pool: Arc<Pool>,
     attention: Arc<Attention>,
     pressure: Arc<PressureCell>,
-    thresholds: PressureThresholds,
+    /// Locked while the band of the level is set by them.
+    thresholds: Mutex<PressureThresholds>,
 }
 
 /// The answer to a request for a lease.
@@ -71,7 +72,7 @@ impl DeviceMemory {
         };
         let device_pool = pool(MemoryKind::Device, Some(Arc::clone(&pressure)));
         let staging_pool = pool(MemoryKind::Staging, None);
-        let thresholds = limits.thresholds;
+        let thresholds = Mutex::new(limits.thresholds);
         let memory = Self { device, device_pool, staging_pool, attention, pressure, thresholds };
         memory.watch_pressure(false);
         Arc::new(memory)
@@ -176,7 +177,7 @@ impl DeviceMemory {
     /// The level that the committed bytes make now, coming from the current one.
     pub fn next_pressure(&self) -> PressureLevel {
         let ledger = self.device_pool.ledger();
-        self.thresholds.next(self.pressure(), ledger.committed(), ledger.attainable())
+        self.thresholds().next(self.pressure(), ledger.committed(), ledger.attainable())
     }
 
     /// Sets the pressure level. For its one writer, the supervisor.
@@ -188,16 +189,37 @@ impl DeviceMemory {
     /// about to fall, once they no longer belong to a lower one. For the same writer, each time that it
     /// has looked at the level.
     pub fn watch_pressure(&self, falling: bool) {
+        self.set_band(&self.lock_thresholds(), falling);
+    }
+
+    fn set_band(&self, thresholds: &PressureThresholds, falling: bool) {
         let ledger = self.device_pool.ledger();
-        self.pressure.set_band(&self.thresholds, falling, ledger.attainable());
+        self.pressure.set_band(thresholds, falling, ledger.attainable());
         // What was committed meanwhile was measured against the band before.
         ledger.watch(ledger.committed());
+    }
+
+    /// Where the pressure levels begin.
+    pub fn thresholds(&self) -> PressureThresholds {
+        *self.lock_thresholds()
+    }
+
+    fn lock_thresholds(&self) -> MutexGuard<'_, PressureThresholds> {
+        self.thresholds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets where the pressure levels begin. If what is committed belongs to another level now, the
+    /// allocator is called, as if the bytes had changed.
+    pub fn set_thresholds(&self, thresholds: PressureThresholds) {
+        let mut current = self.lock_thresholds();
+        *current = thresholds;
+        self.set_band(&current, false);
     }
 
     /// Bytes that have to come back before the pressure level can fall.
     pub fn pressure_excess(&self) -> u64 {
         let ledger = self.device_pool.ledger();
-        self.thresholds.excess(self.pressure(), ledger.committed(), ledger.attainable())
+        self.thresholds().excess(self.pressure(), ledger.committed(), ledger.attainable())
     }
 
     /// How often each pressure level was entered, from `Normal` on.

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and how it is explained.
 
 mod config;
+mod service;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,11 +10,14 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, StyledStr, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use rustkernel_core::kernel::DeviceChoice;
+use rustkernel_core::prelude::DeviceId;
 
 use crate::exit::Exit;
 use crate::output::BOLD;
 
 pub(crate) use config::{ConfigCommand, GenerateArgs, InitArgs, LayerArgs, ShowArgs, ValidateArgs};
+pub(crate) use service::{DrainArgs, RuntimeCommand, ServeArgs, ServiceArgs, StatsArgs};
+use service::{runtime_examples, serve_examples};
 
 /// Runs compute kernels, on the CPU and on CUDA GPUs.
 #[derive(Debug, Parser)]
@@ -47,21 +51,15 @@ pub(crate) enum Command {
     /// Show the devices that kernels can run on
     #[command(subcommand, after_help = device_examples())]
     Device(DeviceCommand),
-    /// Begin a project, and see how it is configured
-    #[command(subcommand)]
+    /// Serve the built-in kernels, in a process that can be asked and drained
+    #[command(after_help = serve_examples())]
+    Serve(ServeArgs),
+    /// Begin a project, and ask a process that serves how it is, or tell it to end
+    #[command(subcommand, after_help = runtime_examples())]
     Runtime(RuntimeCommand),
     /// Write, check and explain configurations
     #[command(subcommand)]
     Config(ConfigCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RuntimeCommand {
-    /// Show every value in effect, and where it is from
-    Show(ShowArgs),
-    /// Begin a project: a configuration file, and an application if wanted
-    #[command(after_help = config::init_examples())]
-    Init(InitArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -72,6 +70,9 @@ pub(crate) enum KernelCommand {
     /// Show everything about one kernel
     #[command(after_help = kernel_examples())]
     Describe(DescribeArgs),
+    /// Show how the kernels of the running process are
+    #[command(after_help = kernel_examples())]
+    Stats(StatsArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,6 +80,18 @@ pub(crate) enum DeviceCommand {
     /// List the devices, and say why if there is no GPU
     #[command(after_help = device_examples())]
     List(FormatArgs),
+    /// Show everything about one device
+    #[command(after_help = device_examples())]
+    Info(InfoArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InfoArgs {
+    /// The device: `host`, `cuda:0`, …
+    #[arg(value_parser = device_id)]
+    pub(crate) device: DeviceId,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }
 
 #[derive(Debug, Args)]
@@ -213,6 +226,10 @@ fn device(text: &str) -> Result<DeviceChoice, &'static str> {
     }
 }
 
+fn device_id(text: &str) -> Result<DeviceId, &'static str> {
+    text.parse().map_err(|_| "write `host` or `cuda:0`")
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration.is_zero() => Err("it has to be more than nothing".into()),
@@ -231,7 +248,9 @@ fn after_help() -> StyledStr {
     let examples = "  rustkernel kernel list
   rustkernel kernel describe gaussian_blur
   rustkernel call gaussian_blur --input image=cat.png --param sigma=3 --output output=blurred.png
-  rustkernel device list";
+  rustkernel device list
+  rustkernel serve
+  rustkernel runtime status";
     let mut help = section("Examples", examples);
     help.push_str("\n\n");
     help.push_str(&section("Exit codes", &Exit::table()).ansi().to_string());
@@ -257,7 +276,8 @@ fn kernel_examples() -> StyledStr {
         "Examples",
         "  rustkernel kernel list
   rustkernel kernel describe saxpy
-  rustkernel kernel describe saxpy --output-format json",
+  rustkernel kernel describe saxpy --output-format json
+  rustkernel kernel stats saxpy",
     )
 }
 
@@ -265,7 +285,8 @@ fn device_examples() -> StyledStr {
     section(
         "Examples",
         "  rustkernel device list
-  rustkernel device list --output-format json",
+  rustkernel device list --output-format json
+  rustkernel device info cuda:0",
     )
 }
 

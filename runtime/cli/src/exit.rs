@@ -48,9 +48,11 @@ impl Exit {
                 "data: a malformed file, a wrong type or shape, a request that the kernel calls invalid"
             }
             Self::NoInput => "an input file cannot be read",
-            Self::Unavailable => "the device is not there, or has too little memory",
+            Self::Unavailable => {
+                "the device is not there, or has too little memory; or no service runs"
+            }
             Self::Software => "the kernel or its device failed",
-            Self::CannotCreate => "an output cannot be written",
+            Self::CannotCreate => "an output cannot be written, or an endpoint not be had",
             Self::TryAgain => {
                 "try again: the deadline passed, memory is short, or the queue is full"
             }

@@ -7,12 +7,14 @@
 //! | `catalogue` | the built-in kernels by name, and how they are described |
 //! | [`files`] | inputs and outputs: `.npy` files and pictures to and from tensors |
 //! | `output` | everything that is printed |
+//! | `diagnostics` | kernels for trying out a deployment |
 //! | `exit` | the exit codes, and failures that say what to do about them |
 #![forbid(unsafe_code)]
 
 mod args;
 mod catalogue;
 mod commands;
+mod diagnostics;
 mod exit;
 mod files;
 mod output;

@@ -7,6 +7,7 @@ fn the_program_says_what_it_is_expected_to_say() {
     trycmd::TestCases::new()
         .default_bin_path(trycmd::cargo::cargo_bin!("rustkernel"))
         .env("CUDA_DRIVER_LIBRARY", "no-such-driver.so")
+        .env("XDG_RUNTIME_DIR", "/nonexistent")
         .case("tests/golden/*.md")
         .case("README.md");
 }

@@ -102,6 +102,9 @@ pub(super) fn expected(node: &Value) -> String {
         Some("device") => return "a device, as \"host\" or \"cuda:0\"".into(),
         _ => {}
     }
+    if node["pattern"].is_string() {
+        return "a name of up to 32 letters, digits, - and _".into();
+    }
     let range = match (node["minimum"].as_f64(), node["maximum"].as_f64()) {
         (Some(least), Some(most)) => format!(" from {least} to {most}"),
         (Some(least), None) => format!(" of at least {least}"),

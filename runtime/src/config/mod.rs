@@ -70,7 +70,7 @@ pub struct ProductionConfig {
     #[schemars(schema_with = "choice::schema::<RuntimePreset>")]
     pub environment: Option<RuntimePreset>,
     /// What the service is called.
-    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"))]
+    #[schemars(regex(pattern = "^[A-Za-z0-9_-]{1,32}$"))]
     pub service_name: String,
     /// Which version of it this is.
     pub service_version: String,

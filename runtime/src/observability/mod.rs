@@ -6,10 +6,12 @@
 use std::fmt;
 use std::io::{IsTerminal, stderr};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use slog::{Drain, Level, LevelFilter, Logger, o};
+use slog::{Drain, Level, Logger, OwnedKVList, Record, o};
 use slog_async::AsyncGuard;
 
 use crate::config::values::choice;
@@ -40,6 +42,7 @@ impl Default for LogConfig {
 
 /// How grave a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
 pub enum LogLevel {
     /// Nothing at all.
     Off,
@@ -72,15 +75,16 @@ impl LogLevel {
         }
     }
 
-    fn level(self) -> Option<Level> {
-        match self {
-            Self::Off => None,
-            Self::Error => Some(Level::Error),
-            Self::Warning => Some(Level::Warning),
-            Self::Info => Some(Level::Info),
-            Self::Debug => Some(Level::Debug),
-            Self::Trace => Some(Level::Trace),
-        }
+    /// Whether lines of that level are to be written.
+    fn lets_through(self, level: Level) -> bool {
+        let least = match level {
+            Level::Critical | Level::Error => Self::Error,
+            Level::Warning => Self::Warning,
+            Level::Info => Self::Info,
+            Level::Debug => Self::Debug,
+            Level::Trace => Self::Trace,
+        };
+        self >= least
     }
 }
 
@@ -115,17 +119,63 @@ pub enum LogFormat {
     Json,
 }
 
-/// A logger as configured, and what flushes it when it is dropped.
-pub(crate) fn logger(config: &LogConfig) -> (Logger, Option<AsyncGuard>) {
-    let Some(level) = config.level.level() else {
-        return (Logger::root(slog::Discard, o!()), None);
-    };
-    let (logger, guard) = match config.format {
+/// The level of a log, which may change while it is written.
+#[derive(Debug, Clone)]
+pub(crate) struct LevelCell(Arc<AtomicU8>);
+
+impl LevelCell {
+    fn new(level: LogLevel) -> Self {
+        Self(Arc::new(AtomicU8::new(level as u8)))
+    }
+
+    pub(crate) fn get(&self) -> LogLevel {
+        LogLevel::ALL[usize::from(self.0.load(Ordering::Relaxed)).min(LogLevel::ALL.len() - 1)]
+    }
+
+    pub(crate) fn set(&self, level: LogLevel) {
+        self.0.store(level as u8, Ordering::Relaxed);
+    }
+}
+
+/// Lets through what the level of the moment does.
+#[derive(Debug)]
+struct Filter<D> {
+    drain: D,
+    level: LevelCell,
+}
+
+impl<D: Drain> Drain for Filter<D> {
+    type Ok = Option<D::Ok>;
+    type Err = D::Err;
+
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<Self::Ok, Self::Err> {
+        if !self.level.get().lets_through(record.level()) {
+            return Ok(None);
+        }
+        self.drain.log(record, values).map(Some)
+    }
+
+    fn is_enabled(&self, level: Level) -> bool {
+        self.level.get().lets_through(level) && self.drain.is_enabled(level)
+    }
+}
+
+/// A log of the runtime's own.
+pub(crate) struct Log {
+    pub(crate) logger: Logger,
+    /// Flushes it when it is dropped.
+    pub(crate) guard: AsyncGuard,
+    pub(crate) level: LevelCell,
+}
+
+/// A log as configured.
+pub(crate) fn log(config: &LogConfig) -> Log {
+    let level = LevelCell::new(config.level);
+    match config.format {
         LogFormat::Auto if stderr().is_terminal() => root(text(), level),
         LogFormat::Text => root(text(), level),
         LogFormat::Auto | LogFormat::Json => root(json(), level),
-    };
-    (logger, Some(guard))
+    }
 }
 
 fn text() -> impl Drain<Ok = (), Err = slog::Never> + Send {
@@ -138,13 +188,11 @@ fn json() -> impl Drain<Ok = (), Err = slog::Never> + Send {
     slog_json::Json::new(stderr()).add_default_keys().build().ignore_res()
 }
 
-fn root(
-    drain: impl Drain<Ok = (), Err = slog::Never> + Send + 'static,
-    level: Level,
-) -> (Logger, AsyncGuard) {
+fn root(drain: impl Drain<Ok = (), Err = slog::Never> + Send + 'static, level: LevelCell) -> Log {
     let writer = slog_async::Async::new(drain).chan_size(QUEUE).thread_name("rk-log".into());
     let (writer, guard) = writer.build_with_guard();
-    (Logger::root(LevelFilter::new(writer, level).ignore_res(), o!()), guard)
+    let filter = Filter { drain: writer, level: level.clone() };
+    Log { logger: Logger::root(filter.ignore_res(), o!()), guard, level }
 }
 
 #[cfg(test)]
@@ -159,11 +207,37 @@ mod tests {
         assert!("verbose".parse::<LogLevel>().unwrap_err().to_string().contains("warning"));
     }
 
+    /// Counts what reaches it.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<AtomicU8>);
+
+    impl Drain for Lines {
+        type Ok = ();
+        type Err = slog::Never;
+
+        fn log(&self, _: &Record<'_>, _: &OwnedKVList) -> Result<(), slog::Never> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
     #[test]
-    fn off_discards_and_levels_filter() {
-        assert!(LogLevel::Off.level().is_none());
-        let (logger, _guard) =
-            logger(&LogConfig { level: LogLevel::Error, format: LogFormat::Json });
-        slog::info!(logger, "not seen");
+    fn the_level_of_the_moment_filters() {
+        let (lines, level) = (Lines::default(), LevelCell::new(LogLevel::Off));
+        let filter = Filter { drain: lines.clone(), level: level.clone() };
+        let logger = Logger::root(filter.ignore_res(), o!());
+        // Each level lets through one kind of line more than the one before.
+        for (now, passed) in LogLevel::ALL.into_iter().zip([0, 2, 3, 4, 5, 6]) {
+            level.set(now);
+            assert_eq!(level.get(), now);
+            slog::crit!(logger, "1");
+            slog::error!(logger, "2");
+            slog::warn!(logger, "3");
+            slog::info!(logger, "4");
+            slog::debug!(logger, "5");
+            slog::trace!(logger, "6");
+            assert_eq!(lines.0.swap(0, Ordering::Relaxed), passed, "{now}");
+            assert_eq!(logger.is_enabled(Level::Info), now >= LogLevel::Info);
+        }
     }
 }

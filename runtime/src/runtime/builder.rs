@@ -17,7 +17,7 @@ use slog::Logger;
 use super::{InvalidConfig, Runtime, RuntimeConfig, RuntimePreset, devices};
 use crate::config::{KernelConfig, ProductionConfig, SupervisionConfig};
 use crate::memory::{InvalidMemoryConfig, MemoryConfig, RecordConfig, RecordError, Writers};
-use crate::observability::{self, LogConfig};
+use crate::observability::{self, Log, LogConfig};
 
 /// Builds a [`Runtime`].
 ///
@@ -297,9 +297,12 @@ impl RuntimeBuilder {
         self.config.validate()?;
         self.memory.validate()?;
         self.configure_kernels()?;
-        let (logger, guard) = match &self.logger {
-            Some(logger) => (logger.clone(), None),
-            None => observability::logger(&self.config.log),
+        let (logger, guard, level) = match &self.logger {
+            Some(logger) => (logger.clone(), None, None),
+            None => {
+                let Log { logger, guard, level } = observability::log(&self.config.log);
+                (logger, Some(guard), Some(level))
+            }
         };
         let threads = ThreadBudget::new(self.config.blocking_threads);
         let found = devices::open(&self.config, &self.memory, &threads, &logger)?;
@@ -326,7 +329,8 @@ impl RuntimeBuilder {
             log_guard: guard.map(|guard| Box::new(guard) as Box<dyn Any + Send>),
             end_guard: Some(Box::new(writers)),
         };
-        Ok(Runtime::new(self.config, Supervisor::new(supervisor, self.specs)?, recordings))
+        let supervisor = Supervisor::new(supervisor, self.specs)?;
+        Ok(Runtime::new(self.config, supervisor, recordings, level))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustkernel_actors::kernel::{Kernel, KernelRef, KernelSpec};
 use rustkernel_actors::message::{Fields, Signature};
@@ -12,8 +13,9 @@ use rustkernel_actors::{
 };
 use rustkernel_gpu::{DeviceId, DeviceResult};
 
-use super::RuntimeConfig;
+use super::{LiveConfig, ReconfigureError, RuntimeConfig};
 use crate::memory::{About, KernelMemoryManager, Recording};
+use crate::observability::{LevelCell, LogLevel};
 
 /// A runtime: kernels, their supervisor, and the devices that they run on.
 ///
@@ -24,6 +26,8 @@ pub struct Runtime {
     config: RuntimeConfig,
     supervisor: Supervisor,
     recordings: Vec<Arc<About>>,
+    /// Of the log, if it is the runtime's own.
+    level: Option<LevelCell>,
 }
 
 /// Why a shutdown could not be followed to its end.
@@ -40,8 +44,9 @@ impl Runtime {
         config: RuntimeConfig,
         supervisor: Supervisor,
         recordings: Vec<Arc<About>>,
+        level: Option<LevelCell>,
     ) -> Self {
-        Self { config, supervisor, recordings }
+        Self { config, supervisor, recordings, level }
     }
 
     /// The configuration that it was built with.
@@ -72,9 +77,52 @@ impl Runtime {
         self.supervisor.shutdown().await.ok_or(ShutdownError::SupervisorLost)
     }
 
+    /// As [`shutdown`](Self::shutdown), waiting for requests in flight no longer than `timeout`. A
+    /// shutdown that is under way goes on with whichever end is the earlier; zero cancels at once.
+    ///
+    /// # Errors
+    /// As [`shutdown`](Self::shutdown).
+    pub async fn shutdown_within(
+        &self,
+        timeout: Duration,
+    ) -> Result<ShutdownReport, ShutdownError> {
+        self.supervisor.shutdown_within(timeout).await.ok_or(ShutdownError::SupervisorLost)
+    }
+
     /// Waits until the runtime has stopped, for whatever reason, without asking it to.
     pub async fn stopped(&self) -> ShutdownReport {
         self.supervisor.stopped().await
+    }
+
+    /// Changes what can be changed while it runs: all that is asked for, or nothing of it. Calls from
+    /// several threads are made one after the other.
+    ///
+    /// # Errors
+    /// [`ReconfigureError`] has everything that cannot be changed.
+    pub fn reconfigure(&self, live: &LiveConfig) -> Result<(), ReconfigureError> {
+        let level = match (live.log_level, &self.level) {
+            (Some(_), None) => return Err(ReconfigureError::ForeignLog),
+            (wanted, level) => wanted.zip(level.as_ref()),
+        };
+        if self.state() != LifecycleState::Running {
+            return Err(ReconfigureError::NotRunning(self.state()));
+        }
+        let thresholds = live.thresholds()?;
+        self.supervisor.change(&live.kernels, thresholds).map_err(ReconfigureError::Kernels)?;
+        if let Some((wanted, level)) = level {
+            level.set(wanted);
+        }
+        Ok(())
+    }
+
+    /// Of what level and above lines are logged now; `None` if the log is the application's own.
+    pub fn log_level(&self) -> Option<LogLevel> {
+        self.level.as_ref().map(LevelCell::get)
+    }
+
+    /// Whether its control thread answers within that time: what a watchdog is to be told by.
+    pub async fn responds(&self, within: Duration) -> bool {
+        self.supervisor.responds(within).await
     }
 
     /// Restarts a kernel: each instance finishes its request, drops its state, and begins again from the

@@ -8,12 +8,14 @@ mod builder;
 mod config;
 mod devices;
 mod handle;
+mod live;
 mod preset;
 
 pub use builder::{BuildError, RuntimeBuilder};
 pub use config::{InvalidConfig, RuntimeConfig};
 pub use devices::{Devices, devices};
 pub use handle::{Runtime, ShutdownError};
+pub use live::{LiveConfig, ReconfigureError};
 pub use preset::{ParsePresetError, RuntimePreset};
 pub use rustkernel_actors::supervisor::{
     IllegalTransition, LifecycleEvent, LifecycleState, OnDeviceLoss, ShutdownReport, Step,

@@ -91,7 +91,7 @@ pub(super) fn failure(error: &ConfigError) -> Failure {
 }
 
 /// The file that holds: named by a flag, by a variable, or where it usually is.
-fn file(named: Option<&PathBuf>) -> Option<PathBuf> {
+pub(super) fn file(named: Option<&PathBuf>) -> Option<PathBuf> {
     let variable = || std::env::var_os(VARIABLE).filter(|name| !name.is_empty()).map(PathBuf::from);
     let usual = || Some(PathBuf::from(USUAL)).filter(|path| path.exists());
     named.cloned().or_else(variable).or_else(usual)
@@ -102,6 +102,11 @@ fn file(named: Option<&PathBuf>) -> Option<PathBuf> {
 /// # Errors
 /// Everything that is wrong, wherever it is.
 pub(crate) fn load(args: &LayerArgs) -> Result<Loaded, Failure> {
+    layers(args).load().map_err(|error| failure(&error))
+}
+
+/// What a configuration is made of.
+pub(super) fn layers(args: &LayerArgs) -> Loader {
     let mut loader = Loader::new().environment();
     if let Some(path) = file(args.config.as_ref()) {
         loader = loader.file(path);
@@ -112,7 +117,7 @@ pub(crate) fn load(args: &LayerArgs) -> Result<Loaded, Failure> {
     for set in &args.set {
         loader = loader.set(&set.name, &set.text, "--set");
     }
-    loader.load().map_err(|error| failure(&error))
+    loader
 }
 
 pub(crate) fn show(args: &ShowArgs) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! `rustkernel device …`: which devices there are.
+//! `rustkernel device …`: which devices there are, and what each is.
 //!
 //! In JSON: `devices`, an array of `id`, `kind` (`host` or `cuda`), `name`, `memory_bytes`,
 //! `processors` (multiprocessors of a GPU, hardware threads of the host), `compute_capability` and
@@ -11,7 +11,7 @@ use rustkernel_core::prelude::DeviceId;
 use rustkernel_core::runtime::{self, Devices};
 use serde::Serialize;
 
-use crate::args::OutputFormat;
+use crate::args::{InfoArgs, OutputFormat};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Table};
 
@@ -23,6 +23,22 @@ pub(super) fn list(format: OutputFormat) -> Result<(), Failure> {
             output::print_value(format, &DevicesJson::from(&devices))
         }
         OutputFormat::Table => output::print(table(&devices)),
+    }
+}
+
+/// `rustkernel device info`.
+pub(super) fn info(args: &InfoArgs) -> Result<(), Failure> {
+    let devices = runtime::devices();
+    let Some(info) = all(&devices).find(|info| info.id == args.device) else {
+        let missing = look_for(args.device, &devices);
+        return missing
+            .map_err(|failure| failure.hint("`rustkernel device list` shows the devices"));
+    };
+    match args.format.output_format {
+        OutputFormat::Json | OutputFormat::Yaml => {
+            output::print_value(args.format.output_format, &InfoJson::from(info))
+        }
+        OutputFormat::Table => output::print(in_full(info)),
     }
 }
 
@@ -77,6 +93,22 @@ fn table(devices: &Devices) -> String {
     }
 }
 
+fn in_full(info: &DeviceInfo) -> String {
+    let dash = || "-".to_owned();
+    let mut table = Table::new(&["device", &info.id.to_string()]);
+    let rows = [
+        ("name", info.name.clone()),
+        ("memory", format!("{:.1} GiB", info.memory_bytes as f64 / f64::from(1 << 30))),
+        ("processors", info.processors.to_string()),
+        ("compute capability", info.compute_capability.map_or_else(dash, version)),
+        ("driver", info.driver_version.map_or_else(dash, |it| format!("CUDA {}", version(it)))),
+        ("threads of a block", info.max_threads_per_block.to_string()),
+        ("shared memory of a block", format!("{} bytes", info.max_shared_bytes_per_block)),
+    ];
+    rows.into_iter().for_each(|(name, value)| table.row([name.to_owned(), value]));
+    table.to_string()
+}
+
 fn version((major, minor): (u32, u32)) -> String {
     format!("{major}.{minor}")
 }
@@ -96,6 +128,24 @@ struct DeviceJson<'a> {
     processors: u32,
     compute_capability: Option<String>,
     driver_version: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct InfoJson<'a> {
+    #[serde(flatten)]
+    device: DeviceJson<'a>,
+    max_threads_per_block: u32,
+    max_shared_bytes_per_block: u32,
+}
+
+impl<'a> From<&'a DeviceInfo> for InfoJson<'a> {
+    fn from(info: &'a DeviceInfo) -> Self {
+        Self {
+            device: info.into(),
+            max_threads_per_block: info.max_threads_per_block,
+            max_shared_bytes_per_block: info.max_shared_bytes_per_block,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]

@@ -5,9 +5,12 @@ mod config;
 mod device;
 mod init;
 mod kernel;
+mod live;
+mod runtime;
+mod serve;
 
-use crate::args::{Cli, Command, ConfigCommand, DeviceCommand, KernelCommand, RuntimeCommand};
-use crate::exit::Failure;
+use crate::args::{Cli, Command, ConfigCommand, DeviceCommand, KernelCommand};
+use crate::exit::{Exit, Failure};
 
 /// Does what the command line says.
 ///
@@ -18,14 +21,22 @@ pub(crate) fn run(Cli { command, talk }: Cli) -> Result<(), Failure> {
         Command::Call(args) => call::run(&args, talk),
         Command::Kernel(KernelCommand::List(args)) => kernel::list(args.output_format),
         Command::Kernel(KernelCommand::Describe(args)) => kernel::describe(&args),
+        Command::Kernel(KernelCommand::Stats(args)) => runtime::stats(&args),
         Command::Device(DeviceCommand::List(args)) => device::list(args.output_format),
-        Command::Runtime(RuntimeCommand::Show(args)) => config::show(&args),
-        Command::Runtime(RuntimeCommand::Init(args)) => init::run(&args),
+        Command::Device(DeviceCommand::Info(args)) => device::info(&args),
+        Command::Serve(args) => serve::run(&args, talk),
         Command::Config(ConfigCommand::Generate(args)) => config::generate(&args),
         Command::Config(ConfigCommand::Validate(args)) => config::validate(&args),
         Command::Config(ConfigCommand::Show(args)) => config::show(&args),
         Command::Config(ConfigCommand::Env(args)) => config::env(args.output_format),
         Command::Config(ConfigCommand::Schema) => config::schema(),
         Command::Config(ConfigCommand::Reference) => config::reference(),
+        Command::Runtime(command) => runtime::run(&command),
     }
+}
+
+/// What futures run on.
+fn executor() -> Result<tokio::runtime::Runtime, Failure> {
+    let executor = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    executor.map_err(|error| Failure::new(Exit::TryAgain, format!("no executor: {error}")))
 }

@@ -8,10 +8,13 @@ use rustkernel_core::runtime::{BuildError, StartError};
 
 use crate::exit::{Exit, Failure};
 
-pub(super) fn of_build(error: &BuildError) -> Failure {
+pub(in crate::commands) fn of_build(error: &BuildError) -> Failure {
     match error {
         BuildError::Kernel(error) => of_start(error),
         BuildError::Recording(error) => of_recording(error),
+        BuildError::Config(_) | BuildError::Memory(_) | BuildError::NoSuchKernel { .. } => {
+            Failure::new(Exit::Config, error.to_string())
+        }
         error => Failure::new(Exit::Software, error.to_string()),
     }
 }
@@ -25,7 +28,7 @@ pub(super) fn of_recording(error: &RecordError) -> Failure {
     Failure::new(exit, error.to_string())
 }
 
-pub(super) fn of_start(error: &StartError) -> Failure {
+pub(in crate::commands) fn of_start(error: &StartError) -> Failure {
     let exit = match error {
         StartError::NoDevice { .. } => Exit::Unavailable,
         StartError::Kernel { cause, .. } => of_kernel(cause),

@@ -9,7 +9,7 @@
 //! | the outputs: all written, then all put in place | [`plan`] | 73 |
 //! | what ran where, and what came out | [`report`] | 73 |
 
-mod failure;
+pub(super) mod failure;
 mod plan;
 mod report;
 mod run;

@@ -1,0 +1,110 @@
+//! The commands about a process that serves: `serve`, `runtime …`.
+
+use std::ffi::OsString;
+
+use clap::builder::{OsStringValueParser, StyledStr, TypedValueParser};
+use clap::{Args, Subcommand};
+use rustkernel_http::Endpoint;
+
+use super::config::init_examples;
+use super::{FormatArgs, InitArgs, LayerArgs, ShowArgs, section};
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The service's name, by which it is told from others on this machine; without it, what the
+    /// configuration calls it
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub(crate) name: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) layers: LayerArgs,
+
+    /// Where its control endpoint is, as in unix:/run/a.sock; without it, a place that goes by the name
+    #[arg(long, value_name = "ENDPOINT", value_parser = endpoint())]
+    pub(crate) endpoint: Option<Endpoint>,
+
+    /// Also serve `identity` and `delay`, for trying out a deployment
+    #[arg(long)]
+    pub(crate) diagnostics: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RuntimeCommand {
+    /// Show how the running process is
+    #[command(after_help = runtime_examples())]
+    Status(ServiceArgs),
+    /// Let it finish the requests in flight, refuse new ones, and end
+    #[command(after_help = runtime_examples())]
+    Drain(DrainArgs),
+    /// Cancel the requests in flight, and end
+    #[command(after_help = runtime_examples())]
+    Stop(ServiceArgs),
+    /// Have it read its configuration again
+    #[command(after_help = runtime_examples())]
+    Reload(ServiceArgs),
+    /// Show every value in effect, and where it is from
+    #[command(after_help = runtime_examples())]
+    Show(ShowArgs),
+    /// Begin a project: a configuration file, and an application if wanted
+    #[command(after_help = init_examples())]
+    Init(InitArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// Do not wait until it has ended
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
+}
+
+/// Which process, and how to print what it says.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceArgs {
+    /// Where it listens, as in unix:/run/a.sock; without it, $RUSTKERNEL_ENDPOINT, or the only one that runs
+    #[arg(long, value_name = "ENDPOINT", value_parser = endpoint())]
+    pub(crate) endpoint: Option<Endpoint>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    /// The kernel; all of them without it
+    pub(crate) kernel: Option<String>,
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
+}
+
+fn endpoint() -> impl TypedValueParser<Value = Endpoint> {
+    OsStringValueParser::new().try_map(|text: OsString| Endpoint::parse(&text))
+}
+
+fn name(text: &str) -> Result<String, rustkernel_http::InvalidEndpoint> {
+    Endpoint::of_service(text).map(|_| text.to_owned())
+}
+
+pub(super) fn serve_examples() -> StyledStr {
+    section(
+        "Examples",
+        "  Serve the built-in kernels until SIGTERM or Ctrl-C, then finish what is in flight:
+    rustkernel serve
+
+  As a file says:
+    rustkernel serve --config production.toml
+
+  Two on one machine:
+    rustkernel serve --name a &
+    rustkernel serve --name b &",
+    )
+}
+
+pub(super) fn runtime_examples() -> StyledStr {
+    section(
+        "Examples",
+        "  rustkernel runtime status
+  rustkernel runtime status --output-format json
+  rustkernel runtime drain --endpoint unix:/run/rustkernel/a.sock",
+    )
+}

@@ -1,0 +1,245 @@
+//! `rustkernel runtime …` and what else asks a running process.
+//!
+//! In JSON all of it is what the process answers: `runtime status` prints the service's `Status`, `kernel
+//! stats` its `Kernel`s, as `rustkernel_http::view` has them. `runtime drain` and `stop` print `state`:
+//! `stopped`, or what it is while nobody waits.
+
+use std::time::Duration;
+
+use rustkernel_http::view::{Kernel, Kernels, State, Status};
+use rustkernel_http::{Client, ClientError, FindError};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{config, init, serve};
+use crate::args::{DrainArgs, OutputFormat, RuntimeCommand, ServiceArgs, StatsArgs};
+use crate::exit::{Exit, Failure};
+use crate::output::{self, Table};
+use crate::progress::Progress;
+
+/// How often it is looked whether a process has ended.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a process may take to end, beside what it waits for requests in flight.
+const LAST_STEPS: Duration = Duration::from_secs(10);
+
+/// `rustkernel runtime …`.
+pub(super) fn run(command: &RuntimeCommand) -> Result<(), Failure> {
+    let executor = super::executor()?;
+    match command {
+        RuntimeCommand::Show(args) => config::show(args),
+        RuntimeCommand::Init(args) => init::run(args),
+        RuntimeCommand::Status(args) => executor.block_on(status(args)),
+        RuntimeCommand::Drain(args) => executor.block_on(drain(args)),
+        RuntimeCommand::Stop(args) => executor.block_on(stop(args)),
+        RuntimeCommand::Reload(args) => executor.block_on(reload(args)),
+    }
+}
+
+/// `rustkernel kernel stats`.
+pub(super) fn stats(args: &StatsArgs) -> Result<(), Failure> {
+    super::executor()?.block_on(async {
+        let client = client(&args.service).await?;
+        let format = args.service.format.output_format;
+        match &args.kernel {
+            None => {
+                let kernels = client.kernels().await.map_err(failure)?;
+                show(format, &kernels, |Kernels { kernels }| table_of_kernels(kernels))
+            }
+            Some(name) => {
+                let kernel = client.kernel(name).await.map_err(failure)?;
+                show(format, &kernel, |kernel| {
+                    table_of_kernels(std::slice::from_ref(kernel)) + &history(kernel)
+                })
+            }
+        }
+    })
+}
+
+async fn status(args: &ServiceArgs) -> Result<(), Failure> {
+    let status = client(args).await?.status().await.map_err(failure)?;
+    show(args.format.output_format, &status, table_of_status)
+}
+
+async fn reload(args: &ServiceArgs) -> Result<(), Failure> {
+    let reloaded = client(args).await?.reload().await.map_err(failure)?;
+    show(args.format.output_format, &reloaded, |reloaded| serve::of_reload(reloaded) + "\n")
+}
+
+async fn stop(args: &ServiceArgs) -> Result<(), Failure> {
+    let client = client(args).await?;
+    client.stop().await.map_err(failure)?;
+    wait(&client, Duration::ZERO).await?;
+    stopped(args.format.output_format)
+}
+
+async fn drain(DrainArgs { no_wait, service }: &DrainArgs) -> Result<(), Failure> {
+    let client = client(service).await?;
+    let before = client.status().await.map_err(failure)?;
+    let state = client.drain().await.map_err(failure)?;
+    let format = service.format.output_format;
+    if *no_wait {
+        return show(format, &state, |_| "told to drain\n".to_owned());
+    }
+    let most = Duration::try_from_secs_f64(before.shutdown_timeout_seconds);
+    wait(&client, most.unwrap_or(LAST_STEPS)).await?;
+    stopped(format)
+}
+
+fn stopped(format: OutputFormat) -> Result<(), Failure> {
+    show(format, &State { state: "stopped".into() }, |_| "stopped\n".to_owned())
+}
+
+/// Waits until the process has ended, that long and what its last steps take.
+async fn wait(client: &Client, drain: Duration) -> Result<(), Failure> {
+    let progress = Progress::start(output::is_watched());
+    let watched = async {
+        loop {
+            match client.status().await {
+                // What listened there is gone, perhaps in the middle of an answer.
+                Err(ClientError::NotRunning { .. } | ClientError::Broken { .. }) => return,
+                Err(_) => {}
+                Ok(Status { state, in_flight, .. }) => {
+                    progress.say(format!("{state}, {in_flight} requests in flight"));
+                }
+            }
+            sleep(LOOK).await;
+        }
+    };
+    let most = drain.saturating_add(LAST_STEPS);
+    let begun = Instant::now();
+    timeout(most, watched).await.map_err(|_| {
+        let after = begun.elapsed().as_secs();
+        Failure::new(Exit::TryAgain, format!("it has not ended after {after} s"))
+            .hint("`rustkernel runtime stop` cancels what is in flight")
+    })
+}
+
+/// Whom the command line means.
+pub(super) async fn client(args: &ServiceArgs) -> Result<Client, Failure> {
+    if let Some(endpoint) = &args.endpoint {
+        return Ok(Client::new(endpoint.clone()));
+    }
+    Client::find().await.map_err(|error| not_found(&error))
+}
+
+fn not_found(error: &FindError) -> Failure {
+    let message = error.to_string();
+    match error {
+        FindError::Several(found) => {
+            let first = found.first().map(ToString::to_string).unwrap_or_default();
+            Failure::usage(message)
+                .hint(format!("say which one is meant, as in --endpoint {first}"))
+        }
+        FindError::Environment(_) => Failure::usage(message),
+        _ => Failure::new(Exit::Unavailable, message).hint(
+            "`rustkernel serve` starts one; `--endpoint` or RUSTKERNEL_ENDPOINT name one elsewhere",
+        ),
+    }
+}
+
+fn failure(error: ClientError) -> Failure {
+    let exit = match &error {
+        ClientError::NotRunning { .. } => Exit::Unavailable,
+        ClientError::TimedOut { .. } => Exit::TryAgain,
+        ClientError::Refused { status: 404, .. } => Exit::Usage,
+        ClientError::Refused { status: 422, .. } => Exit::Config,
+        ClientError::Refused { .. } => Exit::Unavailable,
+        _ => Exit::Software,
+    };
+    let mut failure = Failure::new(exit, error.to_string());
+    if let ClientError::Refused { problem, .. } = error {
+        for one in problem.problems {
+            failure.message += &format!("\n  {one}");
+        }
+        failure.hint = problem.hint;
+    }
+    failure
+}
+
+fn show<T: serde::Serialize>(
+    format: OutputFormat,
+    value: &T,
+    table: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
+    match format {
+        OutputFormat::Json | OutputFormat::Yaml => output::print_value(format, value),
+        OutputFormat::Table => output::print(table(value)),
+    }
+}
+
+fn table_of_status(status: &Status) -> String {
+    let mut table = Table::new(&[
+        "service",
+        "state",
+        "process",
+        "uptime",
+        "kernels",
+        "in flight",
+        "restarts",
+        "dead letters",
+    ]);
+    let uptime = Duration::from_secs(status.uptime_seconds as u64);
+    table.row([
+        status.name.clone(),
+        status.state.clone(),
+        status.pid.to_string(),
+        humantime::format_duration(uptime).to_string(),
+        status.kernels.to_string(),
+        status.in_flight.to_string(),
+        status.restarts.to_string(),
+        status.dead_letters.to_string(),
+    ]);
+    let pressure: Vec<String> =
+        status.pressure.iter().map(|one| format!("{} {}", one.device, one.level)).collect();
+    let mut text = format!("{table}memory pressure: {}\n", pressure.join(", "));
+    if !status.refusing.is_empty() {
+        text += &format!("kernels that refuse requests: {}\n", status.refusing.join(", "));
+    }
+    text
+}
+
+fn table_of_kernels(kernels: &[Kernel]) -> String {
+    let mut table = Table::new(&[
+        "kernel",
+        "condition",
+        "instances",
+        "device",
+        "in flight",
+        "queue",
+        "completed",
+        "failed",
+        "rejected",
+        "cancelled",
+        "restarts",
+    ]);
+    for kernel in kernels {
+        let mut devices = kernel.devices.clone();
+        devices.dedup();
+        table.row([
+            kernel.name.clone(),
+            kernel.condition.clone(),
+            format!("{}/{}", kernel.running, kernel.instances),
+            devices.join(", "),
+            kernel.in_flight.to_string(),
+            kernel.queue.to_string(),
+            kernel.requests.completed.to_string(),
+            kernel.requests.failed.to_string(),
+            kernel.requests.rejected.to_string(),
+            kernel.requests.cancelled.to_string(),
+            kernel.restarts.to_string(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn history(kernel: &Kernel) -> String {
+    if kernel.history.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["when", "instance", "what"]);
+    for line in &kernel.history {
+        let instance =
+            line.instance.map_or_else(|| "-".to_owned(), |instance| instance.to_string());
+        table.row([line.at.clone(), instance, line.what.clone()]);
+    }
+    format!("\n{table}")
+}

@@ -1,0 +1,154 @@
+//! `rustkernel serve`: the built-in kernels in a process of their own, until it is told to end.
+
+use std::sync::Arc;
+
+use rustkernel_core::config::{Loaded, ProductionConfig};
+use rustkernel_core::observability::{LogConfig, LogLevel};
+use rustkernel_core::runtime::{Runtime, ShutdownReport, StartError, StopReason};
+use rustkernel_http::view::Problem;
+use rustkernel_http::{BindError, Notice, Reloaded, ServeError, Service};
+
+use super::call::failure;
+use super::config;
+use super::live::Live;
+use crate::args::{ServeArgs, Talk};
+use crate::exit::{Exit, Failure};
+use crate::{diagnostics, output};
+
+/// Serves until the runtime has stopped.
+///
+/// # Errors
+/// If it does not start, or stops because of a kernel or a device.
+pub(super) fn run(args: &ServeArgs, talk: Talk) -> Result<(), Failure> {
+    let loaded = config::load(&args.layers)?;
+    check(&loaded)?;
+    let runtime = Arc::new(build(&loaded.config, args, talk)?);
+    let name = args.name.clone().unwrap_or_else(|| loaded.config.service_name.clone());
+    let live = Live::new(Arc::clone(&runtime), args.layers.clone(), loaded);
+    let mut service = Service::new(runtime).name(name).configuration(Arc::new(live));
+    if let Some(endpoint) = &args.endpoint {
+        service = service.endpoint(endpoint.clone());
+    }
+    if !talk.quiet {
+        service = service.notices(tell);
+    }
+    match super::executor()?.block_on(service.serve()) {
+        Ok(report) => ended(&report, talk),
+        // Told to end before it had started, which it has.
+        Err(ServeError::Start(StartError::Interrupted)) => Ok(()),
+        Err(error) => Err(of_serve(&error)),
+    }
+}
+
+/// What is asked for and not there is refused: nobody shall believe to be guarded, or recorded.
+///
+/// # Errors
+/// If there is any such thing.
+fn check(loaded: &Loaded) -> Result<(), Failure> {
+    let ProductionConfig { security, observability, .. } = &loaded.config;
+    let asked = [
+        ("security.rbac_enabled", security.rbac_enabled),
+        ("security.audit_logging", security.audit_logging),
+        ("observability.metrics_enabled", observability.metrics_enabled),
+        ("observability.tracing_enabled", observability.tracing_enabled),
+    ];
+    let rows = loaded.effective();
+    let asked = asked.into_iter().filter(|(_, asked)| *asked).map(|(key, _)| {
+        let origin = rows.iter().find(|row| row.key == key).map(|row| row.origin.to_string());
+        format!("\n  {}: {key}", origin.unwrap_or_default())
+    });
+    let asked: String = asked.collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let message = format!("this version of the service cannot do what is asked for:{asked}");
+    Err(Failure::new(Exit::Config, message).hint(
+        "set them to false; the control endpoint is a socket that only its owner can open, and in \
+         production `security.allow_unauthenticated = true` has to say that this will do",
+    ))
+}
+
+fn build(config: &ProductionConfig, args: &ServeArgs, talk: Talk) -> Result<Runtime, Failure> {
+    let mut builder = config.runtime_builder();
+    if let Some(level) = level(talk) {
+        builder = builder.with_log(LogConfig { level, ..config.observability.log });
+    }
+    for spec in rustkernel_kernels::all() {
+        builder = builder.with_any_kernel(spec);
+    }
+    if args.diagnostics {
+        for spec in diagnostics::all() {
+            builder = builder.with_any_kernel(spec);
+        }
+    }
+    builder.build().map_err(|error| failure::of_build(&error))
+}
+
+/// What is logged, if a flag says so.
+fn level(talk: Talk) -> Option<LogLevel> {
+    match talk {
+        Talk { quiet: true, .. } => Some(LogLevel::Error),
+        Talk { verbose: 0, .. } => None,
+        Talk { verbose: 1, .. } => Some(LogLevel::Info),
+        Talk { .. } => Some(LogLevel::Debug),
+    }
+}
+
+fn tell(notice: &Notice) {
+    match notice {
+        Notice::Serving(endpoint) => output::note(format_args!("serving; control at {endpoint}")),
+        Notice::Draining => {
+            output::note("draining: requests in flight finish, new ones are refused")
+        }
+        Notice::Stopping => output::note("stopping: requests in flight are cancelled"),
+        Notice::Reloaded(Ok(reloaded)) => output::note(of_reload(reloaded)),
+        Notice::Reloaded(Err(Problem { error, problems, .. })) => {
+            output::warning([std::slice::from_ref(error), problems].concat().join("\n  "));
+        }
+        _ => {}
+    }
+}
+
+/// What came of a reload, in words.
+pub(super) fn of_reload(Reloaded { changed, need_restart }: &Reloaded) -> String {
+    let mut text = match changed.as_slice() {
+        [] => "configuration read again; nothing changed".to_owned(),
+        changed => format!("configuration read again; changed: {}", changed.join(", ")),
+    };
+    if !need_restart.is_empty() {
+        text += &format!("; with the next start: {}", need_restart.join(", "));
+    }
+    text
+}
+
+fn of_serve(error: &ServeError) -> Failure {
+    match error {
+        ServeError::Endpoint(error) => Failure::usage(error.to_string()),
+        ServeError::Bind(BindError::Taken(_)) => {
+            Failure::new(Exit::CannotCreate, error.to_string())
+                .hint("`rustkernel runtime status` shows what runs")
+        }
+        ServeError::Bind(error) => Failure::new(Exit::CannotCreate, error.to_string()),
+        ServeError::Start(error) => failure::of_start(error),
+        error => Failure::new(Exit::TryAgain, error.to_string()),
+    }
+}
+
+/// Says how it ended, if there is anything to say.
+fn ended(report: &ShutdownReport, talk: Talk) -> Result<(), Failure> {
+    if report.reason != StopReason::Requested {
+        let message = format!("the runtime has stopped: {}", report.reason);
+        return Err(Failure::new(Exit::Software, message));
+    }
+    if report.is_clean() {
+        if !talk.quiet {
+            output::note(format_args!("stopped; {} requests completed", report.ledger.completed));
+        }
+        return Ok(());
+    }
+    output::warning(format_args!(
+        "stopped; {} requests cancelled, {} threads abandoned, {} bytes still held",
+        report.cancelled, report.abandoned_threads, report.leaked_bytes
+    ));
+    Ok(())
+}

@@ -1,0 +1,285 @@
+//! A process that serves, and the commands that ask it: with real processes.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails is to say where")]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::{Ended, Folder, end, rustkernel};
+
+/// A folder in which services have their sockets.
+struct Place(Folder);
+
+/// A service in a process of its own.
+struct Served {
+    process: Child,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self(Folder::new())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = rustkernel();
+        command.env("XDG_RUNTIME_DIR", self.0.path("")).args(arguments);
+        command.env_remove("RUSTKERNEL_ENDPOINT");
+        command
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> Ended {
+        end(&mut self.command(arguments))
+    }
+
+    /// A service, once it serves.
+    fn serve(&self, arguments: &[&str]) -> Served {
+        Served::start(self.command(&["serve"]).args(arguments))
+    }
+
+    fn endpoint(&self, name: &str) -> String {
+        format!("unix:{}", self.0.path("rustkernel").join(name).with_extension("sock").display())
+    }
+}
+
+impl Served {
+    fn start(command: &mut Command) -> Self {
+        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(process.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.starts_with("serving") {
+            line.clear();
+            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it has ended");
+        }
+        Self { process, stderr }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.process.id()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+
+    /// Its exit code, and what else it said.
+    fn end(mut self) -> (i32, String) {
+        let mut said = String::new();
+        self.stderr.read_to_string(&mut said).unwrap();
+        (self.process.wait().unwrap().code().unwrap(), said)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // (A test has failed, if it still runs.)
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn a_service_is_asked_and_drained_by_command() {
+    let place = Place::new();
+    let served = place.serve(&["--diagnostics"]);
+    let status = place.run(&["runtime", "status"]);
+    assert_eq!(status.code, 0, "{}", status.stderr);
+    assert!(
+        status.stdout.contains("running") && status.stdout.contains("host normal"),
+        "{}",
+        status.stdout
+    );
+
+    let status = json(&place.run(&["runtime", "status", "--output-format", "json"]).stdout);
+    assert_eq!((&status["name"], &status["state"]), (&"rustkernel".into(), &"running".into()));
+    assert_eq!((&status["pid"], &status["kernels"]), (&served.process.id().into(), &15.into()));
+
+    let stats = place.run(&["kernel", "stats", "delay"]);
+    let row = stats.stdout.lines().nth(1).unwrap();
+    assert!(row.starts_with("delay") && row.contains("serving") && row.contains("8/8"), "{row}");
+    let stats = json(&place.run(&["kernel", "stats", "--output-format", "json"]).stdout);
+    assert_eq!(stats["kernels"].as_array().unwrap().len(), 15);
+    let unknown = place.run(&["kernel", "stats", "delays"]);
+    assert_eq!(unknown.code, 64);
+    assert!(unknown.stderr.contains("there is no kernel `delays`"), "{}", unknown.stderr);
+
+    let reload = place.run(&["runtime", "reload"]);
+    assert_eq!(reload.code, 78);
+    assert!(reload.stderr.contains("no configuration file to read again"), "{}", reload.stderr);
+
+    let drained = place.run(&["runtime", "drain"]);
+    assert_eq!((drained.code, drained.stdout.as_str()), (0, "stopped\n"), "{}", drained.stderr);
+    let (code, said) = served.end();
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("draining") && said.contains("stopped; 0 requests completed"), "{said}");
+}
+
+#[test]
+fn a_termination_drains_and_ends_well_and_so_do_the_other_ways() {
+    let place = Place::new();
+    for signal in [Signal::TERM, Signal::INT] {
+        let served = place.serve(&[]);
+        served.signal(Signal::HUP);
+        served.signal(signal);
+        let (code, said) = served.end();
+        assert_eq!(code, 0, "{said}");
+    }
+    let served = place.serve(&[]);
+    let stopped = place.run(&["runtime", "stop", "--output-format", "json"]);
+    assert_eq!((stopped.code, json(&stopped.stdout)["state"].as_str()), (0, Some("stopped")));
+    assert_eq!(served.end().0, 0);
+    let served = place.serve(&[]);
+    let told = place.run(&["runtime", "drain", "--no-wait"]);
+    assert_eq!((told.code, told.stdout.as_str()), (0, "told to drain\n"));
+    assert_eq!(served.end().0, 0);
+}
+
+#[test]
+fn several_run_on_one_host_and_one_has_to_be_named() {
+    let place = Place::new();
+    let (a, b) = (place.serve(&["--name", "a"]), place.serve(&["--name", "b"]));
+    let which = place.run(&["runtime", "status"]);
+    assert_eq!(which.code, 64);
+    assert!(which.stderr.contains("several services run: a, b"), "{}", which.stderr);
+    assert!(
+        which.stderr.contains(&format!("--endpoint {}", place.endpoint("a"))),
+        "{}",
+        which.stderr
+    );
+
+    let b_status =
+        ["runtime", "status", "--output-format", "json", "--endpoint", &place.endpoint("b")];
+    assert_eq!(json(&place.run(&b_status).stdout)["name"], "b");
+    let mut by_environment = place.command(&["runtime", "status", "--output-format", "json"]);
+    by_environment.env("RUSTKERNEL_ENDPOINT", place.endpoint("a"));
+    assert_eq!(json(&end(&mut by_environment).stdout)["name"], "a");
+
+    let taken = place.run(&["serve", "--name", "a"]);
+    assert_eq!(taken.code, 73);
+    assert!(taken.stderr.contains("another process listens at"), "{}", taken.stderr);
+    assert_eq!(place.run(&["runtime", "stop", "--endpoint", &place.endpoint("a")]).code, 0);
+    assert_eq!(a.end().0, 0);
+
+    // The one that is left need not be named; one that was killed leaves a socket that nobody minds.
+    assert!(place.run(&["runtime", "status"]).stdout.contains("running"));
+    b.signal(Signal::KILL);
+    drop(b);
+    assert_eq!(place.run(&["runtime", "status"]).code, 69);
+    let again = place.serve(&["--name", "b"]);
+    assert!(place.run(&["runtime", "status"]).stdout.contains("running"));
+    again.signal(Signal::TERM);
+    assert_eq!(again.end().0, 0);
+}
+
+#[test]
+fn where_nothing_runs_it_is_said_where_was_looked() {
+    let place = Place::new();
+    let looked = place.0.path("rustkernel").display().to_string();
+    for arguments in [
+        &["runtime", "status"],
+        &["runtime", "drain"],
+        &["runtime", "stop"],
+        &["runtime", "reload"],
+        &["kernel", "stats"],
+    ] {
+        let nothing = place.run(arguments);
+        assert_eq!(nothing.code, 69, "{}", nothing.stderr);
+        assert!(nothing.stderr.contains(&looked), "{}", nothing.stderr);
+        assert!(nothing.stderr.contains("rustkernel serve"), "{}", nothing.stderr);
+    }
+    let named = place.run(&["runtime", "status", "--endpoint", &place.endpoint("a")]);
+    assert_eq!(named.code, 69);
+    assert!(named.stderr.contains(&place.endpoint("a")), "{}", named.stderr);
+}
+
+#[test]
+fn systemd_is_told_when_it_is_ready_reloads_lives_and_stops() {
+    let place = Place::new();
+    let path = place.0.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let told = |what: &str| {
+        let mut buffer = [0; 1024];
+        loop {
+            let length = socket.recv(&mut buffer).unwrap();
+            let text = std::str::from_utf8(&buffer[..length]).unwrap();
+            if text.lines().any(|line| line == what) {
+                return text.to_owned();
+            }
+        }
+    };
+    let mut command = place.command(&["serve"]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000");
+    let served = Served::start(&mut command);
+    assert!(told("READY=1").contains("STATUS=rustkernel: 13 kernels"));
+    told("WATCHDOG=1");
+    told("WATCHDOG=1");
+    served.signal(Signal::TERM);
+    assert!(told("STOPPING=1").contains("EXTEND_TIMEOUT_USEC=35000000"));
+    assert_eq!(served.end().0, 0);
+}
+
+#[test]
+fn a_file_is_read_again_and_one_that_is_wrong_changes_nothing() {
+    let place = Place::new();
+    let file = place.0.path("service.toml");
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write("service_name = \"images\"\n[kernels.saxpy]\nqueue = 64\n");
+    let path = file.to_str().unwrap();
+    let served = place.serve(&["--config", path]);
+    let status = json(&place.run(&["runtime", "status", "--output-format", "json"]).stdout);
+    assert_eq!(status["name"], "images");
+    let reload = || place.run(&["runtime", "reload", "--output-format", "json"]);
+
+    write(
+        "service_name = \"pictures\"\n[kernels.saxpy]\nqueue = 8\ndeadline = \"1s\"\n\
+         [observability.log]\nlevel = \"error\"\n",
+    );
+    let reloaded = json(&reload().stdout);
+    let changed = ["kernels.saxpy.deadline", "kernels.saxpy.queue", "observability.log.level"];
+    assert_eq!(reloaded["changed"], serde_json::json!(changed));
+    assert_eq!(reloaded["need_restart"], serde_json::json!(["service_name"]));
+
+    // Longer than at the start: for that the places are not there.
+    write("service_name = \"images\"\n[kernels.saxpy]\nqueue = 65\ndeadline = \"1s\"\n");
+    let reloaded = json(&reload().stdout);
+    assert_eq!(reloaded["changed"], serde_json::json!(["observability.log.level"]));
+    assert_eq!(reloaded["need_restart"], serde_json::json!(["kernels.saxpy.queue"]));
+
+    write("[kernels.saxpy]\nqueue = \"many\"\n");
+    let refused = reload();
+    assert_eq!(refused.code, 78);
+    assert!(refused.stderr.contains("nothing was changed"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("service.toml:2: kernels.saxpy.queue"), "{}", refused.stderr);
+
+    // The signal does the same.
+    served.signal(Signal::HUP);
+    served.signal(Signal::TERM);
+    let (code, said) = served.end();
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn what_is_asked_for_and_not_there_is_refused() {
+    let place = Place::new();
+    let refused = place.run(&["serve", "--preset", "production"]);
+    assert_eq!(refused.code, 78);
+    assert!(
+        refused.stderr.contains("preset production: security.rbac_enabled"),
+        "{}",
+        refused.stderr
+    );
+    let refused = place.run(&["serve", "--set", "observability.metrics_enabled=true"]);
+    assert!(refused.stderr.contains("--set: observability.metrics_enabled"), "{}", refused.stderr);
+    let refused = place.run(&["serve", "--set", "kernels.saxpi.queue=3"]);
+    assert_eq!(refused.code, 78);
+    assert!(refused.stderr.contains("names the kernel `saxpi`"), "{}", refused.stderr);
+}

@@ -1,0 +1,72 @@
+//! What routes and signals share.
+
+use std::sync::Arc;
+
+use rustkernel_core::runtime::Runtime;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::signals::Ask;
+use crate::systemd;
+use crate::view::Problem;
+
+/// The configuration of a service, as far as it has one that can be shown and read again.
+pub trait Configuration: Send + Sync {
+    /// What is in effect, without secrets.
+    fn show(&self) -> Value;
+
+    /// Reads it again, and changes what can be changed while the runtime runs. May block.
+    ///
+    /// # Errors
+    /// Each thing that is wrong with it, in a sentence; nothing was changed then.
+    fn reload(&self) -> Result<Reloaded, Vec<String>>;
+}
+
+/// What came of reading a configuration again: the keys whose values differ, by their paths.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Those that are in effect now.
+    pub changed: Vec<String>,
+    /// Those that will be when the service is started anew.
+    pub need_restart: Vec<String>,
+}
+
+/// The service, as routes and signals see it.
+pub(crate) struct Control {
+    pub(crate) name: String,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) configuration: Option<Arc<dyn Configuration>>,
+    /// To whoever runs the service.
+    pub(crate) asks: mpsc::Sender<Ask>,
+}
+
+impl Control {
+    /// Asks whoever runs the service.
+    pub(crate) fn ask(&self, ask: Ask) {
+        // (If as many wait already, one of them asks for the same; if nobody listens it has ended.)
+        self.asks.try_send(ask).ok();
+    }
+
+    /// Reads the configuration again.
+    ///
+    /// # Errors
+    /// If there is none, or it is wrong.
+    pub(crate) async fn reload(&self) -> Result<Reloaded, Problem> {
+        let Some(configuration) = self.configuration.clone() else {
+            return Err(Problem::new("there is no configuration file to read again")
+                .hint("it was started without one; start it anew to change anything"));
+        };
+        systemd::reloading();
+        let read = tokio::task::spawn_blocking(move || configuration.reload()).await;
+        systemd::reloaded();
+        match read {
+            Ok(Ok(reloaded)) => Ok(reloaded),
+            Ok(Err(problems)) => {
+                let error = "the configuration cannot be used, and nothing was changed";
+                Err(Problem { problems, ..Problem::new(error) })
+            }
+            Err(panicked) => Err(Problem::new(format!("reading the configuration: {panicked}"))),
+        }
+    }
+}

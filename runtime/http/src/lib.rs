@@ -1,0 +1,52 @@
+//! A RustKernel runtime as a service: a process that others can ask, drain and reload.
+//!
+//! ```text
+//!  rustkernel runtime status, curl --unix-socket …        signals, systemd
+//!        │ HTTP on a Unix socket                                │
+//!        ▼                                                      ▼
+//!     routes ── reads ──► Runtime ◄── starts, drains ──── Service::serve
+//!        └── asks to drain, stop ─────────────────────────────► ┘
+//! ```
+//!
+//! | part | role |
+//! |---|---|
+//! | [`Service`] | a runtime from its start to its end: signals, orders, systemd |
+//! | [`Endpoint`] | where the control endpoint is |
+//! | `socket` | listening there, alone |
+//! | `routes`, [`view`] | what can be asked, and the JSON that answers it |
+//! | [`Client`] | who asks |
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /livez` | 200 while the process can answer |
+//! | `GET /readyz` | 200 while requests are taken, else 503 |
+//! | `GET /admin/v1/status` | [`Status`](view::Status) |
+//! | `GET /admin/v1/kernels` | [`Kernels`](view::Kernels), without their history |
+//! | `GET /admin/v1/kernels/{name}` | [`Kernel`](view::Kernel) |
+//! | `GET /admin/v1/devices` | [`Devices`](view::Devices) |
+//! | `GET /admin/v1/config` | what [`Configuration::show`] says |
+//! | `POST /admin/v1/drain` | 202, [`State`](view::State): requests in flight finish, then the process ends |
+//! | `POST /admin/v1/stop` | 202, [`State`](view::State): requests in flight are cancelled, then the process ends |
+//! | `POST /admin/v1/reload` | [`Reloaded`] |
+//! | `POST /admin/v1/kernels/{name}/restart` | 202, [`State`](view::State) |
+//! | `POST /admin/v1/kernels/{name}/lift` | [`Lifted`](view::Lifted) |
+//!
+//! What goes wrong is answered by a [`Problem`](view::Problem).
+#![cfg(unix)]
+#![forbid(unsafe_code)]
+
+mod client;
+mod control;
+mod endpoint;
+mod routes;
+mod service;
+mod signals;
+mod socket;
+mod systemd;
+pub mod view;
+
+pub use client::{Client, ClientError, FindError};
+pub use control::{Configuration, Reloaded};
+pub use endpoint::{Endpoint, InvalidEndpoint};
+pub use service::{Notice, ServeError, Service};
+pub use socket::BindError;

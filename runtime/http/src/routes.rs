@@ -1,0 +1,167 @@
+//! What can be asked over HTTP.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::ALLOW;
+use actix_web::web::{self, Data, Json, Path, ServiceConfig};
+use actix_web::{HttpResponse, Resource, ResponseError, Route};
+use rustkernel_core::runtime::{LifecycleState, LookupError};
+use serde_json::Value;
+use std::fmt;
+
+use crate::control::{Control, Reloaded};
+use crate::signals::Ask;
+use crate::view::{Device, Devices, Kernel, Kernels, Lifted, Problem, State, Status};
+
+/// A problem with the status that it is answered with.
+#[derive(Debug)]
+struct Refusal(StatusCode, Problem);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.1.error)
+    }
+}
+
+impl ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        self.0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::build(self.0).json(&self.1)
+    }
+}
+
+type Answer<T> = Result<Json<T>, Refusal>;
+
+/// Every route. `Data<Control>` has to be there.
+pub(crate) fn configure(routes: &mut ServiceConfig) {
+    routes
+        .service(resource("/livez", "GET", web::get().to(live)))
+        .service(resource("/readyz", "GET", web::get().to(ready)))
+        .service(resource("/admin/v1/status", "GET", web::get().to(status)))
+        .service(resource("/admin/v1/kernels", "GET", web::get().to(kernels)))
+        .service(resource("/admin/v1/kernels/{name}", "GET", web::get().to(kernel)))
+        .service(resource("/admin/v1/kernels/{name}/restart", "POST", web::post().to(restart)))
+        .service(resource("/admin/v1/kernels/{name}/lift", "POST", web::post().to(lift)))
+        .service(resource("/admin/v1/devices", "GET", web::get().to(devices)))
+        .service(resource("/admin/v1/config", "GET", web::get().to(config)))
+        .service(resource("/admin/v1/drain", "POST", web::post().to(drain)))
+        .service(resource("/admin/v1/stop", "POST", web::post().to(stop)))
+        .service(resource("/admin/v1/reload", "POST", web::post().to(reload)))
+        .default_service(web::to(nowhere));
+}
+
+/// A path that takes one method.
+fn resource(path: &str, method: &'static str, route: Route) -> Resource {
+    let other = move || async move {
+        let problem = Problem::new(format!("this path takes {method} alone"));
+        HttpResponse::MethodNotAllowed().insert_header((ALLOW, method)).json(problem)
+    };
+    web::resource(path.to_owned()).route(route).default_service(web::to(other))
+}
+
+async fn nowhere() -> HttpResponse {
+    let problem = Problem::new("there is nothing at this path");
+    HttpResponse::NotFound().json(problem.hint("GET /admin/v1/status tells how the service is"))
+}
+
+async fn live(control: Data<Control>) -> Json<State> {
+    Json(State::of(control.runtime.state()))
+}
+
+async fn ready(control: Data<Control>) -> Answer<State> {
+    let state = control.runtime.state();
+    match state {
+        LifecycleState::Running => Ok(Json(State::of(state))),
+        _ => Err(Refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Problem::new(format!("the runtime is {state}")),
+        )),
+    }
+}
+
+async fn status(control: Data<Control>) -> Json<Status> {
+    Json(Status::of(&control.name, &control.runtime))
+}
+
+async fn kernels(control: Data<Control>) -> Json<Kernels> {
+    let stats = control.runtime.stats();
+    Json(Kernels { kernels: stats.kernels.iter().map(Kernel::of).collect() })
+}
+
+async fn kernel(control: Data<Control>, name: Path<String>) -> Answer<Kernel> {
+    let kernels = control.runtime.stats().kernels;
+    match kernels.iter().find(|kernel| kernel.name == *name) {
+        Some(stats) => Ok(Json(Kernel::with_history(stats))),
+        None => Err(no_kernel(&format!("there is no kernel `{name}`"))),
+    }
+}
+
+fn no_kernel(error: &str) -> Refusal {
+    let problem = Problem::new(error).hint("GET /admin/v1/kernels lists the kernels");
+    Refusal(StatusCode::NOT_FOUND, problem)
+}
+
+async fn devices(control: Data<Control>) -> Json<Devices> {
+    let stats = control.runtime.stats();
+    Json(Devices { devices: stats.devices.iter().map(Device::of).collect() })
+}
+
+async fn config(control: Data<Control>) -> Answer<Value> {
+    match &control.configuration {
+        Some(configuration) => Ok(Json(configuration.show())),
+        None => Err(Refusal(
+            StatusCode::NOT_FOUND,
+            Problem::new("there is no configuration to show: the service was started without one"),
+        )),
+    }
+}
+
+async fn drain(control: Data<Control>) -> HttpResponse {
+    control.ask(Ask::Drain);
+    accepted(&control)
+}
+
+async fn stop(control: Data<Control>) -> HttpResponse {
+    control.ask(Ask::Stop);
+    accepted(&control)
+}
+
+/// What was asked for has begun, or soon will.
+fn accepted(control: &Control) -> HttpResponse {
+    HttpResponse::Accepted().json(State::of(control.runtime.state()))
+}
+
+async fn reload(control: Data<Control>) -> Answer<Reloaded> {
+    let status = match control.configuration {
+        Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        None => StatusCode::CONFLICT,
+    };
+    control.reload().await.map(Json).map_err(|problem| Refusal(status, problem))
+}
+
+async fn restart(control: Data<Control>, name: Path<String>) -> Result<HttpResponse, Refusal> {
+    running(&control)?;
+    control.runtime.restart_kernel(&name).await.map_err(|error| lookup(&error))?;
+    Ok(accepted(&control))
+}
+
+async fn lift(control: Data<Control>, name: Path<String>) -> Answer<Lifted> {
+    running(&control)?;
+    let lifted = control.runtime.lift_quarantine(&name).await.map_err(|error| lookup(&error))?;
+    Ok(Json(Lifted { lifted }))
+}
+
+fn lookup(error: &LookupError) -> Refusal {
+    no_kernel(&error.to_string())
+}
+
+fn running(control: &Control) -> Result<(), Refusal> {
+    match control.runtime.state() {
+        LifecycleState::Running => Ok(()),
+        state => {
+            Err(Refusal(StatusCode::CONFLICT, Problem::new(format!("the runtime is {state}"))))
+        }
+    }
+}

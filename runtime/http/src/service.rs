@@ -1,0 +1,259 @@
+//! A runtime from its start to its end, in a process that others can ask.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::web::Data;
+use actix_web::{App, HttpServer};
+use rustkernel_core::runtime::{Runtime, ShutdownReport, StartError};
+use tokio::sync::mpsc;
+
+use crate::control::{Configuration, Control, Reloaded};
+use crate::signals::{Ask, Signals};
+use crate::socket::Bound;
+use crate::view::Problem;
+use crate::{BindError, Endpoint, InvalidEndpoint, routes, systemd};
+
+/// Orders that may wait for whoever runs the service.
+const ASKS: usize = 16;
+/// Connections to the endpoint at once; further ones wait to be accepted.
+const CONNECTIONS: usize = 64;
+/// How long a client may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the endpoint finishes what it answers, in whole seconds, when the runtime has stopped.
+const LAST_ANSWERS: u64 = 1;
+
+/// A runtime in a process of its own: started, asked over its endpoint, drained by a signal.
+///
+/// | signal | what it does |
+/// |---|---|
+/// | SIGTERM | drains: new requests are refused, those in flight finish within the shutdown timeout; a second one changes nothing |
+/// | SIGINT | the same; a second one cancels what is in flight |
+/// | SIGHUP | reads the configuration again |
+///
+/// Where systemd has given a socket for it, it is told when the service is ready, reloads and stops, and
+/// its watchdog that the runtime's control thread answers.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use rustkernel_core::prelude::*;
+/// # use rustkernel_http::Service;
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// let runtime = RuntimeBuilder::new().build()?;
+/// let report = Service::new(Arc::new(runtime)).name("images").serve().await?;
+/// assert!(report.is_clean());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Service {
+    runtime: Arc<Runtime>,
+    name: String,
+    endpoint: Option<Endpoint>,
+    configuration: Option<Arc<dyn Configuration>>,
+    notices: Box<dyn Fn(&Notice) + Send + Sync>,
+}
+
+/// Something that whoever started a service may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The kernels have started, and the endpoint is there.
+    Serving(Endpoint),
+    /// Requests in flight finish, then it ends.
+    Draining,
+    /// Requests in flight are cancelled, then it ends.
+    Stopping,
+    /// The configuration was read again.
+    Reloaded(Result<Reloaded, Problem>),
+}
+
+/// Why a service has not served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// Its name makes no endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] InvalidEndpoint),
+    /// Its endpoint cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A kernel has not started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Signals, or the endpoint's threads, are not to be had.
+    #[error("the service cannot run: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Service {
+    /// A service called `rustkernel` of a runtime that was built and not started.
+    pub fn new(runtime: Arc<Runtime>) -> Self {
+        Self {
+            runtime,
+            name: "rustkernel".into(),
+            endpoint: None,
+            configuration: None,
+            notices: Box::new(|_| ()),
+        }
+    }
+
+    /// Sets its name, by which it is told from others on this host.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets where its endpoint is. The default is [`Endpoint::of_service`] of its name.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoint = Some(endpoint);
+        self
+    }
+
+    /// Gives it a configuration to show and to read again.
+    #[must_use]
+    pub fn configuration(mut self, configuration: Arc<dyn Configuration>) -> Self {
+        self.configuration = Some(configuration);
+        self
+    }
+
+    /// Has `tell` called with what happens.
+    #[must_use]
+    pub fn notices(mut self, tell: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+        self.notices = Box::new(tell);
+        self
+    }
+
+    /// Starts the runtime and serves until it has stopped: because it was asked to, or for a reason that
+    /// the report has. Needs a tokio runtime with its clock and its driver of sockets. The process's
+    /// signals are its own from then on.
+    ///
+    /// # Errors
+    /// [`ServeError`] if the endpoint cannot be had, or a kernel does not start.
+    pub async fn serve(self) -> Result<ShutdownReport, ServeError> {
+        let endpoint = match &self.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => Endpoint::of_service(&self.name)?,
+        };
+        let signals = Signals::listen()?;
+        let bound = Bound::new(&endpoint)?;
+        let (asks, asked) = mpsc::channel(ASKS);
+        let control = Data::new(Control {
+            name: self.name,
+            runtime: self.runtime,
+            configuration: self.configuration,
+            asks,
+        });
+        let server = listen(&control, &bound)?;
+        let (handle, server) = (server.handle(), tokio::spawn(server));
+        let mut running = Running { control, signals, asked, notices: self.notices };
+        let served = running.run(&endpoint).await;
+        end(&handle).await;
+        let ended = server.await;
+        drop(bound);
+        let report = served?;
+        ended.map_err(io::Error::other)??;
+        Ok(report)
+    }
+}
+
+/// The endpoint's server, on threads of its own: it answers whatever the kernels do.
+fn listen(control: &Data<Control>, bound: &Bound) -> io::Result<Server> {
+    let control = control.clone();
+    let app = move || App::new().app_data(control.clone()).configure(routes::configure);
+    let server = HttpServer::new(app)
+        .workers(1)
+        .max_connections(CONNECTIONS)
+        .client_request_timeout(PATIENCE)
+        .shutdown_timeout(LAST_ANSWERS)
+        .disable_signals();
+    Ok(server.listen_uds(bound.listener()?)?.run())
+}
+
+/// Lets the endpoint finish its last answers.
+async fn end(server: &ServerHandle) {
+    server.stop(true).await;
+}
+
+/// A service that runs.
+struct Running {
+    control: Data<Control>,
+    signals: Signals,
+    asked: mpsc::Receiver<Ask>,
+    notices: Box<dyn Fn(&Notice) + Send + Sync>,
+}
+
+impl Running {
+    async fn run(&mut self, endpoint: &Endpoint) -> Result<ShutdownReport, ServeError> {
+        let runtime = Arc::clone(&self.control.runtime);
+        let mut start = std::pin::pin!(runtime.start());
+        loop {
+            tokio::select! {
+                started = &mut start => break started?,
+                ask = next(&mut self.signals, &mut self.asked) => self.act(ask).await,
+            }
+        }
+        systemd::ready(&self.control.name, runtime.stats().kernels.len());
+        (self.notices)(&Notice::Serving(endpoint.clone()));
+        let watchdog = systemd::watchdog(&runtime);
+        let mut stopped = std::pin::pin!(runtime.stopped());
+        let report = loop {
+            tokio::select! {
+                report = &mut stopped => break report,
+                ask = next(&mut self.signals, &mut self.asked) => self.act(ask).await,
+            }
+        };
+        watchdog.inspect(|watchdog| watchdog.abort());
+        Ok(report)
+    }
+
+    async fn act(&self, ask: Ask) {
+        match ask {
+            Ask::Drain => {
+                (self.notices)(&Notice::Draining);
+                self.shut_down(None);
+            }
+            Ask::Stop => {
+                (self.notices)(&Notice::Stopping);
+                self.shut_down(Some(Duration::ZERO));
+            }
+            Ask::Reload => {
+                let reloaded = self.control.reload().await;
+                (self.notices)(&Notice::Reloaded(reloaded));
+            }
+        }
+    }
+
+    /// Has the runtime drain, within a time if one is given. Its end is heard of by whoever waits for it.
+    fn shut_down(&self, within: Option<Duration>) {
+        let runtime = Arc::clone(&self.control.runtime);
+        systemd::stopping(within.unwrap_or(runtime.config().shutdown_timeout));
+        tokio::spawn(async move {
+            match within {
+                Some(timeout) => runtime.shutdown_within(timeout).await,
+                None => runtime.shutdown().await,
+            }
+        });
+    }
+}
+
+/// What somebody asks for next, by a signal or over the endpoint.
+async fn next(signals: &mut Signals, asked: &mut mpsc::Receiver<Ask>) -> Ask {
+    tokio::select! {
+        ask = signals.next() => ask,
+        Some(ask) = asked.recv() => ask,
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("name", &self.name)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}

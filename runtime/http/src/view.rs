@@ -1,0 +1,348 @@
+//! What is answered, as JSON. Clients are to ignore keys that they do not know: there may be more.
+
+use std::time::Duration;
+
+use humantime::format_rfc3339_millis;
+use rustkernel_core::gpu::{DeviceId, DeviceKind};
+use rustkernel_core::kernel::{Condition, HistoryEntry, KernelStats, Ledger};
+use rustkernel_core::memory::MemoryStats;
+use rustkernel_core::runtime::{DeviceStats, LifecycleState, Runtime, RuntimeStats};
+use serde::{Deserialize, Serialize};
+
+/// Where the runtime is in its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// `starting`, `running`, `draining` or `stopped`.
+    pub state: String,
+}
+
+/// How a service is, on one page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The service's name.
+    pub name: String,
+    /// The version of the program.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// `starting`, `running`, `draining` or `stopped`.
+    pub state: String,
+    /// Since its start.
+    pub uptime_seconds: f64,
+    /// How many kernels it has.
+    pub kernels: usize,
+    /// Those that refuse requests at present, by name.
+    pub refusing: Vec<String>,
+    /// Requests waiting or running.
+    pub in_flight: u64,
+    /// All requests so far.
+    pub requests: Requests,
+    /// How often instances were restarted.
+    pub restarts: u64,
+    /// Requests that ended their kernel each time that they were tried.
+    pub dead_letters: u64,
+    /// How full each device is.
+    pub pressure: Vec<Pressure>,
+    /// How long a drain waits for requests in flight.
+    pub shutdown_timeout_seconds: f64,
+}
+
+/// How full a device is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pressure {
+    /// The device: `host`, `cuda:0`, …
+    pub device: String,
+    /// `normal`, `warning`, `critical` or `emergency`.
+    pub level: String,
+}
+
+/// The books: submitted = completed + failed + rejected + cancelled, but for those in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Requests {
+    pub submitted: u64,
+    pub completed: u64,
+    pub failed: u64,
+    pub rejected: u64,
+    pub cancelled: u64,
+}
+
+/// The kernels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kernels {
+    /// By name.
+    pub kernels: Vec<Kernel>,
+}
+
+/// A kernel: its statistics and its history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kernel {
+    /// Its name.
+    pub name: String,
+    /// `serving`, `restarting`, `quarantined`, `on_trial` or `ended`.
+    pub condition: String,
+    /// Instances that it is meant to have.
+    pub instances: usize,
+    /// Instances that are up.
+    pub running: usize,
+    /// The device of each instance.
+    pub devices: Vec<String>,
+    /// Requests waiting or running.
+    pub in_flight: u64,
+    /// The most that may be.
+    pub queue: usize,
+    /// The most that `queue` can be set to without a restart.
+    pub queue_capacity: usize,
+    /// How long a request may take, unless its caller says otherwise; null is as long as it takes.
+    pub deadline_seconds: Option<f64>,
+    /// All requests so far.
+    pub requests: Requests,
+    /// How often an instance was restarted.
+    pub restarts: u64,
+    /// How often its code panicked.
+    pub panics: u64,
+    /// How often an instance hung and was replaced.
+    pub hung: u64,
+    /// Instances that had not come back to their thread between the last two health checks.
+    pub unresponsive: usize,
+    /// Threads that do not come back.
+    pub abandoned: usize,
+    /// How often a request was tried again.
+    pub retried: u64,
+    /// Requests that ended the kernel each time that they were tried.
+    pub dead_letters: u64,
+    /// What happened to it lately, the oldest first. Left out of the list of all kernels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HistoryLine>,
+}
+
+/// Something that happened to a kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryLine {
+    /// How many came before it.
+    pub number: u64,
+    /// When, in UTC by RFC 3339.
+    pub at: String,
+    /// Which instance, if it was one.
+    pub instance: Option<usize>,
+    /// What, in a sentence.
+    pub what: String,
+}
+
+/// The devices.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Devices {
+    /// In the order of the configuration.
+    pub devices: Vec<Device>,
+}
+
+/// A device, and the runtime's memory there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Device {
+    /// `host`, `cuda:0`, …
+    pub id: String,
+    /// `host` or `cuda`.
+    pub kind: String,
+    /// What it calls itself.
+    pub name: String,
+    /// Memory that it has, in bytes.
+    pub memory_bytes: u64,
+    /// Why it cannot be used, if it cannot.
+    pub lost: Option<String>,
+    /// `normal`, `warning`, `critical` or `emergency`.
+    pub pressure: String,
+    /// Its own memory.
+    pub device: Memory,
+    /// Its staging memory.
+    pub staging: Memory,
+}
+
+/// One kind of memory. All sizes are bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// The most that may ever be committed.
+    pub limit: u64,
+    /// The most that can be committed at present.
+    pub attainable: u64,
+    /// Held by others.
+    pub foreign: u64,
+    /// Promised to requests, or leased outside of any.
+    pub committed: u64,
+    /// Leased now.
+    pub live: u64,
+    /// Held from the device.
+    pub mapped: u64,
+    /// The most that was ever leased at once.
+    pub peak_live: u64,
+    /// Leases granted.
+    pub leases: u64,
+    /// Leases refused although their bytes were promised.
+    pub unkept: u64,
+}
+
+/// Whether a quarantine was lifted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifted {
+    /// False if the kernel was in none.
+    pub lifted: bool,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// In a sentence.
+    pub error: String,
+    /// The way out, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Where there are several, each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+}
+
+impl State {
+    pub(crate) fn of(state: LifecycleState) -> Self {
+        Self { state: state.to_string() }
+    }
+}
+
+impl Status {
+    pub(crate) fn of(name: &str, runtime: &Runtime) -> Self {
+        let RuntimeStats { state, uptime, ledger, kernels, devices, .. } = runtime.stats();
+        let refuses = |kernel: &&KernelStats| {
+            matches!(kernel.condition, Condition::Quarantined | Condition::Ended)
+        };
+        Self {
+            name: name.to_owned(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            state: state.to_string(),
+            uptime_seconds: seconds(uptime),
+            kernels: kernels.len(),
+            refusing: kernels.iter().filter(refuses).map(|kernel| kernel.name.clone()).collect(),
+            in_flight: kernels.iter().map(|kernel| kernel.open).sum(),
+            requests: ledger.into(),
+            restarts: kernels.iter().map(|kernel| kernel.restarts).sum(),
+            dead_letters: kernels.iter().map(|kernel| kernel.dead_letters).sum(),
+            pressure: devices.iter().map(Pressure::of).collect(),
+            shutdown_timeout_seconds: seconds(runtime.config().shutdown_timeout),
+        }
+    }
+}
+
+impl Pressure {
+    fn of(stats: &DeviceStats) -> Self {
+        Self { device: stats.info.id.to_string(), level: stats.pressure.to_string() }
+    }
+}
+
+impl From<Ledger> for Requests {
+    fn from(ledger: Ledger) -> Self {
+        let Ledger { submitted, completed, failed, rejected, cancelled } = ledger;
+        Self { submitted, completed, failed, rejected, cancelled }
+    }
+}
+
+impl Kernel {
+    /// Without its history.
+    pub(crate) fn of(stats: &KernelStats) -> Self {
+        Self {
+            name: stats.name.clone(),
+            condition: condition(stats.condition).into(),
+            instances: stats.instances,
+            running: stats.running,
+            devices: stats.devices.iter().map(DeviceId::to_string).collect(),
+            in_flight: stats.open,
+            queue: stats.queue,
+            queue_capacity: stats.queue_capacity,
+            deadline_seconds: stats.deadline.map(seconds),
+            requests: stats.ledger.into(),
+            restarts: stats.restarts,
+            panics: stats.panics,
+            hung: stats.hung,
+            unresponsive: stats.unresponsive,
+            abandoned: stats.abandoned,
+            retried: stats.retried,
+            dead_letters: stats.dead_letters,
+            history: Vec::new(),
+        }
+    }
+
+    pub(crate) fn with_history(stats: &KernelStats) -> Self {
+        let history = stats.history.iter().map(HistoryLine::of).collect();
+        Self { history, ..Self::of(stats) }
+    }
+}
+
+impl HistoryLine {
+    fn of(entry: &HistoryEntry) -> Self {
+        Self {
+            number: entry.number,
+            at: format_rfc3339_millis(entry.at).to_string(),
+            instance: entry.instance,
+            what: entry.what.clone(),
+        }
+    }
+}
+
+impl Device {
+    pub(crate) fn of(stats: &DeviceStats) -> Self {
+        let kind = match stats.info.id.kind() {
+            DeviceKind::Host => "host",
+            DeviceKind::Cuda => "cuda",
+        };
+        Self {
+            id: stats.info.id.to_string(),
+            kind: kind.into(),
+            name: stats.info.name.clone(),
+            memory_bytes: stats.info.memory_bytes,
+            lost: stats.lost.clone(),
+            pressure: stats.pressure.to_string(),
+            device: Memory::of(&stats.device),
+            staging: Memory::of(&stats.staging),
+        }
+    }
+}
+
+impl Memory {
+    fn of(stats: &MemoryStats) -> Self {
+        Self {
+            limit: stats.limit,
+            attainable: stats.attainable,
+            foreign: stats.foreign,
+            committed: stats.committed,
+            live: stats.live,
+            mapped: stats.mapped,
+            peak_live: stats.peak_live,
+            leases: stats.leases,
+            unkept: stats.unkept,
+        }
+    }
+}
+
+impl Problem {
+    pub(crate) fn new(error: impl Into<String>) -> Self {
+        Self { error: error.into(), hint: None, problems: Vec::new() }
+    }
+
+    /// The same with a way out.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
+
+fn condition(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Serving => "serving",
+        Condition::Restarting => "restarting",
+        Condition::Quarantined => "quarantined",
+        Condition::OnTrial => "on_trial",
+        Condition::Ended => "ended",
+        _ => "unknown",
+    }
+}
