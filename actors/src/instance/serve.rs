@@ -158,7 +158,7 @@ impl<K: Kernel> Instance<K> {
                 return None;
             }
         };
-        let copy = self.shared.parts.retry.as_ref().map(|retry| (retry.clone)(&request));
+        let copy = self.copy(&request);
         let ended =
             panic::run_guarded(kernel.execute(request, cx), self.given_up(key, answers)).await;
         if let Some((reservation, need)) = cx.reservation() {
@@ -188,6 +188,13 @@ impl<K: Kernel> Instance<K> {
             None => self.answer(key, Ending::Failed, failed(error), answers),
         }
         died.or_else(|| life.cx.wants_exit().then_some(Cause::Exited))
+    }
+
+    /// A copy of a request that may be tried again. None if copying it panics: then it is tried once.
+    fn copy(&self, request: &K::Request) -> Option<K::Request> {
+        let retry = self.shared.parts.retry.as_ref()?;
+        let copied = panic::guard(|| (retry.clone)(request));
+        copied.map_err(|report| self.panicked(report)).ok()
     }
 
     /// A request that has begun before is not rejected, even if there is no memory to try it again: it has
