@@ -13,6 +13,8 @@ pub enum Bug {
     DoubleFree,
     /// `Critical` begins a byte late.
     LateCritical,
+    /// Handles of an epoch that has ended are let through once the device is back.
+    StaleHandle,
 }
 
 thread_local! {

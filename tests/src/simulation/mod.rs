@@ -12,6 +12,7 @@
 //! | `caller`, `kernel` | both ends of each request |
 //! | `stage` | what they share, and what is checked on the way |
 //! | `operator` | who restarts kernels by hand |
+//! | `device` | a device beside the host: its work, its losses, and who else uses it |
 //! | `book`, `account` | the callers' own book; the kernels' own ends |
 //! | `witness` | events and queues |
 //! | `sweep` | thresholds of memory pressure, met exactly |
@@ -27,6 +28,7 @@ mod account;
 mod book;
 mod caller;
 mod check;
+mod device;
 pub mod fault;
 mod kernel;
 mod operator;
