@@ -1,4 +1,4 @@
-//! Bugs planted on purpose, to see that the simulation's checks find them. Those of the memory.
+//! Bugs planted on purpose, to see that the simulation's checks find them. Those of devices and their memory.
 //!
 //! Compiled in with the feature `planted` only, which nothing that is released has.
 

@@ -78,7 +78,8 @@ impl RestartBook {
         let wanted = match self.policy.restart {
             RestartType::Permanent => true,
             RestartType::Transient => !cause.is_normal(),
-            RestartType::Temporary => false,
+            // (Whoever of a device meets its loss first is not to fare worse than who is told of it.)
+            RestartType::Temporary => matches!(cause, Cause::DeviceLost(_)),
         };
         if !wanted {
             return Verdict::Leave;
