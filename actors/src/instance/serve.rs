@@ -113,9 +113,9 @@ impl<K: Kernel> Instance<K> {
     }
 
     /// It is well. Some cause if it asked for its end.
-    fn checked(&self, life: &mut Life<K>) -> Option<Cause> {
+    fn checked(&self, life: &Life<K>) -> Option<Cause> {
         if life.cx.has_served() {
-            self.prove(life);
+            self.prove();
         }
         life.cx.wants_exit().then_some(Cause::Exited)
     }
@@ -217,13 +217,15 @@ impl<K: Kernel> Instance<K> {
         if let Some(retry) = &self.shared.parts.retry {
             self.shared.retries.earn(retry.policy.ratio);
         }
-        self.prove(life);
+        self.prove();
         life.cx.wants_exit().then_some(Cause::Exited)
     }
 
-    /// If it is tried after a quarantine, that is over.
-    fn prove(&self, life: &mut Life<K>) {
-        if std::mem::take(&mut life.on_trial) && self.shared.proved() {
+    /// If it is the one that is tried after a quarantine, that is over. (It may have been at work all the
+    /// while; another that ends what it had begun before proves nothing.)
+    fn prove(&self) {
+        let tried = self.shared.is_on_trial() && self.seat.wanted() == Wanted::Serve;
+        if tried && self.shared.proved() {
             self.tell(Told::Proved);
         }
     }
