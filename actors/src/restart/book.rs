@@ -194,6 +194,16 @@ mod tests {
         }
     }
 
+    /// Semantics: S21, S36.
+    #[test]
+    fn the_loss_of_a_device_is_no_end_of_a_kernel() {
+        for policy in [RestartPolicy::transient(), RestartPolicy::temporary().limit(0, SECOND)] {
+            let mut book = RestartBook::new(policy.backoff(Backoff::none()), 1);
+            let lost = Cause::DeviceLost(rustkernel_gpu::DeviceId::Cuda(0));
+            assert_eq!([(); 9].map(|()| book.ended(&lost, clock::now())), [AT_ONCE; 9]);
+        }
+    }
+
     #[test]
     fn one_end_more_than_the_limit_within_the_window_is_too_many() {
         let quarantined = Verdict::Quarantine(Some(30 * SECOND));

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use rustkernel_actors::supervisor::LifecycleState;
-use rustkernel_gpu::memory::{DeviceMemory, Grown, Leased, MemoryKind, MemoryLimits, PressureThresholds};
+use rustkernel_gpu::memory::{
+    DeviceMemory, Grown, Leased, MemoryKind, MemoryLimits, PressureThresholds,
+};
 use rustkernel_gpu::simulated::{Player, SimulatedDevice, Work};
 use rustkernel_gpu::{Buffer, DeviceError, DeviceResult, Stream, StreamOptions};
 

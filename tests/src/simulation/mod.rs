@@ -22,7 +22,9 @@
 //! | `planted` | bugs planted to check the checks |
 //!
 //! Nothing here may depend on real time, on threads, on the order of a hash map or on an address: host
-//! streams, which have threads of their own, are not used.
+//! streams, which have threads of their own, are not used, nor the fake driver, which has some too. The device
+//! beside the host is simulated (`rustkernel_gpu::simulated`). Host code that blocks its thread is not: who would
+//! notice it is on the same one.
 
 mod account;
 mod book;

@@ -12,7 +12,7 @@ use super::fault::{Fault, Faults};
 use super::policy::RestartPlan;
 
 /// The group that kernels may be of.
-pub(crate) const GROUP: &str = "family";
+pub(crate) const GROUP: &str = "group";
 
 /// A page of memory, in bytes.
 pub(crate) const PAGE: u64 = 4096;

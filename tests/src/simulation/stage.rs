@@ -434,8 +434,8 @@ impl Stage {
         let own = &self.kernels[kernel].plan;
         let shares =
             |plan: &KernelPlan| plan.index == own.index || plan.is_grouped && own.is_grouped;
-        let family = self.kernels.iter().filter(|seen| shares(&seen.plan));
-        let exceeded = family.filter_map(|seen| seen.account.exceeded).max();
+        let siblings = self.kernels.iter().filter(|seen| shares(&seen.plan));
+        let exceeded = siblings.filter_map(|seen| seen.account.exceeded).max();
         exceeded.is_some_and(|at| self.now() <= called_at.max(at) + LATE)
     }
 
