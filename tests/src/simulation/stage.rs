@@ -268,7 +268,8 @@ impl Stage {
         let (run, over) = (entry.run, entry.is_over);
         let (called_in, of) = (entry.called_in, entry.kernel);
         entry.run = Run::Started;
-        entry.on_device = on_device;
+        // (What is tried again has heard of the loss: its attempt has ended.)
+        (entry.on_device, entry.lost_by) = (on_device, None);
         entry.tries += 1;
         let tries = entry.tries;
         if tries > 1 {
