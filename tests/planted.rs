@@ -3,7 +3,7 @@
 //! `cargo test -p rustkernel-tests --features planted --test planted`
 
 use rustkernel_actors::planted::Bug::{IllegalTransition, LateAdmission, RestartPastLimit};
-use rustkernel_gpu::planted::Bug::{DoubleFree, LateCritical, LeakOnPanic};
+use rustkernel_gpu::planted::Bug::{DoubleFree, LateCritical, LeakOnPanic, StaleHandle};
 use rustkernel_port::planted::Bug::{DoubleAnswer, LostAnswer, UnboundedQueue};
 use rustkernel_tests::simulation::planted::{Bug, plant};
 use rustkernel_tests::simulation::run;
@@ -54,6 +54,11 @@ fn bytes_that_come_back_twice_are_found() {
 #[test]
 fn a_threshold_that_is_off_by_one_byte_is_found() {
     is_found(Bug::Memory(LateCritical), "not critical");
+}
+
+#[test]
+fn a_handle_used_after_its_device_was_lost_is_found() {
+    is_found(Bug::Memory(StaleHandle), "handles of a lost context reached the driver");
 }
 
 #[test]

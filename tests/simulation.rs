@@ -12,17 +12,17 @@ use rustkernel_tests::simulation::run;
 #[test]
 fn every_invariant_holds_on_each_seed() {
     let threads = available_parallelism().map_or(1, usize::from);
-    let summary = run_all(0..300, 300, threads, || {});
+    let summary = run_all(0..600, 300, threads, || {});
     assert!(summary.broken.is_empty(), "{:#?}", summary.broken);
     assert!(summary.requests > 50_000, "{summary:?}");
     assert_eq!(summary.fired, Faults::all(), "each fault has fired");
     // (A runtime that does not start has little to tell.)
-    assert!(summary.traces.len() > 250, "{}", summary.traces.len());
+    assert!(summary.traces.len() > 500, "{}", summary.traces.len());
 }
 
 #[test]
 fn a_seed_gives_the_same_run_each_time_and_on_each_thread() {
-    let traces = || (300..350).map(|seed| run(seed, 300).trace).collect::<Vec<_>>();
+    let traces = || (600..650).map(|seed| run(seed, 300).trace).collect::<Vec<_>>();
     let here = traces();
     let there = std::thread::spawn(traces).join().unwrap();
     assert_eq!(here, there);

@@ -24,8 +24,8 @@
 //! control run does the same with requests that do not panic. How often the worker was restarted, whether it
 //! still serves in the end, how many of the neighbour's requests failed, and its p99 over the control's.
 //!
-//! **Reach** is of kernels alone: how late callers of a kernel that hangs are answered, and what a drain
-//! takes beyond its timeout while every kernel hangs.
+//! **Reach** is of kernels alone: how late callers of a kernel that hangs are answered, how soon a neighbour on the
+//! same thread answers while a kernel is flooded, and what a drain takes beyond its timeout while every kernel hangs.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use rustkernel_core::prelude::*;
 
 use crate::kernels::builder;
@@ -17,6 +18,10 @@ const DEADLINE: Duration = Duration::from_millis(50);
 const STUCK: [&str; 4] = ["stuck-1", "stuck-2", "stuck-3", "stuck-4"];
 const STUCK_FOR: Duration = Duration::from_secs(4);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Requests that are open at a kernel that is flooded, and how long it is.
+const FLOOD: usize = 10_000;
+const FLOODED_FOR: Duration = Duration::from_secs(2);
 
 /// Holds its thread for as long as it is asked to.
 struct Sleeper;
@@ -41,6 +46,7 @@ fn spec(name: &str) -> KernelSpec<Sleeper> {
 pub(crate) fn rows() -> Vec<ReachRow> {
     let client = elsewhere();
     let mut rows = client.block_on(hangs());
+    rows.push(client.block_on(flood()));
     rows.push(client.block_on(drain()));
     rows
 }
@@ -97,6 +103,42 @@ async fn late_answers(hangs: &KernelRef<Sleeper>) -> f64 {
         hangs.call(Duration::ZERO).await.unwrap();
     }
     latest.as_secs_f64() * 1e3
+}
+
+/// Both kernels are on one thread, and the caller that floods one of them is on another than who asks its
+/// neighbour.
+async fn flood() -> ReachRow {
+    let shared = |name| spec(name).placement(Placement::Shared).no_deadline().queue(FLOOD);
+    let builder = builder().with_worker_threads(1);
+    let runtime =
+        builder.with_kernel(shared("flooded")).with_kernel(shared("quiet")).build().unwrap();
+    runtime.start().await.unwrap();
+    let (flooded, quiet) = (runtime.kernel("flooded").unwrap(), runtime.kernel("quiet").unwrap());
+    let flooding = std::thread::spawn(move || elsewhere().block_on(fill(&flooded)));
+    let p99 = neighbour_p99(&quiet, |begin| begin.elapsed() < FLOODED_FOR).await;
+    let served = tokio::task::spawn_blocking(|| flooding.join().unwrap()).await.unwrap();
+    assert!(served > 10 * FLOOD as u64, "{served} requests are no flood");
+    runtime.shutdown().await.unwrap();
+    ReachRow {
+        what: "a flood of 10,000 open requests on the same thread: another's p99",
+        target: "1 ms",
+        measured: p99 / 1e6,
+        unit: "ms",
+    }
+}
+
+/// Keeps the kernel's queue full; how many requests it has served.
+async fn fill(flooded: &KernelRef<Sleeper>) -> u64 {
+    let begin = Instant::now();
+    let caller = || async {
+        let mut served = 0;
+        while begin.elapsed() < FLOODED_FOR {
+            flooded.call(Duration::ZERO).await.unwrap();
+            served += 1;
+        }
+        served
+    };
+    join_all((0..FLOOD).map(|_| caller())).await.into_iter().sum()
 }
 
 async fn drain() -> ReachRow {

@@ -33,8 +33,12 @@ mod argument;
 pub mod cuda;
 mod device;
 mod element;
+#[cfg(any(feature = "cuda", feature = "simulated"))]
+mod epochs;
 mod error;
 mod event;
+#[cfg(any(feature = "cuda", feature = "simulated"))]
+mod gate;
 pub mod host;
 pub mod memory;
 mod module;
@@ -42,6 +46,9 @@ mod module;
 #[doc(hidden)]
 pub mod planted;
 mod ptx;
+#[cfg(feature = "simulated")]
+#[doc(hidden)]
+pub mod simulated;
 mod stream;
 mod timeline;
 

@@ -1,4 +1,4 @@
-//! Bugs planted on purpose, to see that the simulation's checks find them. Those of the memory.
+//! Bugs planted on purpose, to see that the simulation's checks find them. Those of devices and their memory.
 //!
 //! Compiled in with the feature `planted` only, which nothing that is released has.
 
@@ -13,6 +13,8 @@ pub enum Bug {
     DoubleFree,
     /// `Critical` begins a byte late.
     LateCritical,
+    /// Handles of an epoch that has ended are let through once the device is back.
+    StaleHandle,
 }
 
 thread_local! {

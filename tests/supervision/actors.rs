@@ -249,9 +249,9 @@ async fn past_its_limit_it_is_quarantined_and_one_message_handled_proves_it() {
 async fn a_group_of_an_actor_and_a_kernel_is_restarted_together() {
     let world = Arc::<World>::default();
     let runtime = builder()
-        .with_group("family", Strategy::OneForAll)
-        .with_actor(member("actor", &world).group("family"))
-        .with_kernel(child::spec("kernel", &world).group("family"));
+        .with_group("siblings", Strategy::OneForAll)
+        .with_actor(member("actor", &world).group("siblings"))
+        .with_kernel(child::spec("kernel", &world).group("siblings"));
     let runtime = start(runtime).await;
     let actor = runtime.actor::<Member>("actor").unwrap();
     let kernel = runtime.kernel::<Child>("kernel").unwrap();

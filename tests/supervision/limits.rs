@@ -8,7 +8,7 @@ use rustkernel_core::prelude::*;
 use rustkernel_core::runtime::StopReason;
 use rustkernel_tests::{builder, eventually, tireless, within_a_minute};
 
-use super::child::{Do, call, count, now, running, spec, stop, what_happened};
+use super::child::{Child, Do, call, count, now, running, spec, stop, what_happened};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -69,6 +69,39 @@ async fn after_its_quarantine_one_instance_is_tried_and_then_all_serve() {
     eventually("it is tried again", || child.stats().condition == Condition::OnTrial).await;
     assert_eq!(count(&child).await, 1);
     eventually("all serve", || child.stats().running == 3).await;
+    assert_eq!(child.stats().condition, Condition::Serving);
+    stop(runtime).await;
+}
+
+/// Two instances, of which the first waits through the quarantine that the other causes: it is the one that is
+/// tried, as it is.
+async fn on_trial_at_work() -> (Runtime, KernelRef<Child>) {
+    let policy = limited(0).quarantine(Duration::from_millis(20));
+    for _ in 0..20 {
+        let (runtime, child, _) = running(|spec| spec.instances(2).restart(policy)).await;
+        let waits = tokio::spawn({
+            let child = child.clone();
+            async move { call(&child, Do::Wait(200)).await }
+        });
+        eventually("it waits", || child.stats().open == 1).await;
+        call(&child, Do::Panic).await.unwrap_err();
+        let ended = child.stats().history.iter().find_map(|entry| entry.instance);
+        waits.await.unwrap().unwrap();
+        eventually("it is tried", || child.stats().condition != Condition::Quarantined).await;
+        if ended == Some(1) {
+            return (runtime, child);
+        }
+        stop(runtime).await;
+    }
+    panic!("the first instance has ended each time");
+}
+
+/// Semantics: S25.
+#[tokio::test]
+async fn an_instance_that_was_at_work_all_the_while_can_prove_its_kernel() {
+    let (runtime, child) = on_trial_at_work().await;
+    count(&child).await;
+    eventually("all serve", || child.stats().running == 2).await;
     assert_eq!(child.stats().condition, Condition::Serving);
     stop(runtime).await;
 }

@@ -26,10 +26,10 @@ use Ends::{ByError, ByPanic, Normally};
 /// Has `b` end, and returns what the diary then says, for as long as `complete` says that it is not.
 async fn diary(policy: RestartPolicy, strategy: Strategy, ends: Ends, expected: &[&str]) {
     let world = Arc::<World>::default();
-    let mut runtime = builder().with_group("family", strategy);
+    let mut runtime = builder().with_group("siblings", strategy);
     for name in ["a", "b", "c"] {
         let policy = if name == "b" { policy } else { RestartPolicy::permanent() };
-        runtime = runtime.with_kernel(spec(name, &world).group("family").restart(policy));
+        runtime = runtime.with_kernel(spec(name, &world).group("siblings").restart(policy));
     }
     let runtime = runtime.build().unwrap();
     runtime.start().await.unwrap();
@@ -109,11 +109,11 @@ matrix! {
 }
 
 /// A group with `a` before `b`, restarted together; `b` is never restarted by itself.
-async fn family(of_b: RestartPolicy) -> (Runtime, KernelRef<Child>, KernelRef<Child>) {
+async fn siblings(of_b: RestartPolicy) -> (Runtime, KernelRef<Child>, KernelRef<Child>) {
     let world = Arc::<World>::default();
-    let member = |name| spec(name, &world).group("family");
+    let member = |name| spec(name, &world).group("siblings");
     let runtime = builder()
-        .with_group("family", Strategy::OneForAll)
+        .with_group("siblings", Strategy::OneForAll)
         .with_kernel(member("a"))
         .with_kernel(member("b").restart(of_b))
         .build()
@@ -125,7 +125,7 @@ async fn family(of_b: RestartPolicy) -> (Runtime, KernelRef<Child>, KernelRef<Ch
 
 #[tokio::test]
 async fn a_temporary_kernel_does_not_come_back_with_its_group() {
-    let (runtime, a, b) = family(RestartPolicy::temporary()).await;
+    let (runtime, a, b) = siblings(RestartPolicy::temporary()).await;
     call(&b, Do::Panic).await.unwrap_err();
     eventually("it has ended", || b.stats().condition == Condition::Ended).await;
     call(&a, Do::Panic).await.unwrap_err();
@@ -141,7 +141,7 @@ async fn a_group_is_quarantined_with_its_member_and_comes_back_with_it() {
     let policy = RestartPolicy::permanent()
         .limit(0, std::time::Duration::from_secs(60))
         .quarantine_until_lifted();
-    let (runtime, a, b) = family(policy).await;
+    let (runtime, a, b) = siblings(policy).await;
     call(&b, Do::Panic).await.unwrap_err();
     eventually("both are quarantined", || {
         [&a, &b].iter().all(|kernel| kernel.stats().condition == Condition::Quarantined)
@@ -160,7 +160,7 @@ async fn a_group_is_quarantined_with_its_member_and_comes_back_with_it() {
 /// Semantics: S28.
 #[tokio::test]
 async fn requests_in_flight_finish_before_their_group_is_restarted_and_those_that_wait_are_kept() {
-    let (runtime, a, b) = family(RestartPolicy::permanent()).await;
+    let (runtime, a, b) = siblings(RestartPolicy::permanent()).await;
     let in_flight = call(&a, Do::Wait(200));
     let waiting = futures_util::future::join_all((0..9).map(|_| call(&a, Do::Count)));
     let crash = call(&b, Do::Panic);
@@ -174,7 +174,7 @@ async fn requests_in_flight_finish_before_their_group_is_restarted_and_those_tha
 
 #[tokio::test]
 async fn a_kernel_is_restarted_by_hand_and_its_group_with_it() {
-    let (runtime, a, b) = family(RestartPolicy::permanent()).await;
+    let (runtime, a, b) = siblings(RestartPolicy::permanent()).await;
     assert_eq!((count(&a).await, count(&b).await), (1, 1));
     runtime.restart_kernel("a").await.unwrap();
     eventually("both are restarted", || a.stats().restarts + b.stats().restarts == 2).await;

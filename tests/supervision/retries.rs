@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustkernel_core::kernel::Effects;
 use rustkernel_core::prelude::*;
-use rustkernel_tests::tireless;
+use rustkernel_tests::{builder, eventually, tireless, within_a_minute};
 
 use super::child::{Do, call, count, running, stop};
 
@@ -91,4 +91,55 @@ async fn a_retry_ends_with_its_deadline_and_with_a_quarantine() {
     let error = child.call_within(Do::PanicIfAny, Duration::from_millis(50)).await.unwrap_err();
     assert!(matches!(error, CallError::Cancelled(_)), "{error}");
     stop(runtime).await;
+}
+
+/// Cannot be copied, although its type says so.
+#[derive(Debug)]
+struct Single {
+    panics: bool,
+}
+
+impl Clone for Single {
+    fn clone(&self) -> Self {
+        panic!("there is one of it");
+    }
+}
+
+/// Serves what there is one of.
+struct Serves;
+
+impl Kernel for Serves {
+    type Request = Single;
+    type Response = ();
+
+    async fn execute(&mut self, request: Single, _: &mut KernelContext) -> KernelResult {
+        assert!(!request.panics, "as asked");
+        Ok(())
+    }
+}
+
+/// Semantics: S18, S30.
+#[tokio::test]
+async fn a_request_whose_copying_panics_is_tried_once() {
+    let spec = KernelSpec::new("serves", || Serves);
+    let spec = spec.restart(tireless()).retry(RetryPolicy::default());
+    let runtime = builder().with_kernel(spec).build().unwrap();
+    runtime.start().await.unwrap();
+    let mut events = runtime.events();
+    let kernel = runtime.kernel::<Serves>("serves").unwrap();
+    within_a_minute(kernel.call(Single { panics: false })).await.unwrap();
+    assert_eq!((kernel.stats().panics, kernel.stats().restarts), (1, 0), "it does no more harm");
+    let error = within_a_minute(kernel.call(Single { panics: true })).await.unwrap_err();
+    assert!(error.to_string().contains("as asked"), "{error}");
+    within_a_minute(kernel.call(Single { panics: false })).await.unwrap();
+    let stats = kernel.stats();
+    assert_eq!((stats.panics, stats.restarts, stats.retried), (4, 1, 0));
+    let mut told = || std::iter::from_fn(|| events.try_next()).any(is_of_the_copy);
+    eventually("it is told", &mut told).await;
+    stop(runtime).await;
+}
+
+fn is_of_the_copy(heard: Heard) -> bool {
+    matches!(heard, Heard::Event(RuntimeEvent::KernelPanicked { report, .. })
+        if report.message == "there is one of it")
 }

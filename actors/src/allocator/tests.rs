@@ -131,6 +131,30 @@ fn emergency_cancels_what_waits_and_is_of_low_priority_and_nothing_else() {
     });
 }
 
+/// Semantics: S23.
+#[test]
+fn restarts_that_wait_for_a_lower_level_are_let_go_by_priority() {
+    System::new().block_on(async {
+        let (mut world, let_go) = (World::start().await, Granted::default());
+        world.hold(900, 1).await;
+        let restarts =
+            [("low", Low), ("normal", Normal), ("high", High)].map(|(name, priority)| {
+                let (client, let_go) = (world.client.clone(), Rc::clone(&let_go));
+                actix::spawn(async move {
+                    client.calm(priority).await;
+                    let_go.borrow_mut().push(name);
+                })
+            });
+        world.hold(900, 10).await;
+        assert!(let_go.borrow().is_empty());
+        world.hold(100, 200).await;
+        for restart in restarts {
+            restart.await.unwrap();
+        }
+        assert_eq!(*let_go.borrow(), ["high", "normal", "low"]);
+    });
+}
+
 #[test]
 fn what_never_fits_is_refused_at_once_at_any_level() {
     System::new().block_on(async {

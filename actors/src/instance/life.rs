@@ -7,7 +7,7 @@ use super::{End, Instance};
 use crate::error::{KernelError, KernelResult};
 use crate::kernel::{Kernel, KernelContext, Setting};
 use crate::panic::{self, Ended};
-use crate::restart::{Cause, Circuit};
+use crate::restart::Cause;
 
 /// A kernel's state, and what belongs to it alone.
 pub(super) struct Life<K> {
@@ -15,8 +15,6 @@ pub(super) struct Life<K> {
     pub(super) cx: KernelContext,
     /// Requests in a row that failed because the driver refused a call.
     pub(super) refused: u32,
-    /// It is tried after a quarantine, and has not served a request yet.
-    pub(super) on_trial: bool,
 }
 
 impl<K: Kernel> Instance<K> {
@@ -26,8 +24,7 @@ impl<K: Kernel> Instance<K> {
         let opened = self.make().await;
         self.seat.set_hook(None);
         let (kernel, cx) = opened?;
-        let on_trial = self.shared.circuit() == Circuit::HalfOpen;
-        Ok(Life { kernel, cx, refused: 0, on_trial })
+        Ok(Life { kernel, cx, refused: 0 })
     }
 
     async fn make(&self) -> KernelResult<(K, KernelContext)> {

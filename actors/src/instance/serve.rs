@@ -113,9 +113,9 @@ impl<K: Kernel> Instance<K> {
     }
 
     /// It is well. Some cause if it asked for its end.
-    fn checked(&self, life: &mut Life<K>) -> Option<Cause> {
+    fn checked(&self, life: &Life<K>) -> Option<Cause> {
         if life.cx.has_served() {
-            self.prove(life);
+            self.prove();
         }
         life.cx.wants_exit().then_some(Cause::Exited)
     }
@@ -158,7 +158,7 @@ impl<K: Kernel> Instance<K> {
                 return None;
             }
         };
-        let copy = self.shared.parts.retry.as_ref().map(|retry| (retry.clone)(&request));
+        let copy = self.copy(&request);
         let ended =
             panic::run_guarded(kernel.execute(request, cx), self.given_up(key, answers)).await;
         if let Some((reservation, need)) = cx.reservation() {
@@ -190,6 +190,13 @@ impl<K: Kernel> Instance<K> {
         died.or_else(|| life.cx.wants_exit().then_some(Cause::Exited))
     }
 
+    /// A copy of a request that may be tried again. None if copying it panics: then it is tried once.
+    fn copy(&self, request: &K::Request) -> Option<K::Request> {
+        let retry = self.shared.parts.retry.as_ref()?;
+        let copied = panic::guard(|| (retry.clone)(request));
+        copied.map_err(|report| self.panicked(report)).ok()
+    }
+
     /// A request that has begun before is not rejected, even if there is no memory to try it again: it has
     /// failed as it did then.
     fn unless_begun(&self, answer: Answer<K>, before: Option<KernelError>) -> Answer<K> {
@@ -210,13 +217,15 @@ impl<K: Kernel> Instance<K> {
         if let Some(retry) = &self.shared.parts.retry {
             self.shared.retries.earn(retry.policy.ratio);
         }
-        self.prove(life);
+        self.prove();
         life.cx.wants_exit().then_some(Cause::Exited)
     }
 
-    /// If it is tried after a quarantine, that is over.
-    fn prove(&self, life: &mut Life<K>) {
-        if std::mem::take(&mut life.on_trial) && self.shared.proved() {
+    /// If it is the one that is tried after a quarantine, that is over. (It may have been at work all the
+    /// while; another that ends what it had begun before proves nothing.)
+    fn prove(&self) {
+        let tried = self.shared.is_on_trial() && self.seat.wanted() == Wanted::Serve;
+        if tried && self.shared.proved() {
             self.tell(Told::Proved);
         }
     }

@@ -48,7 +48,7 @@ pub(crate) enum Hold {
     /// They have ended too often.
     Quarantine,
     /// Another kernel of their group has.
-    Family,
+    Sibling,
     /// That device is lost; those on others go on.
     Device(DeviceId),
 }
@@ -233,7 +233,7 @@ impl<K: Kernel> KernelActor<K> {
     fn turn_away(&mut self, cause: Cause) -> usize {
         // (Instances look whether it is quarantined when they are told to wait.)
         self.shared.quarantine_with(cause);
-        self.hold(Hold::Family);
+        self.hold(Hold::Sibling);
         0
     }
 

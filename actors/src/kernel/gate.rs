@@ -126,12 +126,21 @@ impl<K: Kernel> Shared<K> {
     /// A quarantine is over: one instance is tried. False if there is none, or the kernel stops.
     pub(super) fn probe(&self) -> bool {
         let mut gate = self.gate();
-        !gate.stopping && gate.book.probe()
+        let tried = !gate.stopping && gate.book.probe();
+        self.on_trial.fetch_or(tried, Ordering::AcqRel);
+        tried
+    }
+
+    /// Whether an instance may be on trial.
+    pub(crate) fn is_on_trial(&self) -> bool {
+        self.on_trial.load(Ordering::Acquire)
     }
 
     /// The instance that was tried has served a request. False if none was tried.
     pub(crate) fn proved(&self) -> bool {
-        self.gate().book.proved()
+        let mut gate = self.gate();
+        self.on_trial.store(false, Ordering::Release);
+        gate.book.proved()
     }
 
     /// Why the port is closed; `None` if it is not any more.

@@ -308,6 +308,10 @@ impl<K: Kernel> KernelActor<K> {
     pub(super) fn leave(&mut self, index: usize, ctx: &mut Context<Self>) {
         self.places.left.insert(index);
         self.dismiss(index, ctx);
+        if self.shared.circuit() == Circuit::HalfOpen {
+            // If it was the one on trial, the next one is.
+            self.want_all();
+        }
     }
 
     /// An instance is to leave; its thread ends when it has.

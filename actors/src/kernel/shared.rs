@@ -55,6 +55,8 @@ pub(crate) struct Shared<K: Kernel> {
     pub(crate) counters: Counters,
     pub(crate) learned: Learned,
     pub(super) gate: Mutex<Gate>,
+    /// An instance may be on trial: the book has to be asked.
+    pub(super) on_trial: AtomicBool,
     pub(super) history: History,
     pub(crate) retries: RetryBudget,
     pub(super) dead_letters: Arc<DeadLetters>,
@@ -148,6 +150,7 @@ impl<K: Kernel> Shared<K> {
             counters: Counters::default(),
             learned: Learned::new(),
             gate: Mutex::new(gate),
+            on_trial: AtomicBool::new(false),
             history: History::default(),
             retries: RetryBudget::new(),
             dead_letters: Arc::clone(&environment.dead_letters),

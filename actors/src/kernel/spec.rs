@@ -185,8 +185,8 @@ impl<K: Kernel> KernelSpec<K> {
     }
 
     /// How long an instance may take to finish its request when it is stopped alone or with its group,
-    /// and the kernel to finish all of them when the runtime drains. The default is the runtime's
-    /// shutdown timeout.
+    /// and the kernel to finish all of them when the runtime drains: the runtime's shutdown timeout, if this
+    /// is not set. Also how long [`close`](Kernel::close) may take: if this is not set, as long as a start.
     #[must_use]
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.parts.shutdown_timeout = Some(timeout);

@@ -78,7 +78,8 @@ impl RestartBook {
         let wanted = match self.policy.restart {
             RestartType::Permanent => true,
             RestartType::Transient => !cause.is_normal(),
-            RestartType::Temporary => false,
+            // (Whoever of a device meets its loss first is not to fare worse than who is told of it.)
+            RestartType::Temporary => matches!(cause, Cause::DeviceLost(_)),
         };
         if !wanted {
             return Verdict::Leave;
@@ -190,6 +191,16 @@ mod tests {
                 RestartBook::new(policy, 1).ended(&cause, clock::now()) != Verdict::Leave
             });
             assert_eq!(restarted, expected, "{policy:?}");
+        }
+    }
+
+    /// Semantics: S21, S36.
+    #[test]
+    fn the_loss_of_a_device_is_no_end_of_a_kernel() {
+        for policy in [RestartPolicy::transient(), RestartPolicy::temporary().limit(0, SECOND)] {
+            let mut book = RestartBook::new(policy.backoff(Backoff::none()), 1);
+            let lost = Cause::DeviceLost(rustkernel_gpu::DeviceId::Cuda(0));
+            assert_eq!([(); 9].map(|()| book.ended(&lost, clock::now())), [AT_ONCE; 9]);
         }
     }
 

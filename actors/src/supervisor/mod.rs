@@ -4,7 +4,7 @@
 //! sending orders to kernel actors and hearing reports; nothing in it blocks.
 
 mod drain;
-mod family;
+mod group;
 mod lifecycle;
 mod loss;
 mod pressure;
@@ -34,12 +34,12 @@ use crate::kernel::{AnyKernel, AnySpec, Environment, KernelReport, Order};
 use crate::restart::{DeadLetter, DeadLetters, Group};
 
 pub use drain::{ShutdownReport, StopReason};
+use group::GroupRestart;
 pub(crate) use lifecycle::LifecycleCell;
 pub use lifecycle::{IllegalTransition, LifecycleEvent, LifecycleState, Step, transition};
 pub use loss::OnDeviceLoss;
 pub(crate) use start::{Limits, check_limits};
 
-use family::Family;
 pub(crate) use pressure::DWELL;
 use pressure::Dwell;
 
@@ -204,7 +204,7 @@ pub(crate) struct SupervisorActor {
     /// Why it stops, if not because it was asked to.
     reason: Option<StopReason>,
     /// Groups that are being restarted.
-    families: BTreeMap<String, Family>,
+    group_restarts: BTreeMap<String, GroupRestart>,
     /// A start is under way.
     starting: bool,
     shutdown_requested: bool,
@@ -270,7 +270,7 @@ impl SupervisorActor {
             joining: Vec::new(),
             report: None,
             reason: None,
-            families: BTreeMap::new(),
+            group_restarts: BTreeMap::new(),
             starting: false,
             shutdown_requested: false,
             drain_end: None,

@@ -275,7 +275,7 @@ impl Handler<Restart> for SupervisorActor {
 
     fn handle(&mut self, Restart(name): Restart, ctx: &mut Self::Context) -> bool {
         let known = self.children.iter().any(|child| child.name == name);
-        self.restart_family(name, Cause::Asked, Duration::ZERO, ctx);
+        self.restart_group(name, Cause::Asked, Duration::ZERO, ctx);
         known
     }
 }

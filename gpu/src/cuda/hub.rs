@@ -8,19 +8,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cust::context::Context;
 use cust::sys::{self, CUresult};
 
 use super::driver::{self, Raw};
-use super::gate::Gate;
 use super::reactor::Reactor;
 use super::recovery::retain;
 use crate::device::{DeviceId, DeviceInfo, Epoch};
-use crate::error::{DeviceError, DeviceResult};
+use crate::epochs::{Codes, Epochs};
+use crate::error::DeviceResult;
 use crate::timeline::Timeline;
+
+const CODES: Codes = Codes { name: driver::name, is_sticky: driver::is_sticky };
 
 static HUBS: Mutex<BTreeMap<u32, Arc<Hub>>> = Mutex::new(BTreeMap::new());
 
@@ -30,11 +32,7 @@ pub(super) struct Hub {
     retained: Mutex<Context>,
     /// The same, for calls to set: it changes only while the gate is closed.
     current: AtomicPtr<sys::CUctx_st>,
-    gate: Gate,
-    /// Why the device was lost last.
-    loss: Mutex<Option<DeviceError>>,
-    drop_errors: AtomicU64,
-    timelines: Mutex<Vec<Weak<Timeline>>>,
+    epochs: Epochs,
     /// Events to mark positions with, for reuse: making one costs twenty times taking one from here.
     marks: Mutex<Marks>,
     reactor: Reactor,
@@ -66,13 +64,10 @@ impl Hub {
             cust::device::Device::get_device(ordinal).map_err(|_| driver::failed("cuDeviceGet"))?;
         let context = retain(device).map_err(|_| driver::failed("cuDevicePrimaryCtxRetain"))?;
         Ok(Self {
-            info,
             current: AtomicPtr::new(context.as_raw()),
             retained: Mutex::new(context),
-            gate: Gate::default(),
-            loss: Mutex::new(None),
-            drop_errors: AtomicU64::new(0),
-            timelines: Mutex::default(),
+            epochs: Epochs::new(info.id, CODES),
+            info,
             marks: Mutex::default(),
             reactor: Reactor::new(),
         })
@@ -93,12 +88,12 @@ impl Hub {
         &self.info
     }
 
-    pub(super) fn gate(&self) -> &Gate {
-        &self.gate
+    pub(super) fn epochs(&self) -> &Epochs {
+        &self.epochs
     }
 
     pub(super) fn epoch(&self) -> Epoch {
-        self.gate.epoch()
+        self.epochs.epoch()
     }
 
     pub(super) fn reactor(&self) -> &Reactor {
@@ -117,17 +112,12 @@ impl Hub {
 
     /// Ok while the context is whole.
     pub(super) fn health(&self) -> DeviceResult {
-        if self.gate.is_open() { Ok(()) } else { Err(self.refusal()) }
+        self.epochs.health()
     }
 
     /// Ok while the context is whole, and of that epoch.
     pub(super) fn check(&self, epoch: Epoch) -> DeviceResult {
-        if self.gate.admits(epoch) { Ok(()) } else { Err(self.refusal()) }
-    }
-
-    /// Why calls are refused: the device is lost, or was since the handle was made.
-    fn refusal(&self) -> DeviceError {
-        self.loss().clone().expect("invariant: only after a loss is a call refused")
+        self.epochs.check(epoch)
     }
 
     /// Calls the driver with this device's context current, and handles of that epoch. A lost device is not
@@ -138,10 +128,7 @@ impl Hub {
         name: &'static str,
         call: impl FnOnce() -> CUresult,
     ) -> DeviceResult {
-        match self.try_call(epoch, call)? {
-            0 => Ok(()),
-            code => Err(DeviceError::Driver { call: name, code, name: driver::name(code) }),
-        }
+        self.epochs.call(epoch, name, || self.in_context(call))
     }
 
     /// As [`call`](Self::call), for calls with failures of their own: the code, unless it broke the context.
@@ -150,21 +137,7 @@ impl Hub {
         epoch: Epoch,
         call: impl FnOnce() -> CUresult,
     ) -> DeviceResult<u32> {
-        let inside = self.gate.enter(epoch).ok_or_else(|| self.refusal())?;
-        // SAFETY: the context is retained, and is not made anew as long as somebody is inside.
-        let set = unsafe { sys::cuCtxSetCurrent(self.current.load(Ordering::Acquire)) };
-        let code = match driver::code(set) {
-            0 => driver::code(call()),
-            code => code,
-        };
-        if !driver::is_sticky(code) {
-            return Ok(code);
-        }
-        // Inside still: what it says is of this context, and not of the next.
-        let error = self.lose(code);
-        drop(inside);
-        self.tell_lost(&error);
-        Err(error)
+        self.epochs.try_call(epoch, || self.in_context(call))
     }
 
     /// A call made while dropping a handle of `epoch`: a stale handle is forgotten, an error counted.
@@ -175,56 +148,26 @@ impl Hub {
         name: &'static str,
         call: impl FnOnce() -> CUresult,
     ) -> bool {
-        if epoch != self.epoch() {
-            return false;
+        self.epochs.call_in_drop(epoch, name, || self.in_context(call))
+    }
+
+    /// The code of a call in the present context. For who is inside the gate.
+    fn in_context(&self, call: impl FnOnce() -> CUresult) -> u32 {
+        // SAFETY: the context is retained, and is not made anew as long as somebody is inside.
+        let set = unsafe { sys::cuCtxSetCurrent(self.current.load(Ordering::Acquire)) };
+        match driver::code(set) {
+            0 => driver::code(call()),
+            code => code,
         }
-        let done = self.call(epoch, name, call).is_ok();
-        self.drop_errors.fetch_add(u64::from(!done), Ordering::Relaxed);
-        done
     }
 
     pub(super) fn drop_errors(&self) -> u64 {
-        self.drop_errors.load(Ordering::Relaxed)
-    }
-
-    /// The context is broken: ends the epoch. The first reason is the one that everybody is told.
-    fn lose(&self, code: u32) -> DeviceError {
-        let mut loss = self.loss();
-        if let (false, Some(error)) = (self.gate.is_open(), &*loss) {
-            return error.clone();
-        }
-        let (device, epoch) = (self.id(), self.epoch());
-        let error = DeviceError::Lost { device, epoch, code, name: driver::name(code) };
-        *loss = Some(error.clone());
-        self.gate.close();
-        error
-    }
-
-    /// Tells those that wait for streams of epochs that have ended.
-    fn tell_lost(&self, error: &DeviceError) {
-        let epoch = self.epoch();
-        let mut lost = Vec::new();
-        self.timelines().retain(|timeline| match timeline.upgrade() {
-            Some(timeline) if timeline.epoch() != epoch => {
-                lost.push(timeline);
-                false
-            }
-            kept => kept.is_some(),
-        });
-        lost.iter().for_each(|timeline| timeline.lose(error.clone()));
+        self.epochs.drop_errors()
     }
 
     /// The timeline of a stream of that epoch, which is told if the device is lost.
     pub(super) fn new_timeline(&self, epoch: Epoch) -> Arc<Timeline> {
-        let timeline = Arc::new(Timeline::of(epoch));
-        let mut timelines = self.timelines();
-        timelines.retain(|timeline| timeline.strong_count() > 0);
-        timelines.push(Arc::downgrade(&timeline));
-        drop(timelines);
-        if let Err(error) = self.check(epoch) {
-            timeline.lose(error);
-        }
-        timeline
+        self.epochs.new_timeline(epoch)
     }
 
     /// An event for a mark, from those given back or a new one.
@@ -249,14 +192,6 @@ impl Hub {
         let create = || unsafe { sys::cuEventCreate(&raw mut event, flags) };
         self.call(epoch, "cuEventCreate", create)?;
         Ok(Raw(event))
-    }
-
-    fn loss(&self) -> MutexGuard<'_, Option<DeviceError>> {
-        self.loss.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn timelines(&self) -> MutexGuard<'_, Vec<Weak<Timeline>>> {
-        self.timelines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The events of that epoch, unless it has ended. Those of an earlier one are forgotten.

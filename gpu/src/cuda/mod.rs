@@ -3,8 +3,8 @@
 //! | part | role |
 //! |---|---|
 //! | `driver` | calls of the driver: results into errors, raw handles |
-//! | `Hub` | one per device: its context, and what happens when it is lost |
-//! | `gate`, `recovery` | which calls reach the driver; how a lost device is brought back |
+//! | `Hub` | one per device: its context and its epochs |
+//! | `recovery` | how a lost device is brought back |
 //! | `reactor` | one thread per device: learns what is over by asking events, never by callbacks |
 //! | `space`, `staging` | virtual memory of the device, and pinned memory of the host in slabs |
 //! | `stream`, `event`, `module`, `device` | the interface of this crate over driver handles |
@@ -25,7 +25,6 @@
 mod device;
 mod driver;
 mod event;
-mod gate;
 mod hub;
 mod module;
 #[doc(hidden)]

@@ -24,10 +24,8 @@ use super::driver::{self, Raw};
 use super::hub::Hub;
 use super::reactor::now;
 use crate::device::Epoch;
-use crate::error::{DeviceError, DeviceResult, RecoveryFailure};
+use crate::error::{DeviceResult, RecoveryFailure};
 
-/// How long calls that were under way when the device was lost may take to return.
-const CALLS: Duration = Duration::from_secs(5);
 /// How long the canary may take.
 const CANARY: Duration = Duration::from_secs(2);
 /// Between two looks whether it is over.
@@ -41,19 +39,10 @@ impl Hub {
     /// done or tries for itself. Does nothing where the device is not lost.
     pub(super) fn recover(&self) -> DeviceResult<Epoch> {
         let mut context = self.retained();
-        if !self.gate().is_open() {
-            let device = self.id();
-            let failed = |cause| DeviceError::NotRecovered { device, cause };
-            self.make_anew(&mut context).map_err(failed)?;
-            self.gate().open();
-        }
-        Ok(self.epoch())
+        self.epochs().recover(|| self.make_anew(&mut context))
     }
 
     fn make_anew(&self, context: &mut Context) -> Result<(), RecoveryFailure> {
-        if !self.gate().wait_until_empty(CALLS) {
-            return Err(RecoveryFailure::Busy { limit: CALLS });
-        }
         let device = Device::get_device(self.ordinal()).map_err(|_| failed("cuDeviceGet"))?;
         // SAFETY: nobody calls the driver for this device: the gate is closed, and all have left. What was
         // made in the context is forgotten by its owners, by their epoch.

@@ -143,8 +143,19 @@ impl Stage {
         let (called_in, run) = (self.lifecycle, Run::No);
         let is_low = priority == Some(Priority::Low);
         let (tries, copies, is_over, kernel) = (0, 1, false, caller.kernel);
-        let entry =
-            Entry { kernel, called_at: now, called_in, due, run, is_low, tries, copies, is_over };
+        let entry = Entry {
+            kernel,
+            called_at: now,
+            called_in,
+            due,
+            run,
+            is_low,
+            tries,
+            copies,
+            is_over,
+            on_device: false,
+            lost_by: None,
+        };
         let number = self.book.open(entry);
         let pages = if to.declares > 0 { self.random.random_range(1..=to.declares) } else { 0 };
         let job = Job { number, deed, pages };

@@ -3,7 +3,9 @@
 use rustkernel_actors::Ledger;
 use rustkernel_actors::kernel::KernelStats;
 use rustkernel_actors::supervisor::{LifecycleState, ShutdownReport, StopReason};
+use rustkernel_gpu::DeviceId;
 use rustkernel_gpu::memory::{MemoryKind, MemoryStats};
+use rustkernel_gpu::simulated::SimulatedDevice;
 
 use super::fault::Fault;
 use super::run::Cast;
@@ -21,9 +23,12 @@ pub(super) fn at_the_end(cast: &Cast, report: Option<&ShutdownReport>) {
         stage.check_reason(report);
         stage.check_ledgers(report);
         for kind in [MemoryKind::Device, MemoryKind::Staging] {
-            if let Some(memory) = &cast.memory {
-                stage.check_memory(kind, &memory.stats(kind));
+            for memory in &cast.memories {
+                stage.check_memory((memory.device().id(), kind), &memory.stats(kind));
             }
+        }
+        if let Some(device) = &cast.device {
+            stage.check_device(device);
         }
         let unclean =
             |report: &&ShutdownReport| report.leaked_bytes > 0 || report.abandoned_threads > 0;
@@ -53,6 +58,11 @@ impl Stage {
             self.fired = self.fired.with(Fault::StopsRuntime);
         }
         // (Asked in the same millisecond it may be either.)
+        if matches!(report.reason, StopReason::DeviceLost(_)) {
+            let stops = self.losses > 0 && self.faults.has(Fault::StopsWithDevice);
+            self.fired = self.fired.with(Fault::StopsWithDevice);
+            return self.check(stops, || "it stopped for a device that was not lost".to_owned());
+        }
         let holds = if failed.is_some() { known } else { first.is_none_or(|at| at >= asked) };
         self.check(holds, || {
             format!("it stopped because of {:?}, exceeded at {first:?} ms", report.reason)
@@ -104,11 +114,26 @@ impl Stage {
         }
     }
 
-    fn check_memory(&mut self, kind: MemoryKind, stats: &MemoryStats) {
+    /// The driver has seen no handle of a context that has ended, and has everything back.
+    fn check_device(&mut self, device: &SimulatedDevice) {
+        let stale = device.stale();
+        self.check(stale.is_empty(), || {
+            format!("handles of a lost context reached the driver: {stale:?}")
+        });
+        let (handles, bytes) = device.live();
+        // (Addresses stay reserved as long as somebody has the memory, and what is of a context that has
+        // broken goes with it.)
+        let is_clean = handles <= 1 && bytes == 0 || device.device().health().is_err();
+        self.check(is_clean, || {
+            format!("{handles} handles of the driver's are left, {bytes} bytes")
+        });
+    }
+
+    fn check_memory(&mut self, (device, kind): (DeviceId, MemoryKind), stats: &MemoryStats) {
         if (stats.live, stats.committed, stats.mapped) != (0, 0, 0) || stats.unkept > 0 {
             let MemoryStats { live, committed, mapped, unkept, .. } = stats;
             self.broken(&format!(
-                "{kind} memory at the end: live {live}, committed {committed}, mapped {mapped}, \
+                "{device}'s {kind} memory at the end: live {live}, committed {committed}, mapped {mapped}, \
                  promises not kept {unkept}"
             ));
         }

@@ -84,6 +84,12 @@ faults! {
     Groups,
     /// It stops when a kernel has exceeded its limit.
     StopsRuntime,
+    /// A call of the driver breaks the device's context, again and again.
+    DeviceLost,
+    /// A device that was lost does not come back at once, or at all.
+    ResetFails,
+    /// It stops when a device is lost.
+    StopsWithDevice,
     /// The shutdown comes while the kernels start.
     ShutdownInStart,
     /// The shutdown comes amid the load.

@@ -3,9 +3,11 @@
 use std::future::pending;
 use std::time::Duration;
 
-use rustkernel_actors::kernel::{Kernel, KernelContext, KernelSpec, Placement};
+use rustkernel_actors::kernel::{
+    DeviceChoice, Devices, Kernel, KernelContext, KernelSpec, Placement,
+};
 use rustkernel_actors::{KernelError, KernelResult};
-use rustkernel_gpu::{Buffer, DeviceError};
+use rustkernel_gpu::{Buffer, DeviceError, DeviceId, DeviceKind};
 
 use super::account::End;
 use super::book::Ended;
@@ -65,6 +67,7 @@ impl KernelPlan {
             .instances(self.instances)
             .queue(self.queue)
             .restart(self.restart.policy())
+            .device(self.device)
             .placement(Placement::Shared);
         if self.is_grouped {
             spec = spec.group(GROUP);
@@ -100,10 +103,13 @@ impl Simulated {
 
     async fn perform(&mut self, job: &Job, cx: &mut KernelContext) -> KernelResult {
         let pages = job.pages as usize;
-        let buffer = match self.plan.declares {
+        let mut buffer = match self.plan.declares {
             0 => None,
             _ => Some(stage::promised(cx.alloc::<u8>(pages * PAGE as usize).await)?),
         };
+        if let Some(buffer) = &mut buffer {
+            work(buffer, cx).await?;
+        }
         match job.deed {
             Deed::Answer => {}
             Deed::Wait(time) => tokio::time::sleep(millis(time.into())).await,
@@ -173,9 +179,20 @@ impl Simulated {
     }
 }
 
+/// Has the device work with it, where that is no thread.
+async fn work(buffer: &mut Buffer<u8>, cx: &mut KernelContext) -> KernelResult {
+    if cx.device().kind() == DeviceKind::Cuda {
+        cx.stream().fill(buffer, 0)?;
+        cx.stream().completion()?.await?;
+    }
+    Ok(())
+}
+
 impl Kernel for Simulated {
     type Request = Job;
     type Response = u32;
+
+    const DEVICES: Devices = Devices::Any;
 
     async fn open(&mut self, cx: &mut KernelContext) -> KernelResult {
         self.instance = Some(cx.instance());
@@ -183,7 +200,8 @@ impl Kernel for Simulated {
     }
 
     async fn execute(&mut self, job: Job, cx: &mut KernelContext) -> KernelResult<u32> {
-        stage::with(|stage| stage.started(self.plan.index, &job, cx.request_id()));
+        let on_device = cx.device().kind() == DeviceKind::Cuda;
+        stage::with(|stage| stage.started(self.plan.index, &job, cx.request_id(), on_device));
         let done = self.perform(&job, cx).await;
         let ended = if done.is_ok() { Ended::Completed } else { Ended::Failed };
         stage::with(|stage| stage.finished(job.number, ended));
@@ -229,7 +247,7 @@ impl Hoarder {
     pub(crate) const NAME: &str = "hoarder";
 
     pub(crate) fn spec() -> KernelSpec<Self> {
-        KernelSpec::new(Self::NAME, Self::default)
+        KernelSpec::new(Self::NAME, Self::default).device(DeviceChoice::On(DeviceId::Host))
     }
 }
 

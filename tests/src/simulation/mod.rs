@@ -12,6 +12,7 @@
 //! | `caller`, `kernel` | both ends of each request |
 //! | `stage` | what they share, and what is checked on the way |
 //! | `operator` | who restarts kernels by hand |
+//! | `device` | a device beside the host: its work, its losses, and who else uses it |
 //! | `book`, `account` | the callers' own book; the kernels' own ends |
 //! | `witness` | events and queues |
 //! | `sweep` | thresholds of memory pressure, met exactly |
@@ -21,12 +22,15 @@
 //! | `planted` | bugs planted to check the checks |
 //!
 //! Nothing here may depend on real time, on threads, on the order of a hash map or on an address: host
-//! streams, which have threads of their own, are not used.
+//! streams, which have threads of their own, are not used, nor the fake driver, which has some too. The device
+//! beside the host is simulated (`rustkernel_gpu::simulated`). Host code that blocks its thread is not: who would
+//! notice it is on the same one.
 
 mod account;
 mod book;
 mod caller;
 mod check;
+mod device;
 pub mod fault;
 mod kernel;
 mod operator;

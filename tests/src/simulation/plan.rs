@@ -5,15 +5,20 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustkernel_actors::Strategy;
+use rustkernel_actors::kernel::DeviceChoice;
+use rustkernel_gpu::DeviceId;
 
 use super::fault::{Fault, Faults};
 use super::policy::RestartPlan;
 
 /// The group that kernels may be of.
-pub(crate) const GROUP: &str = "family";
+pub(crate) const GROUP: &str = "group";
 
 /// A page of memory, in bytes.
 pub(crate) const PAGE: u64 = 4096;
+
+/// The device that can be lost.
+pub(crate) const DEVICE: DeviceId = DeviceId::Cuda(0);
 
 /// A simulated run before it begins.
 #[derive(Debug)]
@@ -29,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) shutdown: Option<Duration>,
     /// Which kernels of the group are restarted together.
     pub(crate) strategy: Strategy,
+    /// There is a device beside the host, which can be lost.
+    pub(crate) has_device: bool,
     /// When a kernel is added, if one is.
     pub(crate) added: Option<Duration>,
 }
@@ -51,6 +58,8 @@ pub(crate) struct KernelPlan {
     pub(crate) restart: RestartPlan,
     /// It is of the group.
     pub(crate) is_grouped: bool,
+    /// Where it runs.
+    pub(crate) device: DeviceChoice,
 }
 
 /// A caller of a run.
@@ -69,9 +78,13 @@ impl Plan {
     pub(crate) fn draw(seed: u64, requests: u32) -> (Self, ChaCha8Rng) {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let faults = Faults::draw(&mut random);
+        let has_device = faults.has(Fault::DeviceLost) || random.random_ratio(1, 8);
         let count = random.random_range(1..=5);
         let mut kernels: Vec<KernelPlan> =
             (0..count).map(|index| KernelPlan::draw(index, faults, &mut random)).collect();
+        if has_device {
+            kernels.iter_mut().for_each(|kernel| kernel.place(&mut random));
+        }
         if faults.has(Fault::StartFails) && random.random_ratio(1, 8) {
             let broken = random.random_range(0..count);
             kernels[broken].is_broken = true;
@@ -85,6 +98,7 @@ impl Plan {
             pages: 1000 * if faults.has(Fault::LittleMemory) { 1 } else { 4 },
             shutdown_timeout: millis(*choose(&[0, 20, 200, 2000], &mut random)),
             shutdown: shutdown(faults, &mut random),
+            has_device,
             strategy: *choose(&[Strategy::OneForAll, Strategy::RestForOne], &mut random),
             added: (faults.has(Fault::KernelAdded) && count > 1)
                 .then(|| millis(random.random_range(0..30))),
@@ -120,7 +134,18 @@ impl KernelPlan {
             is_broken: false,
             restart: RestartPlan::draw(faults, random),
             is_grouped: faults.has(Fault::Groups) && random.random_ratio(2, 3),
+            device: DeviceChoice::On(DeviceId::Host),
         }
+    }
+
+    fn place(&mut self, random: &mut ChaCha8Rng) {
+        let [host, device] = [DeviceId::Host, DEVICE].map(DeviceChoice::On);
+        self.device = *choose(&[host, device, DeviceChoice::Auto], random);
+    }
+
+    /// Whether it runs on the device that can be lost, as long as that is there.
+    pub(crate) fn is_on_device(&self) -> bool {
+        self.device != DeviceChoice::On(DeviceId::Host)
     }
 }
 

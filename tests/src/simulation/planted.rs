@@ -4,13 +4,12 @@ use rustkernel_actors::planted as actors;
 use rustkernel_gpu::planted as gpu;
 use rustkernel_port::planted as port;
 
-/// A bug that can be planted. One of a handle used after its device was lost has its place here once the
-/// simulation has devices that come back.
+/// A bug that can be planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
     /// In the data path.
     Port(port::Bug),
-    /// In the memory.
+    /// In devices and their memory.
     Memory(gpu::Bug),
     /// In the actors.
     Actors(actors::Bug),

@@ -57,7 +57,7 @@ impl RestartPlan {
         self.quarantine = random.random_ratio(3, 4).then(|| millis(random.random_range(10..=200)));
         // (Not while the memory is filled, which takes a runtime that runs.)
         let stops = faults.has(Fault::StopsRuntime) && !faults.has(Fault::Sweep);
-        self.stops_runtime = stops && random.random_ratio(1, 4);
+        self.stops_runtime = stops && random.random();
     }
 
     pub(crate) fn policy(self) -> RestartPolicy {

@@ -13,14 +13,15 @@ use rustkernel_actors::{Group, MemoryClient, Supervisor};
 use rustkernel_gpu::DeviceId;
 use rustkernel_gpu::host::{self, HostOptions, ThreadBudget};
 use rustkernel_gpu::memory::{MemoryLimits, PressureThresholds};
+use rustkernel_gpu::simulated::SimulatedDevice;
 use slog::{Discard, Logger, o};
 use tokio::task::JoinHandle;
 
 use super::fault::{Fault, Faults};
 use super::kernel::{Hoarder, Simulated};
-use super::plan::{GROUP, KernelPlan, PAGE, Plan, millis};
+use super::plan::{DEVICE, GROUP, KernelPlan, PAGE, Plan, millis};
 use super::stage::{self, Stage};
-use super::{caller, check, operator, sweep, witness};
+use super::{caller, check, device, operator, sweep, witness};
 
 /// How much longer than its timeout a shutdown may take.
 pub(super) const SHUTDOWN_SLACK: Duration = Duration::from_millis(500);
@@ -87,9 +88,9 @@ fn keep_panics() {
     });
 }
 
-fn config(plan: &Plan) -> SupervisorConfig {
+fn config(plan: &Plan, device: Option<&SimulatedDevice>) -> SupervisorConfig {
     let (bytes, threads) = (plan.pages * PAGE, ThreadBudget::new(64));
-    let device = host::open(HostOptions {
+    let host = host::open(HostOptions {
         name: "simulated".into(),
         memory_bytes: bytes,
         staging_bytes: PAGE,
@@ -102,16 +103,22 @@ fn config(plan: &Plan) -> SupervisorConfig {
         defrag: true,
         thresholds: PressureThresholds::default(),
     };
+    let devices = [host].into_iter().chain(device.map(|device| device.device().clone()));
+    let faults = plan.faults;
+    let often = if faults.has(Fault::DeviceLost) { 40 } else { 100 };
     SupervisorConfig {
-        devices: vec![DeviceConfig { device, limits, recorder: None }],
+        devices: devices.map(|device| DeviceConfig { device, limits, recorder: None }).collect(),
         max_kernel_instances: 64,
         worker_threads: 2,
         threads,
         shutdown_timeout: plan.shutdown_timeout,
-        health_check_interval: millis(if plan.faults.has(Fault::Unhealthy) { 10 } else { 100 }),
+        health_check_interval: millis(if faults.has(Fault::Unhealthy) { 10 } else { often }),
         spin: Duration::ZERO,
         groups: vec![Group::new(GROUP, plan.strategy)],
-        on_device_loss: OnDeviceLoss::Recover,
+        on_device_loss: match faults.has(Fault::StopsWithDevice) {
+            true => OnDeviceLoss::Exit,
+            false => OnDeviceLoss::Recover,
+        },
         seed: 1,
         spill: None,
         logger: Logger::root(Discard, o!()),
@@ -123,8 +130,12 @@ fn config(plan: &Plan) -> SupervisorConfig {
 /// What a run has in its hands.
 pub(super) struct Cast {
     pub(super) supervisor: Option<Supervisor>,
-    pub(super) memory: Option<MemoryClient>,
+    /// Of the host, and of the device if there is one.
+    pub(super) memories: Vec<MemoryClient>,
+    pub(super) device: Option<SimulatedDevice>,
     callers: Vec<JoinHandle<()>>,
+    /// Who uses the device beside the runtime.
+    other: Option<JoinHandle<()>>,
 }
 
 /// From the start to the last check.
@@ -139,10 +150,12 @@ async fn play(plan: &Plan) {
     if plan.faults.has(Fault::Sweep) {
         specs.push(Box::new(Hoarder::spec()));
     }
-    let supervisor = Supervisor::on_this_thread(config(plan), specs);
+    let device = plan.has_device.then(|| device::open(plan.pages * PAGE));
+    let supervisor = Supervisor::on_this_thread(config(plan, device.as_ref()), specs);
     let supervisor = supervisor.expect("invariant: a plan makes sense");
     tokio::task::spawn_local(witness::hear(supervisor.events()));
-    let mut cast = Cast { supervisor: Some(supervisor), memory: None, callers: Vec::new() };
+    let (memories, callers) = (Vec::new(), Vec::new());
+    let mut cast = Cast { supervisor: Some(supervisor), memories, device, callers, other: None };
     let report = if cast.start(plan).await {
         tokio::task::spawn_local(witness::look());
         cast.serve(plan).await
@@ -180,7 +193,8 @@ impl Cast {
         } else {
             supervisor.start().await
         };
-        self.memory = supervisor.memory(DeviceId::Host).ok();
+        let memories = [DeviceId::Host, DEVICE].into_iter();
+        self.memories = memories.filter_map(|device| supervisor.memory(device).ok()).collect();
         // (One that is interrupted may end either way.)
         if started.is_ok() == broken && !(interrupted && started.is_err()) {
             stage::with(|stage| stage.broken(&format!("the start ended as {started:?}")));
@@ -206,6 +220,9 @@ impl Cast {
                 self.begin_calls(plan, kernel);
             }
         }
+        if let Some(device) = &self.device {
+            self.other = Some(tokio::task::spawn_local(device::keep(device.clone())));
+        }
         self.load(plan).await;
         let report = self.shut_down(plan).await;
         self.await_callers().await;
@@ -224,15 +241,13 @@ impl Cast {
                 None => drop(callers.await),
             }
         };
-        if !plan.faults.has(Fault::ByHand) {
-            return over.await;
-        }
         let supervisor =
             self.supervisor.as_ref().expect("invariant: it is there until the shutdown");
         tokio::select! {
             biased;
             () = over => {}
-            () = operator::operate(supervisor, &plan.kernels) => {}
+            () = operator::operate(supervisor, &plan.kernels), if plan.faults.has(Fault::ByHand) => {}
+            () = device::lose(self.device.as_ref()), if plan.faults.has(Fault::DeviceLost) => {}
         }
     }
 
@@ -254,7 +269,8 @@ impl Cast {
 
     /// Those that are not over yet.
     async fn await_callers(&mut self) {
-        let left = self.callers.drain(..).filter(|caller| !caller.is_finished());
+        let all = self.callers.drain(..).chain(self.other.take());
+        let left = all.filter(|caller| !caller.is_finished());
         join_all(left).await;
     }
 

@@ -7,21 +7,26 @@ use std::ops::Range;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use rustkernel_actors::kernel::KernelRef;
+use rustkernel_actors::kernel::{DeviceChoice, KernelRef};
 use rustkernel_actors::supervisor::LifecycleState;
 use rustkernel_actors::{CallError, Cancellation, KernelError, KernelResult, Rejection};
+use rustkernel_gpu::DeviceError;
 use tokio::time::Instant;
 
 use super::account::{Account, End};
 use super::book::{Book, Ended, Run};
 use super::fault::{Fault, Faults};
 use super::kernel::{Job, Simulated, is_out_of_memory};
-use super::plan::{KernelPlan, Plan};
+use super::plan::{DEVICE, KernelPlan, Plan};
 use super::run::SHUTDOWN_SLACK;
 use super::trace::Trace;
 
 /// How late an answer may come after its deadline, in milliseconds: the actor looks each 5 ms.
 const LATE: u64 = 10;
+
+/// How soon the requests that run on a device that is lost have their answers, in milliseconds: the loss is
+/// noticed by who uses the device, or at the next health check; then those who have not heard are told.
+const TOLD: u64 = 100;
 
 /// Most violations that are told of one run.
 const MOST_TOLD: usize = 8;
@@ -39,6 +44,10 @@ pub(crate) struct Stage {
     pub(crate) kernels: Vec<Seen>,
     pub(crate) violations: Vec<String>,
     pub(crate) fired: Faults,
+    /// How often the device was lost.
+    pub(crate) losses: u32,
+    /// It does not come back.
+    pub(crate) device_out: bool,
     /// How many kernels start with the runtime.
     at_start: usize,
     /// When the runtime was asked to stop.
@@ -154,6 +163,8 @@ impl Stage {
             kernels: plan.kernels.iter().map(seen).collect(),
             violations: Vec::new(),
             fired: Faults::default(),
+            losses: 0,
+            device_out: false,
             at_start: plan.at_start(),
             asked_to_stop: None,
             draining_since: None,
@@ -172,8 +183,23 @@ impl Stage {
         self.asked_to_stop = Some(self.now());
     }
 
-    /// Whether a kernel has exceeded its limit that stops the runtime then.
+    /// The device is lost in this moment.
+    pub(crate) fn device_lost(&mut self) {
+        let now = self.now();
+        self.losses += 1;
+        self.fired = self.fired.with(Fault::DeviceLost);
+        self.trace.add(&[9, now]);
+        // (A runtime that stops lets requests finish.)
+        if self.lifecycle == LifecycleState::Running && !self.faults.has(Fault::StopsWithDevice) {
+            self.book.on_device().for_each(|entry| entry.lost_by = Some(now + TOLD));
+        }
+    }
+
+    /// Whether something has happened that stops the runtime by itself.
     pub(crate) fn has_failed(&self) -> bool {
+        if self.losses > 0 && self.faults.has(Fault::StopsWithDevice) {
+            return true;
+        }
         let stops = |seen: &&Seen| seen.plan.restart.stops_runtime;
         self.kernels.iter().filter(stops).any(|seen| seen.account.exceeded.is_some())
     }
@@ -203,7 +229,9 @@ impl Stage {
             self.broken(&format!("kernel {kernel}: {wrong}"));
         }
         // (The instances that follow one on trial open alone; a drain stops each kernel by itself.)
-        if is_grouped && exceeded.is_none() && self.lifecycle == LifecycleState::Running {
+        // (Those of a device that comes back are no restart of their group.)
+        let settled = exceeded.is_none() && self.losses == 0;
+        if is_grouped && settled && self.lifecycle == LifecycleState::Running {
             self.check_siblings(kernel);
         }
         if policy.limit.is_some() {
@@ -233,13 +261,15 @@ impl Stage {
     }
 
     /// A kernel begins to execute a request.
-    pub(crate) fn started(&mut self, kernel: usize, job: &Job, id: Option<u64>) {
+    pub(crate) fn started(&mut self, kernel: usize, job: &Job, id: Option<u64>, on_device: bool) {
         let (now, number) = (self.now(), job.number);
         self.trace.add(&[2, now, number.into()]);
         let entry = self.book.entry(number);
         let (run, over) = (entry.run, entry.is_over);
         let (called_in, of) = (entry.called_in, entry.kernel);
         entry.run = Run::Started;
+        // (What is tried again has heard of the loss: its attempt has ended.)
+        (entry.on_device, entry.lost_by) = (on_device, None);
         entry.tries += 1;
         let tries = entry.tries;
         if tries > 1 {
@@ -298,12 +328,15 @@ impl Stage {
         let ended = ending(&answer);
         self.trace.add(&[4, now, number.into(), ended as u64]);
         let entry = self.book.entry(number);
-        let (kernel, due) = (entry.kernel, entry.due);
+        let (kernel, due, lost_by) = (entry.kernel, entry.due, entry.lost_by);
         let first = !std::mem::replace(&mut entry.is_over, true);
         self.check(first, || format!("request {number} was answered twice"));
         self.book.count(kernel, ended);
         let most = due.map_or(u64::MAX, |(at, slack)| at + slack + LATE);
         self.check(now <= most, || format!("request {number} was due by {most} ms"));
+        let running = self.lifecycle == LifecycleState::Running;
+        let told = !running || lost_by.is_none_or(|by| now <= by);
+        self.check(told, || format!("request {number} was to hear of the loss by {lost_by:?} ms"));
         self.check_answer(number, ended, &answer);
         self.count_dead(number, &answer);
         next(&answer)
@@ -353,6 +386,9 @@ impl Stage {
             Err(CallError::Failed(KernelError::Interrupted(_))) => {
                 run != Run::No && self.may_interrupt(kernel)
             }
+            Err(CallError::Failed(KernelError::Device(DeviceError::Lost { .. }))) => {
+                run != Run::No && self.may_be_lost(kernel)
+            }
             Err(CallError::Failed(_)) => run != Run::No,
             Err(CallError::Rejected { rejection, .. }) => {
                 run == Run::No
@@ -384,7 +420,13 @@ impl Stage {
 impl Stage {
     /// Whether somebody may have told an instance to give up what it runs.
     fn may_interrupt(&self, kernel: usize) -> bool {
-        self.faults.has(Fault::ByHand) || self.kernels[kernel].plan.is_grouped
+        let plan = &self.kernels[kernel].plan;
+        self.faults.has(Fault::ByHand) || plan.is_grouped || self.may_be_lost(kernel)
+    }
+
+    /// Whether a kernel's device was lost.
+    fn may_be_lost(&self, kernel: usize) -> bool {
+        self.losses > 0 && self.kernels[kernel].plan.is_on_device()
     }
 
     /// A kernel refuses requests only once it or one of its group has exceeded its limit; then at once also
@@ -393,15 +435,16 @@ impl Stage {
         let own = &self.kernels[kernel].plan;
         let shares =
             |plan: &KernelPlan| plan.index == own.index || plan.is_grouped && own.is_grouped;
-        let family = self.kernels.iter().filter(|seen| shares(&seen.plan));
-        let exceeded = family.filter_map(|seen| seen.account.exceeded).max();
+        let siblings = self.kernels.iter().filter(|seen| shares(&seen.plan));
+        let exceeded = siblings.filter_map(|seen| seen.account.exceeded).max();
         exceeded.is_some_and(|at| self.now() <= called_at.max(at) + LATE)
     }
 
-    /// A kernel has ended only once each of its instances has.
+    /// A kernel has ended only once each of its instances has, or the one device that it could run on.
     fn may_end(&self, kernel: usize) -> bool {
         let Seen { account, plan, .. } = &self.kernels[kernel];
-        account.all_gone(plan.instances)
+        let out = self.device_out && plan.device == DeviceChoice::On(DEVICE);
+        out || account.all_gone(plan.instances)
     }
 }
 

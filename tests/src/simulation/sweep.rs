@@ -28,7 +28,7 @@ fn expected(pages: u64, limit: u64) -> PressureLevel {
 /// Fills a memory of so many pages to a page below each threshold, and to it; then gives all back.
 pub(super) async fn sweep(cast: &Cast, limit: u64) {
     let (Ok(hoarder), Some(memory)) =
-        (cast.supervisor().kernel::<Hoarder>(Hoarder::NAME), &cast.memory)
+        (cast.supervisor().kernel::<Hoarder>(Hoarder::NAME), cast.memories.first())
     else {
         return;
     };

@@ -1,9 +1,11 @@
 //! The witness: hears every event, and looks at queues now and then.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rustkernel_actors::supervisor::LifecycleState;
 use rustkernel_actors::{Events, Heard, RuntimeEvent};
+use rustkernel_gpu::DeviceId;
 use rustkernel_gpu::memory::PressureLevel;
 
 use super::account::Account;
@@ -26,7 +28,8 @@ const LIFECYCLE: [(LifecycleState, LifecycleState); 4] = [
     (LifecycleState::Starting, LifecycleState::Stopped),
 ];
 
-/// What is known of the one device's pressure level.
+/// What is known of a device's pressure level.
+#[derive(Default)]
 struct Pressure {
     level: PressureLevel,
     /// When it was entered, in milliseconds.
@@ -35,7 +38,7 @@ struct Pressure {
 
 /// Hears events until the runtime is gone.
 pub(crate) async fn hear(mut events: Events) {
-    let mut pressure = Pressure { level: PressureLevel::Normal, since: 0 };
+    let mut pressure = BTreeMap::new();
     while let Some(heard) = events.next().await {
         stage::with(|stage| match heard {
             Heard::Event(event) => stage.heard(&event, &mut pressure),
@@ -52,7 +55,7 @@ pub(crate) async fn look() {
 }
 
 impl Stage {
-    fn heard(&mut self, event: &RuntimeEvent, pressure: &mut Pressure) {
+    fn heard(&mut self, event: &RuntimeEvent, pressure: &mut BTreeMap<DeviceId, Pressure>) {
         let now = self.now();
         self.trace.add(&[6, now]);
         match event {
@@ -62,9 +65,11 @@ impl Stage {
         }
         match event {
             RuntimeEvent::StateChanged { from, to } => self.moved(*from, *to),
-            RuntimeEvent::PressureChanged { from, to, .. } => {
-                self.pressed((*from, *to), now, pressure);
+            RuntimeEvent::PressureChanged { device, from, to, .. } => {
+                self.pressed((*from, *to), now, pressure.entry(*device).or_default());
             }
+            RuntimeEvent::DeviceLost { .. } => self.told_lost(),
+            RuntimeEvent::DeviceOut { .. } => self.device_out = true,
             RuntimeEvent::KernelPanicked { report, kernel, .. } if report.message != PLANNED => {
                 self.broken(&format!("{kernel} panicked on its own: {report}"));
             }
@@ -91,6 +96,12 @@ impl Stage {
             }
             _ => {}
         }
+    }
+
+    /// A loss is told only where there was one.
+    fn told_lost(&mut self) {
+        let was_lost = self.losses > 0 && !self.device_out;
+        self.check(was_lost, || "a device is told lost that was not".to_owned());
     }
 
     /// What is asked of a kernel's account; true of one that has none.

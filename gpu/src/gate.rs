@@ -9,12 +9,14 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::device::Epoch;
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
 
 /// (Sequentially consistent: either a call sees that the gate is closed, or who has closed it sees the call.)
 const ORDER: Ordering = Ordering::SeqCst;
 
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     /// Calls that are inside, or about to be refused.
     calls: AtomicU64,
     closed: AtomicBool,
@@ -25,25 +27,29 @@ pub(super) struct Gate {
 
 /// A call that is inside, until it is dropped.
 #[must_use = "the call is inside only as long as this lives"]
-pub(super) struct Inside<'a>(&'a Gate);
+pub(crate) struct Inside<'a>(&'a Gate);
 
 impl Gate {
     /// The epoch that handles made now will carry.
-    pub(super) fn epoch(&self) -> Epoch {
+    pub(crate) fn epoch(&self) -> Epoch {
         self.epoch.load(ORDER)
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.closed.load(ORDER)
     }
 
     /// Whether calls of that epoch are let in.
-    pub(super) fn admits(&self, epoch: Epoch) -> bool {
+    pub(crate) fn admits(&self, epoch: Epoch) -> bool {
+        #[cfg(feature = "planted")]
+        if planted::is(Bug::StaleHandle) {
+            return self.is_open();
+        }
         self.is_open() && self.epoch() == epoch
     }
 
     /// Lets a call of that epoch in.
-    pub(super) fn enter(&self, epoch: Epoch) -> Option<Inside<'_>> {
+    pub(crate) fn enter(&self, epoch: Epoch) -> Option<Inside<'_>> {
         // (Looked at before too: those that are refused shall not keep anybody waiting.)
         if !self.admits(epoch) {
             return None;
@@ -54,13 +60,13 @@ impl Gate {
     }
 
     /// Ends the epoch: nobody comes in any more. (Closed first: who sees the next epoch sees that.)
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.store(true, ORDER);
         self.epoch.fetch_add(1, ORDER);
     }
 
     /// Waits until nobody is inside; false if somebody stays for so long. For who keeps it closed.
-    pub(super) fn wait_until_empty(&self, limit: Duration) -> bool {
+    pub(crate) fn wait_until_empty(&self, limit: Duration) -> bool {
         let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
         let inside = |(): &mut ()| self.calls.load(ORDER) > 0;
         let waited = self.left.wait_timeout_while(leaving, limit, inside);
@@ -68,7 +74,7 @@ impl Gate {
     }
 
     /// Lets calls of the present epoch in.
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         self.closed.store(false, ORDER);
     }
 }

@@ -15,7 +15,7 @@ use crate::restart::{Cause, Circuit, Strategy, Verdict};
 
 /// A group that is being restarted.
 #[derive(Debug, Default)]
-pub(super) struct Family {
+pub(super) struct GroupRestart {
     /// Others of its kernels have ended meanwhile, so it is restarted once more: because of the first of
     /// them, since those that are restarted with one are among those restarted with any before it.
     again: Option<String>,
@@ -37,7 +37,7 @@ async fn restart(
     let quarantined = group.iter().any(|member| member.kernel.circuit() == Circuit::Open);
     for (child, _) in &children {
         if !quarantined {
-            ordered(child, Order::Resume { hold: Hold::Family }).await;
+            ordered(child, Order::Resume { hold: Hold::Sibling }).await;
         }
         ordered(child, Order::Resume { hold: Hold::Group }).await;
     }
@@ -45,7 +45,7 @@ async fn restart(
 
 impl SupervisorActor {
     /// The kernels that are restarted with that one, itself included, in the order of their start.
-    fn family(&self, kernel: &str) -> Vec<Child> {
+    fn restarted_with(&self, kernel: &str) -> Vec<Child> {
         let own = |child: &&Child| child.name == kernel;
         let Some(child) = self.children.iter().find(own) else { return Vec::new() };
         let siblings = self.children.iter().filter(|other| other.group == child.group);
@@ -58,31 +58,31 @@ impl SupervisorActor {
         }
     }
 
-    pub(super) fn restart_family(
+    pub(super) fn restart_group(
         &mut self,
         kernel: String,
         cause: Cause,
         wait: Duration,
         ctx: &mut Context<Self>,
     ) {
-        let family = self.family(&kernel);
-        let Some(first) = family.first() else { return };
+        let together = self.restarted_with(&kernel);
+        let Some(first) = together.first() else { return };
         let group = first.group.clone().unwrap_or_else(|| kernel.clone());
         let order = |name: &String| self.children.iter().position(|child| child.name == *name);
-        if let Some(under_way) = self.families.get_mut(&group) {
+        if let Some(under_way) = self.group_restarts.get_mut(&group) {
             let ended = under_way.again.take().into_iter().chain([kernel]);
             under_way.again = ended.min_by_key(order);
             return;
         }
-        self.families.insert(group.clone(), Family::default());
+        self.group_restarts.insert(group.clone(), GroupRestart::default());
         warn!(self.config.logger, "restarting a group"; "group" => &group, "because of" => &kernel, "cause" => %cause);
-        let names: Vec<String> = family.iter().map(|child| child.name.clone()).collect();
+        let names: Vec<String> = together.iter().map(|child| child.name.clone()).collect();
         let timeout = self.config.shutdown_timeout;
         let within = |child: Child| {
             let within = child.shutdown_timeout.unwrap_or(timeout);
             (child, within)
         };
-        let children = family.into_iter().map(within).collect();
+        let children = together.into_iter().map(within).collect();
         let members = self.children.iter().filter(|child| child.group.as_ref() == Some(&group));
         let members = members.cloned().collect();
         let restarted =
@@ -91,16 +91,16 @@ impl SupervisorActor {
             let event =
                 RuntimeEvent::GroupRestarted { group: group.clone(), kernel, restarted: names };
             actor.board.announcer.tell(event);
-            let again = actor.families.remove(&group).and_then(|family| family.again);
+            let again = actor.group_restarts.remove(&group).and_then(|restart| restart.again);
             if let Some(kernel) = again {
-                actor.restart_family(kernel, cause, Duration::ZERO, ctx);
+                actor.restart_group(kernel, cause, Duration::ZERO, ctx);
             }
         }));
     }
 
     /// The kernels that depend on one that is quarantined refuse requests with it.
-    fn turn_away_family(&self, kernel: &str, ctx: &mut Context<Self>) {
-        for child in self.family(kernel).into_iter().filter(|child| child.name != kernel) {
+    fn turn_away_siblings(&self, kernel: &str, ctx: &mut Context<Self>) {
+        for child in self.restarted_with(kernel).into_iter().filter(|child| child.name != kernel) {
             let cause = Cause::Group(kernel.to_owned());
             let ordered = async move { ordered(&child, Order::TurnAway { cause }).await };
             ctx.spawn(ordered.map(|_| ()).into_actor(self));
@@ -125,8 +125,8 @@ impl Handler<KernelReport> for SupervisorActor {
         let KernelReport { kernel, cause, verdict } = report;
         match (verdict, cause) {
             (Verdict::Restart(_), Cause::DeviceLost(device)) => self.device_lost(device, ctx),
-            (Verdict::Restart(wait), cause) => self.restart_family(kernel, cause, wait, ctx),
-            (Verdict::Quarantine(_), _) => self.turn_away_family(&kernel, ctx),
+            (Verdict::Restart(wait), cause) => self.restart_group(kernel, cause, wait, ctx),
+            (Verdict::Quarantine(_), _) => self.turn_away_siblings(&kernel, ctx),
             (Verdict::StopRuntime, cause) => {
                 self.escalate(StopReason::KernelFailed { kernel, cause }, ctx);
             }
