@@ -92,11 +92,11 @@ async fn a_deadline_holds_for_the_requests_that_come_after() {
     let waits = runtime.kernel::<Waits>("waits").unwrap();
     let mut before = Box::pin(waits.call(()));
     assert!(futures_util::poll!(&mut before).is_pending());
-    let short = Some(Some(Duration::from_millis(20)));
+    let short = Some(Duration::from_millis(20));
     runtime
-        .reconfigure(&of_waits(KernelChange { deadline: short, ..KernelChange::default() }))
+        .reconfigure(&of_waits(KernelChange { deadline: Some(short), ..KernelChange::default() }))
         .unwrap();
-    assert_eq!(runtime.stats().kernels[0].deadline, short.unwrap());
+    assert_eq!(runtime.stats().kernels[0].deadline, short);
     let error = within_a_minute(waits.call(())).await.unwrap_err();
     assert!(
         matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded { .. })),
