@@ -220,13 +220,8 @@ impl AllocatorActor {
     /// Serves those that wait.
     fn serve_waiting(&mut self) {
         self.queue.forget_given_up();
-        let blocked = self.grant();
-        self.memory.attention().want_room(blocked);
-        if blocked {
-            // Whatever came back between the look and the flag is looked at again.
-            let blocked = self.grant();
-            self.memory.attention().want_room(blocked);
-        }
+        let attention = Arc::clone(self.memory.attention());
+        attention.serve_room(|| self.grant());
     }
 
     /// Grants what fits, in order; whether there is one that does not. Those deferred do not count: they

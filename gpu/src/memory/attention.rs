@@ -1,10 +1,11 @@
 //! How the fast paths call the allocator: a flag and a wake-up, never a message.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::Poll;
 
 use atomic_waker::AtomicWaker;
+
+use super::sync::{AtomicBool, AtomicU8, Ordering};
 
 /// Why the allocator is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +48,19 @@ impl Attention {
         }
     }
 
-    /// The allocator says whether anybody waits for room. It must look once more after saying yes.
-    pub fn want_room(&self, wanted: bool) {
+    /// The allocator grants what fits; `grant` says whether somebody is left who waits for room. If so,
+    /// it is called whenever bytes come back. It looks twice: what came back between the first look and
+    /// saying so was told to nobody.
+    pub fn serve_room(&self, mut grant: impl FnMut() -> bool) {
+        let blocked = grant();
+        self.want_room(blocked);
+        if blocked {
+            let blocked = grant();
+            self.want_room(blocked);
+        }
+    }
+
+    fn want_room(&self, wanted: bool) {
         self.room_wanted.store(wanted, Ordering::SeqCst);
     }
 

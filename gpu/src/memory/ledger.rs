@@ -1,17 +1,21 @@
 //! Bytes promised against a limit: one atomic, taken before anything else.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::attention::{Attention, Need};
 use super::class::BlockSizes;
 use super::pressure::{PressureCell, PressureLevel};
+use super::sync::{AtomicU64, Ordering};
 
 /// The books of one kind of memory of one device.
 ///
 /// `committed` counts what reservations hold and what is leased outside of any; it is at most the limit
 /// at every moment. Where others use the device too there may be less to have than the limit says; nothing
 /// is committed beyond that, and what was before stays.
+///
+/// What is committed and the ceiling are read and written sequentially consistently, as is the flag that
+/// says that somebody waits for room: of who gives bytes back and then looks at the flag, and who sets
+/// the flag and then looks for bytes, at least one sees the other.
 #[derive(Debug)]
 pub struct Ledger {
     limit: u64,
@@ -43,7 +47,7 @@ impl Ledger {
 
     /// The most that can be committed at present: the limit, or what others leave of the device.
     pub fn attainable(&self) -> u64 {
-        self.limit.min(self.ceiling.load(Ordering::Acquire))
+        self.limit.min(self.ceiling.load(Ordering::SeqCst))
     }
 
     /// Bytes of the device that others hold: other processes, and contexts and modules of this one.
@@ -54,7 +58,7 @@ impl Ledger {
     /// Others hold that many bytes of the device, which leaves so many to promise.
     pub(crate) fn set_foreign(&self, foreign: u64, ceiling: u64) {
         self.foreign.store(foreign, Ordering::Release);
-        let before = self.ceiling.swap(ceiling, Ordering::AcqRel);
+        let before = self.ceiling.swap(ceiling, Ordering::SeqCst);
         if before.min(self.limit) != ceiling.min(self.limit) {
             self.attention.raise(Need::Pressure);
             self.attention.room();
@@ -68,7 +72,7 @@ impl Ledger {
 
     /// Bytes promised now.
     pub fn committed(&self) -> u64 {
-        self.committed.load(Ordering::Acquire)
+        self.committed.load(Ordering::SeqCst)
     }
 
     /// Bytes that could be committed now.
@@ -93,7 +97,7 @@ impl Ledger {
         // (Nothing always fits, also where others have taken what was to be had.)
         let fits =
             |committed: u64| committed.checked_add(bytes).filter(|sum| *sum <= most || bytes == 0);
-        match self.committed.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits) {
+        match self.committed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits) {
             Ok(before) => {
                 self.watch(before + bytes);
                 true
@@ -103,7 +107,7 @@ impl Ledger {
     }
 
     pub(crate) fn uncommit(&self, bytes: u64) {
-        let before = self.committed.fetch_sub(bytes, Ordering::AcqRel);
+        let before = self.committed.fetch_sub(bytes, Ordering::SeqCst);
         assert!(before >= bytes, "invariant: more bytes came back than were promised");
         self.watch(before - bytes);
         self.attention.room();

@@ -43,9 +43,12 @@ pub mod pool;
 mod pressure;
 pub mod record;
 mod reservation;
+#[cfg(all(test, feature = "shuttle"))]
+mod room_model;
 mod space;
 mod stats;
 mod stream_magazine;
+mod sync;
 
 use std::fmt;
 

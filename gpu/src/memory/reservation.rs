@@ -1,11 +1,11 @@
 //! Bytes promised to a request before it starts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::MemoryKind;
 use super::ledger::Ledger;
 use super::stream_magazine::StreamMagazine;
+use super::sync::{AtomicU64, Ordering};
 
 /// What a request declares that it will hold at most, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
