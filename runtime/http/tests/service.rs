@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustkernel_core::kernel::{CallError, Cancellation};
-use rustkernel_http::view::Requests;
+use rustkernel_http::view::{HistoryLine, Requests};
 use rustkernel_http::{
     BindError, Client, ClientError, Configuration, Notice, Reloaded, ServeError, Service,
 };
@@ -73,8 +73,14 @@ async fn everything_can_be_asked() {
     running.gate.close();
     let waits = running.runtime.kernel::<support::Waits>("waits").unwrap();
     within_a_minute(waits.call(())).await.unwrap_err();
-    let history = client.kernel("waits").await.unwrap().history;
-    assert!(history.iter().any(|line| line.what.contains("panicked")), "{history:?}");
+    // (The caller has its answer before the end of the instance is written down.)
+    within_a_minute(async {
+        let panicked = |line: &HistoryLine| line.what.contains("panicked");
+        while !client.kernel("waits").await.unwrap().history.iter().any(panicked) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 
     client.drain().await.unwrap();
     assert!(running.end().await.is_clean());
