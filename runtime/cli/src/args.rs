@@ -220,10 +220,7 @@ fn named_text(text: &str) -> Result<NamedText, &'static str> {
 }
 
 fn device(text: &str) -> Result<DeviceChoice, &'static str> {
-    match text {
-        "auto" => Ok(DeviceChoice::Auto),
-        _ => text.parse().map(DeviceChoice::On).map_err(|_| "write `auto`, `host` or `cuda:0`"),
-    }
+    text.parse().map_err(|_| "write `auto`, `host` or `cuda:0`")
 }
 
 fn device_id(text: &str) -> Result<DeviceId, &'static str> {

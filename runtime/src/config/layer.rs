@@ -41,9 +41,7 @@ impl Layer {
 
     /// The keys of its values.
     pub(super) fn keys(&self) -> Vec<String> {
-        let mut leaves = Vec::new();
-        flatten(&self.values, &mut Vec::new(), &mut leaves);
-        leaves.into_iter().map(|(path, _)| path.join(".")).collect()
+        leaves(&self.values).into_iter().map(|(path, _)| path.join(".")).collect()
     }
 
     #[cfg(test)]
@@ -57,7 +55,8 @@ impl Layer {
     }
 
     /// Sets a value by its key.
-    pub(super) fn set(&mut self, path: &[&str], value: Value, origin: Origin) {
+    pub(super) fn set(&mut self, path: &[impl AsRef<str>], value: Value, origin: Origin) {
+        let path: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
         self.locate(path.join("."), origin);
         let Some((last, tables)) = path.split_last() else { return };
         let mut table = &mut self.values;
@@ -120,12 +119,9 @@ impl Layer {
 
     /// Lays one over this, key by key.
     pub(super) fn cover(&mut self, above: Self) {
-        let mut leaves = Vec::new();
-        flatten(&above.values, &mut Vec::new(), &mut leaves);
-        for (path, value) in leaves {
+        for (path, value) in leaves(&above.values) {
             let origin = above.origin(&path.join("."));
             let (path, value) = in_full(path, value);
-            let path: Vec<&str> = path.iter().map(String::as_str).collect();
             self.set(&path, value, origin);
         }
     }
@@ -139,6 +135,12 @@ impl Layer {
 }
 
 /// The values that are not tables, by key.
+fn leaves(table: &Map<String, Value>) -> Vec<(Vec<String>, Value)> {
+    let mut leaves = Vec::new();
+    flatten(table, &mut Vec::new(), &mut leaves);
+    leaves
+}
+
 fn flatten(
     table: &Map<String, Value>,
     path: &mut Vec<String>,
@@ -204,9 +206,7 @@ pub struct Effective {
 /// Every value in effect, in the order of the types.
 pub(super) fn effective(config: &ProductionConfig, layer: &Layer) -> Vec<Effective> {
     let all = Layer::of(config, Origin::Code);
-    let mut leaves = Vec::new();
-    flatten(&all.values, &mut Vec::new(), &mut leaves);
-    let mut found: Vec<_> = leaves
+    let mut found: Vec<_> = leaves(&all.values)
         .into_iter()
         .filter(|(_, value)| *value != json!({}))
         .map(|(path, value)| {
@@ -227,11 +227,8 @@ pub(super) fn preset(preset: Option<RuntimePreset>) -> Layer {
     let mut all = DEFAULTS.clone();
     let Some(preset) = preset else { return all };
     let of_preset = Layer::of(&ProductionConfig::preset(preset), Origin::Preset(preset));
-    let mut leaves = Vec::new();
-    flatten(&of_preset.values, &mut Vec::new(), &mut leaves);
-    for (path, value) in leaves {
+    for (path, value) in leaves(&of_preset.values) {
         if all.get(&path.join(".")) != Some(&value) {
-            let path: Vec<&str> = path.iter().map(String::as_str).collect();
             all.set(&path, value, Origin::Preset(preset));
         }
     }

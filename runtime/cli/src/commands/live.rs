@@ -43,15 +43,15 @@ impl Configuration for Live {
     }
 
     fn reload(&self) -> Result<Reloaded, Vec<String>> {
-        let problems = |error: &rustkernel_core::config::ConfigError| {
-            error.to_string().lines().map(str::to_owned).collect::<Vec<_>>()
-        };
         if config::file(self.layers.config.as_ref()).is_none() {
             let none = "there is no configuration file to read again; `--config FILE` names one at the start";
             return Err(vec![none.into()]);
         }
-        let new = config::layers(&self.layers).load().map_err(|error| problems(&error))?;
+        // (Held while the file is read: of two reloads the later one wins.)
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = config::layers(&self.layers)
+            .load()
+            .map_err(|error| error.to_string().lines().map(str::to_owned).collect::<Vec<_>>())?;
         let (changed, mut need_restart) = self.change(&current.changes(&new).live, &new)?;
         need_restart.extend(self.started.changes(&new).at_restart);
         *current = new;
