@@ -1,6 +1,7 @@
 //! Building a configuration in code.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustkernel_actors::supervisor::OnDeviceLoss;
@@ -8,8 +9,8 @@ use rustkernel_gpu::DeviceId;
 
 use super::error::{ConfigError, Origin, Problem};
 use super::{
-    KernelConfig, MemoryConfig, ObservabilityConfig, ProductionConfig, RuntimeConfig,
-    RuntimePreset, SecurityConfig,
+    AuditConfig, JwtConfig, KernelConfig, MemoryConfig, ObservabilityConfig, ProductionConfig,
+    RuntimeConfig, RuntimePreset, SecurityConfig, TlsConfig,
 };
 use crate::observability::LogConfig;
 
@@ -67,6 +68,12 @@ section! {
         rbac_enabled: bool,
         audit_logging: bool,
         allow_unauthenticated: bool,
+        allow_unaudited: bool,
+        allow_plaintext: bool,
+        keys_file: Option<PathBuf>,
+        jwt: JwtConfig,
+        audit: AuditConfig,
+        tls: TlsConfig,
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) fn problems(config: &ProductionConfig) -> Vec<Finding> {
     let memory = memory.map(|found| (format!("memory.{}", found.name()), found.to_string()));
     let mut found: Vec<Finding> = runtime.chain(memory).collect();
     found.extend(staging(config));
-    found.extend(authentication(config));
+    found.extend(config.security.problems(is_exposed(config)));
     found.extend(kernels(config));
     found
 }
@@ -26,14 +26,9 @@ fn staging(config: &ProductionConfig) -> Option<Finding> {
     })
 }
 
-fn authentication(config: &ProductionConfig) -> Option<Finding> {
-    let exposed = !matches!(config.environment, None | Some(RuntimePreset::Development));
-    let security = config.security;
-    (exposed && !security.rbac_enabled && !security.allow_unauthenticated).then(|| {
-        let reason = "in production nobody may call without saying who they are; set it to true, or \
-                      `security.allow_unauthenticated = true` if that is what you want";
-        ("security.rbac_enabled".into(), reason.into())
-    })
+/// Whether it is meant for others than its developers.
+fn is_exposed(config: &ProductionConfig) -> bool {
+    !matches!(config.environment, None | Some(RuntimePreset::Development))
 }
 
 fn kernels(config: &ProductionConfig) -> Vec<Finding> {
