@@ -35,9 +35,12 @@
 #![cfg(unix)]
 #![forbid(unsafe_code)]
 
+pub mod audit;
 mod client;
+mod clock;
 mod control;
 mod endpoint;
+mod places;
 mod routes;
 mod service;
 mod signals;
