@@ -42,6 +42,7 @@ mod control;
 mod endpoint;
 mod places;
 mod routes;
+pub mod security;
 mod service;
 mod signals;
 mod socket;

@@ -18,7 +18,7 @@ pub(crate) fn state() -> Option<PathBuf> {
 
 fn place(names: &[&str], of_root: &str, at_home: &str) -> Option<PathBuf> {
     let is_root = rustix::process::geteuid().is_root();
-    find(names.iter().map(|name| env::var_os(name)), is_root.then_some(of_root), || {
+    find(names.iter().map(env::var_os), is_root.then_some(of_root), || {
         Some(PathBuf::from(env::var_os("HOME")?).join(at_home))
     })
 }

@@ -69,6 +69,7 @@ struct Shared {
     last: Mutex<Link>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "all but the last are writes")]
 enum Job {
     Write { entry: Entry, done: Option<Done> },
     End(oneshot::Sender<()>),
