@@ -118,7 +118,7 @@ impl Files {
             name: "test".into(),
             roles: roles.to_vec(),
             kernels: vec![kernels.parse::<Pattern>().unwrap()],
-            expires: None,
+            lifetime: None,
         };
         let (key, record) = KeysFile::create(&self.keys(), new).unwrap();
         (record.id, key.reveal().to_owned())

@@ -136,8 +136,7 @@ impl KeysFile {
     /// Who bears the key of that text.
     pub(in super::super) fn principal(&self, text: &[u8]) -> Result<Principal, Refused> {
         let id = key::id_of(text).ok_or(Refused::Malformed)?;
-        let key = self.keys.get(id).ok_or(Refused::UnknownKey)?;
-        key.principal(text, clock::wall())
+        self.keys.get(id).ok_or(Refused::UnknownKey)?.principal(text)
     }
 
     /// Changes the file, alone, all of it or nothing.

@@ -1,7 +1,7 @@
 //! One key.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -12,6 +12,7 @@ use super::super::denial::Refused;
 use super::super::principal::{Pattern, Principal};
 use super::super::roles::Role;
 use super::file::times;
+use crate::clock;
 
 /// What every key begins with.
 const PREFIX: &str = "rk_";
@@ -82,8 +83,29 @@ pub struct NewKey {
     pub roles: Vec<Role>,
     /// To which kernels.
     pub kernels: Vec<Pattern>,
-    /// When its time is over, if it ever is.
-    pub expires: Option<SystemTime>,
+    /// How long it is good, if not for ever.
+    pub lifetime: Option<Duration>,
+}
+
+/// Whether a key is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyState {
+    /// It is.
+    Good,
+    /// Its time is over.
+    Expired,
+    /// It was revoked.
+    Revoked,
+}
+
+impl fmt::Display for KeyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Good => "good",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        })
+    }
 }
 
 /// What is kept of a key.
@@ -128,27 +150,31 @@ impl KeyRecord {
             roles: new.roles,
             kernels: new.kernels,
             created: now,
-            expires: new.expires,
+            expires: new.lifetime.and_then(|lifetime| now.checked_add(lifetime)),
             revoked: None,
             sha256: hash(text),
         };
         Ok((key, record))
     }
 
-    /// Who bears the key, if the text is this key, and its time is not over.
-    pub(in super::super) fn principal(
-        &self,
-        text: &[u8],
-        now: SystemTime,
-    ) -> Result<Principal, Refused> {
+    /// Whether it is good now.
+    pub fn state(&self) -> KeyState {
+        match (self.revoked, self.expires) {
+            (Some(_), _) => KeyState::Revoked,
+            (None, Some(expires)) if expires <= clock::wall() => KeyState::Expired,
+            (None, _) => KeyState::Good,
+        }
+    }
+
+    /// Who bears the key, if the text is this key, and it is good.
+    pub(in super::super) fn principal(&self, text: &[u8]) -> Result<Principal, Refused> {
         if !bool::from(hash(text).ct_eq(&self.sha256)) {
             return Err(Refused::UnknownKey);
         }
-        if self.revoked.is_some() {
-            return Err(Refused::RevokedKey);
-        }
-        if self.expires.is_some_and(|expires| expires <= now) {
-            return Err(Refused::ExpiredKey);
+        match self.state() {
+            KeyState::Good => {}
+            KeyState::Expired => return Err(Refused::ExpiredKey),
+            KeyState::Revoked => return Err(Refused::RevokedKey),
         }
         let (roles, kernels) = (self.roles.clone(), self.kernels.clone());
         Ok(Principal::new(format!("key:{}", self.id), roles, kernels))

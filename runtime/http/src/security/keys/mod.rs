@@ -9,4 +9,4 @@ mod key;
 
 pub use file::{KeysError, KeysFile, default_path};
 pub(super) use key::is_meant;
-pub use key::{ApiKey, KeyRecord, NewKey};
+pub use key::{ApiKey, KeyRecord, KeyState, NewKey};
