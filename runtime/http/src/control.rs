@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::security::Guard;
 use crate::signals::Ask;
 use crate::systemd;
 use crate::view::Problem;
@@ -37,6 +38,8 @@ pub(crate) struct Control {
     pub(crate) name: String,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) configuration: Option<Arc<dyn Configuration>>,
+    /// Who admits requests, and has them written down.
+    pub(crate) guard: Arc<Guard>,
     /// To whoever runs the service.
     pub(crate) asks: mpsc::Sender<Ask>,
 }
@@ -48,17 +51,18 @@ impl Control {
         self.asks.try_send(ask).ok();
     }
 
-    /// Reads the configuration again.
+    /// Reads the configuration and the keys of callers again.
     ///
     /// # Errors
-    /// If there is none, or it is wrong.
+    /// If there is none, or one of them is wrong.
     pub(crate) async fn reload(&self) -> Result<Reloaded, Problem> {
         let Some(configuration) = self.configuration.clone() else {
             return Err(Problem::new("there is no configuration file to read again")
                 .hint("it was started without one; start it anew to change anything"));
         };
         systemd::reloading();
-        let read = tokio::task::spawn_blocking(move || configuration.reload()).await;
+        let guard = Arc::clone(&self.guard);
+        let read = tokio::task::spawn_blocking(move || read_again(&guard, &*configuration)).await;
         systemd::reloaded();
         match read {
             Ok(Ok(reloaded)) => Ok(reloaded),
@@ -69,4 +73,15 @@ impl Control {
             Err(panicked) => Err(Problem::new(format!("reading the configuration: {panicked}"))),
         }
     }
+}
+
+/// Reads keys and configuration again; if either is wrong, nothing changes.
+fn read_again(guard: &Guard, configuration: &dyn Configuration) -> Result<Reloaded, Vec<String>> {
+    let keys = guard.authenticator().map(|known| known.read_again().map(|fresh| (known, fresh)));
+    let keys = keys.transpose().map_err(|error| vec![error.to_string()])?;
+    let reloaded = configuration.reload()?;
+    if let Some((known, fresh)) = keys {
+        known.put_in_place(fresh);
+    }
+    Ok(reloaded)
 }

@@ -1,6 +1,7 @@
 //! Admits requests, or denies them, and has both written down.
 
 use rustkernel_core::config::SecurityConfig;
+use rustkernel_core::runtime::ShutdownReport;
 
 use super::authenticator::{Authenticator, Credentials, SecurityError};
 use super::denial::Denial;
@@ -8,6 +9,7 @@ use super::need::Need;
 use super::principal::{Pattern, Principal};
 use super::request_id::RequestId;
 use super::roles::{Permission, Role};
+use crate::ServeError;
 use crate::audit::{Audit, AuditError, Entry, Event, OpenError, Settings};
 
 /// Why there is no guard.
@@ -145,11 +147,28 @@ impl Guard {
         let Some(audit) = &self.audit else { return Ok(()) };
         audit.record(Entry::of_system(Event::Lifecycle, action, reason)).await.map(drop)
     }
+
+    /// Writes down how the service ended, and closes the log: nobody is admitted any more.
+    pub(crate) async fn close(&self, ended: &Result<ShutdownReport, ServeError>) {
+        let Some(audit) = &self.audit else { return };
+        let reason = match ended {
+            Ok(report) => format!("{}; {} requests cancelled", report.reason, report.cancelled),
+            Err(error) => error.to_string(),
+        };
+        self.lifecycle("service.ended", &reason).await.ok();
+        audit.close().await;
+    }
 }
 
 /// Whom nobody knows.
 fn nobody() -> Principal {
     Principal::new("", Vec::new(), Vec::new())
+}
+
+/// The user who opened the control endpoint, which its owner alone can.
+pub(super) fn user(uid: Option<u32>) -> Principal {
+    let name = uid.map_or_else(|| "unix".into(), |uid| format!("unix:{uid}"));
+    Principal::new(name, vec![Role::Admin], vec![Pattern::any()])
 }
 
 /// Whom nobody has to know.

@@ -1,19 +1,22 @@
 //! The guard as a middleware of actix-web.
 
+use std::any::Any;
+
 use actix_web::body::{EitherBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use actix_web::middleware::Next;
+use actix_web::rt::net::UnixStream;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use serde_json::json;
 
 use super::authenticator::Credentials;
 use super::denial::{Denial, Refused};
-use super::guard::{Asked, Guard};
+use super::guard::{Admitted, Asked, Guard, user};
 use super::request_id::RequestId;
 
 /// Admits a request by the [`Guard`] of the application's data, or answers why not. Handlers find the
@@ -36,7 +39,47 @@ pub async fn guarded<B: MessageBody + 'static>(
             .into_response(HttpResponse::InternalServerError().finish())
             .map_into_right_body());
     };
-    let admitted = match guard.admit(&asked(&request, id)).await {
+    let admitted = guard.admit(&asked(&request, id)).await;
+    serve(admitted, id, request, next).await
+}
+
+/// The user at the other end of a Unix socket.
+#[derive(Debug, Clone, Copy)]
+struct Peer(u32);
+
+/// Keeps who is at the other end of a connection.
+pub(crate) fn remember_peer(connection: &dyn Any, extensions: &mut Extensions) {
+    let user = connection.downcast_ref::<UnixStream>().and_then(|stream| stream.peer_cred().ok());
+    if let Some(user) = user {
+        extensions.insert(Peer(user.uid()));
+    }
+}
+
+/// The same for the control endpoint: whoever could open it may do everything, and what changes something is
+/// written down. Looking always works, also when nothing can be written.
+pub(crate) async fn recorded<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let guard = request.app_data::<Data<Guard>>().cloned();
+    let guard = guard.filter(|guard| guard.audit().is_some() && !request.method().is_safe());
+    let Some(guard) = guard else {
+        return Ok(next.call(request).await?.map_into_left_body());
+    };
+    let id = RequestId::new();
+    let principal = user(request.conn_data::<Peer>().map(|Peer(uid)| *uid));
+    let admitted = guard.admit_principal(principal, &asked(&request, id)).await;
+    serve(admitted, id, request, next).await
+}
+
+/// Has a request that was admitted served, and what comes of it written down; or answers why it was not.
+async fn serve<B: MessageBody + 'static>(
+    admitted: Result<Admitted, Denial>,
+    id: RequestId,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let admitted = match admitted {
         Ok(admitted) => admitted,
         Err(denial) => {
             return Ok(request.into_response(answer(&denial, id)).map_into_right_body());

@@ -37,6 +37,7 @@ pub use denial::{Denial, Refused};
 pub use guard::{Admitted, Asked, Guard, GuardError};
 pub use jwt::JwtError;
 pub use middleware::guarded;
+pub(crate) use middleware::{recorded, remember_peer};
 pub use need::Need;
 pub use principal::{InvalidPattern, Pattern, Principal};
 pub use request_id::RequestId;
