@@ -15,6 +15,8 @@
 //! | `socket` | listening there, alone |
 //! | `routes`, [`view`] | what can be asked, and the JSON that answers it |
 //! | [`Client`] | who asks |
+//! | [`security`] | who calls, and what they may do |
+//! | [`audit`] | what they asked for, and what came of it, written down |
 //!
 //! | request | answer |
 //! |---|---|

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustkernel_core::config::{Loaded, ProductionConfig};
 use rustkernel_core::observability::{LogConfig, LogLevel};
 use rustkernel_core::runtime::{Runtime, ShutdownReport, StartError, StopReason};
+use rustkernel_http::security::{Guard, GuardError};
 use rustkernel_http::view::Problem;
 use rustkernel_http::{BindError, Notice, Reloaded, ServeError, Service};
 
@@ -24,8 +25,10 @@ pub(super) fn run(args: &ServeArgs, talk: Talk) -> Result<(), Failure> {
     check(&loaded)?;
     let runtime = Arc::new(build(&loaded.config, args, talk)?);
     let name = args.name.clone().unwrap_or_else(|| loaded.config.service_name.clone());
+    let security = loaded.config.security.clone();
     let live = Live::new(Arc::clone(&runtime), args.layers.clone(), loaded);
-    let mut service = Service::new(runtime).name(name).configuration(Arc::new(live));
+    let guard = Guard::of(&security, &name).map_err(|error| of_guard(&error))?;
+    let mut service = Service::new(runtime).name(name).configuration(Arc::new(live)).guard(guard);
     if let Some(endpoint) = &args.endpoint {
         service = service.endpoint(endpoint.clone());
     }
@@ -40,15 +43,13 @@ pub(super) fn run(args: &ServeArgs, talk: Talk) -> Result<(), Failure> {
     }
 }
 
-/// What is asked for and not there is refused: nobody shall believe to be guarded, or recorded.
+/// What is asked for and not there is refused: nobody shall believe to be watched.
 ///
 /// # Errors
 /// If there is any such thing.
 fn check(loaded: &Loaded) -> Result<(), Failure> {
-    let ProductionConfig { security, observability, .. } = &loaded.config;
+    let ProductionConfig { observability, .. } = &loaded.config;
     let asked = [
-        ("security.rbac_enabled", security.rbac_enabled),
-        ("security.audit_logging", security.audit_logging),
         ("observability.metrics_enabled", observability.metrics_enabled),
         ("observability.tracing_enabled", observability.tracing_enabled),
     ];
@@ -62,10 +63,7 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!("this version of the service cannot do what is asked for:{asked}");
-    Err(Failure::new(Exit::Config, message).hint(
-        "set them to false; the control endpoint is a socket that only its owner can open, and in \
-         production `security.allow_unauthenticated = true` has to say that this will do",
-    ))
+    Err(Failure::new(Exit::Config, message).hint("set them to false"))
 }
 
 fn build(config: &ProductionConfig, args: &ServeArgs, talk: Talk) -> Result<Runtime, Failure> {
@@ -119,6 +117,13 @@ pub(super) fn of_reload(Reloaded { changed, need_restart }: &Reloaded) -> String
         text += &format!("; with the next start: {}", need_restart.join(", "));
     }
     text
+}
+
+fn of_guard(error: &GuardError) -> Failure {
+    match error {
+        GuardError::Security(error) => Failure::new(Exit::Config, error.to_string()),
+        error => Failure::new(Exit::CannotCreate, error.to_string()),
+    }
 }
 
 fn of_serve(error: &ServeError) -> Failure {
