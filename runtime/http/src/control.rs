@@ -75,13 +75,10 @@ impl Control {
     }
 }
 
-/// Reads keys and configuration again; if either is wrong, nothing changes.
+/// Reads keys, certificates and configuration again; if any is wrong, nothing changes.
 fn read_again(guard: &Guard, configuration: &dyn Configuration) -> Result<Reloaded, Vec<String>> {
-    let keys = guard.authenticator().map(|known| known.read_again().map(|fresh| (known, fresh)));
-    let keys = keys.transpose().map_err(|error| vec![error.to_string()])?;
+    let fresh = guard.read_again().map_err(|error| vec![error.to_string()])?;
     let reloaded = configuration.reload()?;
-    if let Some((known, fresh)) = keys {
-        known.put_in_place(fresh);
-    }
+    guard.put_in_place(fresh);
     Ok(reloaded)
 }

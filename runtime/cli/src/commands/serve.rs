@@ -121,8 +121,8 @@ pub(super) fn of_reload(Reloaded { changed, need_restart }: &Reloaded) -> String
 
 fn of_guard(error: &GuardError) -> Failure {
     match error {
-        GuardError::Security(error) => Failure::new(Exit::Config, error.to_string()),
-        error => Failure::new(Exit::CannotCreate, error.to_string()),
+        GuardError::Audit(error) => Failure::new(Exit::CannotCreate, error.to_string()),
+        error => Failure::new(Exit::Config, error.to_string()),
     }
 }
 

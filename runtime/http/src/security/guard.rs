@@ -1,14 +1,17 @@
 //! Admits requests, or denies them, and has both written down.
 
+use std::sync::Arc;
+
 use rustkernel_core::config::SecurityConfig;
 use rustkernel_core::runtime::ShutdownReport;
 
-use super::authenticator::{Authenticator, Credentials, SecurityError};
+use super::authenticator::{Authenticator, Credentials, Fresh, SecurityError};
 use super::denial::Denial;
 use super::need::Need;
 use super::principal::{Pattern, Principal};
 use super::request_id::RequestId;
 use super::roles::{Permission, Role};
+use super::tls::{Certificates, FreshCertificate, TlsError};
 use crate::ServeError;
 use crate::audit::{Audit, AuditError, Entry, Event, OpenError, Settings};
 
@@ -19,6 +22,9 @@ pub enum GuardError {
     /// Nobody can be told from anybody.
     #[error(transparent)]
     Security(#[from] SecurityError),
+    /// There is no TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Nothing can be written down.
     #[error(transparent)]
     Audit(#[from] OpenError),
@@ -29,6 +35,14 @@ pub enum GuardError {
 pub struct Guard {
     authenticator: Option<Authenticator>,
     audit: Option<Audit>,
+    certificates: Option<Arc<Certificates>>,
+}
+
+/// Files that were read again, and do not hold yet.
+#[must_use = "they hold when they are put in place"]
+pub struct FreshGuard {
+    known: Option<Fresh>,
+    certificate: Option<FreshCertificate>,
 }
 
 /// What is asked for.
@@ -53,20 +67,41 @@ impl Guard {
     /// [`GuardError`] if the files of either cannot be used.
     pub fn of(config: &SecurityConfig, service: &str) -> Result<Self, GuardError> {
         let authenticator = config.rbac_enabled.then(|| Authenticator::of(config)).transpose()?;
+        let certificates = Certificates::of(&config.tls)?;
         let settings = config.audit_logging.then(|| Settings::of(&config.audit, service));
         let audit = settings.transpose()?.map(|settings| Audit::open(&settings)).transpose()?;
-        Ok(Self { authenticator, audit })
+        Ok(Self { authenticator, audit, certificates })
     }
 
     /// A guard of these parts. Without the first everybody may do everything, without the second nothing
     /// is written down.
     pub fn new(authenticator: Option<Authenticator>, audit: Option<Audit>) -> Self {
-        Self { authenticator, audit }
+        Self { authenticator, audit, certificates: None }
     }
 
-    /// Who tells whom it is.
-    pub fn authenticator(&self) -> Option<&Authenticator> {
-        self.authenticator.as_ref()
+    /// The certificates of TLS, if there is to be any.
+    pub fn certificates(&self) -> Option<&Arc<Certificates>> {
+        self.certificates.as_ref()
+    }
+
+    /// Reads keys and certificates again. Nothing holds before it is put [in place](Self::put_in_place).
+    ///
+    /// # Errors
+    /// [`GuardError`] if any cannot be used.
+    pub fn read_again(&self) -> Result<FreshGuard, GuardError> {
+        let known = self.authenticator.as_ref().map(Authenticator::read_again).transpose()?;
+        let certificate = self.certificates.as_ref().map(|own| own.read_again()).transpose()?;
+        Ok(FreshGuard { known, certificate })
+    }
+
+    /// Has what was read hold, for every request and connection from now on.
+    pub fn put_in_place(&self, FreshGuard { known, certificate }: FreshGuard) {
+        if let (Some(authenticator), Some(known)) = (&self.authenticator, known) {
+            authenticator.put_in_place(known);
+        }
+        if let (Some(certificates), Some(certificate)) = (&self.certificates, certificate) {
+            certificates.put_in_place(certificate);
+        }
     }
 
     /// The log.

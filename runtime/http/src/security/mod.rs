@@ -15,6 +15,7 @@
 //! | [`keys`] | API keys: made, kept as hashes, compared in constant time |
 //! | `jwt` | tokens of an identity provider |
 //! | [`Authenticator`] | from credentials to a principal; reads its files again without a gap |
+//! | [`Certificates`] | TLS |
 //! | [`Guard`] | all of it together, with the audit log: admits or denies |
 //! | [`guarded`] | the guard as a middleware of actix-web |
 //!
@@ -30,11 +31,12 @@ mod need;
 mod principal;
 mod request_id;
 mod roles;
+mod tls;
 mod trusted;
 
 pub use authenticator::{Authenticator, Credentials, Fresh, SecurityError};
 pub use denial::{Denial, Refused};
-pub use guard::{Admitted, Asked, Guard, GuardError};
+pub use guard::{Admitted, Asked, FreshGuard, Guard, GuardError};
 pub use jwt::JwtError;
 pub use middleware::guarded;
 pub(crate) use middleware::{recorded, remember_peer};
@@ -42,3 +44,4 @@ pub use need::Need;
 pub use principal::{InvalidPattern, Pattern, Principal};
 pub use request_id::RequestId;
 pub use roles::{Permission, Role, UnknownRole, table};
+pub use tls::{Certificates, FreshCertificate, TlsError};

@@ -15,11 +15,22 @@ const MOST: u64 = 4 << 20;
 /// # Errors
 /// What the system says; or that it is too long, or others may write it.
 pub(super) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    read_unless(path, 0o022, "others may write it")
+}
+
+/// Reads a file that strangers may not even read.
+///
+/// # Errors
+/// As [`read`], or that everybody may read it.
+pub(super) fn read_secret(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    read_unless(path, 0o027, "others may read or write it")
+}
+
+fn read_unless(path: &Path, never: u32, why: &str) -> io::Result<Zeroizing<Vec<u8>>> {
     let file = File::open(path)?;
     let found = file.metadata()?;
-    if found.mode() & 0o022 != 0 {
-        let mode = found.mode() & 0o777;
-        let why = format!("others may write it (mode {mode:o}); set its mode to 600");
+    if found.mode() & never != 0 {
+        let why = format!("{why} (mode {:o}); set its mode to 600", found.mode() & 0o777);
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
     if !found.is_file() || found.len() > MOST {
