@@ -31,6 +31,11 @@ fn keys_are_made_kept_as_hashes_and_revoked() {
     assert!(text.contains(&id) && !text.contains(secret), "{text}");
     assert_eq!(fs::metadata(files.keys()).unwrap().mode() & 0o777, 0o600);
 
+    // (Whoever else may read it, may still.)
+    fs::set_permissions(files.keys(), fs::Permissions::from_mode(0o640)).unwrap();
+    files.key(&[], "*");
+    assert_eq!(fs::metadata(files.keys()).unwrap().mode() & 0o777, 0o640);
+
     let config = SecurityConfig { jwt: Default::default(), ..files.config() };
     let authenticator = Authenticator::of(&config).unwrap();
     let principal = bearer(&authenticator, &key).unwrap();
@@ -47,7 +52,7 @@ fn keys_are_made_kept_as_hashes_and_revoked() {
     assert!(matches!(KeysFile::revoke(&files.keys(), "nobody"), Err(KeysError::Unknown { .. })));
     let ids: Vec<String> =
         KeysFile::read(&files.keys()).unwrap().keys().map(|key| key.id.clone()).collect();
-    assert!(ids.contains(&id) && ids.contains(&other) && ids.len() == 2);
+    assert!(ids.contains(&id) && ids.contains(&other) && ids.len() == 3);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The file of keys.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -168,9 +168,14 @@ fn lock(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Writes beside it, and puts it in its place. (Files made so are their owner's alone.)
+/// Writes beside it, and puts it in its place. A new one is its owner's alone; one that is there stays
+/// whose it is, so that an administrator can make keys for a service of another user.
 fn write(path: &Path, directory: &Path, content: &Content) -> io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    if let Ok(old) = fs::metadata(path) {
+        fchown(file.as_file(), Some(old.uid()), Some(old.gid()))?;
+        file.as_file().set_permissions(old.permissions())?;
+    }
     serde_json::to_writer_pretty(&mut file, content)?;
     file.write_all(b"\n")?;
     file.as_file().sync_all()?;
