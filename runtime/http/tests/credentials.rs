@@ -6,11 +6,12 @@ mod identities;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use identities::{Files, Signer, base64, base64_of, bearer, claims, write};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto, get_current_timestamp};
+use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use rand::RngExt;
 use rustkernel_core::config::{JwtAlgorithm, SecurityConfig};
@@ -218,6 +219,67 @@ fn no_flipped_bit_of_a_key_or_token_is_taken() {
                 let outcome = authenticator.principal(Credentials::Header(&header));
                 assert!(outcome.is_err(), "bit {bit} of byte {at}: {outcome:?}");
             }
+        }
+    }
+}
+
+/// What the tests of random texts have in common.
+static KNOWN: LazyLock<(Files, Authenticator, [String; 2])> = LazyLock::new(|| {
+    let signer = Signer::new(1);
+    let files = Files::new(&[&signer]);
+    let (_, key) = files.key(&[Role::Admin], "*");
+    let authenticator = Authenticator::of(&files.config()).unwrap();
+    (files, authenticator, [key, signer.token()])
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_changed_text_is_taken_or_makes_it_panic(
+        which in 0..2_usize,
+        at in any::<prop::sample::Index>(),
+        out in 0..4_usize,
+        new in prop::collection::vec(any::<u8>(), 0..4),
+        parts in prop::collection::vec(0..6_usize, 0..8),
+    ) {
+        let (_, authenticator, good) = &*KNOWN;
+        let good = format!("Bearer {}", good[which]).into_bytes();
+        let mut changed = good.clone();
+        let from = at.index(changed.len());
+        let to = (from + out).min(changed.len());
+        changed.splice(from..to, new);
+        // (The scheme's letters may be large or small.)
+        if !changed.eq_ignore_ascii_case(&good) {
+            prop_assert!(authenticator.principal(Credentials::Header(&changed)).is_err());
+        }
+        let pieces = [".", "e30", "eyJhbGciOiJFZERTQSJ9", "rk_", "\u{0}", "AAAA"];
+        let text: String = parts.into_iter().map(|part| pieces[part]).collect();
+        prop_assert!(bearer(authenticator, &text).is_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_changed_file_of_keys_makes_it_panic(
+        at in any::<prop::sample::Index>(),
+        out in 0..40_usize,
+        new in "[a-zA-Z0-9\"{}:,\\[\\]-]{0,4}",
+    ) {
+        let files = Files::new(&[&Signer::new(1)]);
+        files.key(&[Role::Admin], "*");
+        for path in [files.keys(), files.tokens()] {
+            let mut bytes = fs::read(&path).unwrap();
+            let from = at.index(bytes.len());
+            let to = (from + out).min(bytes.len());
+            bytes.splice(from..to, new.bytes());
+            write(&path, bytes);
+        }
+        // What is read in spite of it can be asked.
+        if let Ok(authenticator) = Authenticator::of(&files.config()) {
+            bearer(&authenticator, &Signer::new(1).token()).ok();
         }
     }
 }
