@@ -21,19 +21,22 @@ use crate::{diagnostics, output};
 /// # Errors
 /// If it does not start, or stops because of a kernel or a device.
 pub(super) fn run(args: &ServeArgs, talk: Talk) -> Result<(), Failure> {
-    let loaded = config::load(&args.layers)?;
+    let layers = args.layers();
+    let loaded = config::load(&layers)?;
     check(&loaded)?;
     let runtime = Arc::new(build(&loaded.config, args, talk)?);
     let name = args.name.clone().unwrap_or_else(|| loaded.config.service_name.clone());
-    let security = loaded.config.security.clone();
-    let live = Live::new(Arc::clone(&runtime), args.layers.clone(), loaded);
+    let ProductionConfig { http, security, observability, .. } = loaded.config.clone();
+    let live = Live::new(Arc::clone(&runtime), layers, loaded);
     let guard = Guard::of(&security, &name).map_err(|error| of_guard(&error))?;
     let mut service = Service::new(runtime).name(name).configuration(Arc::new(live)).guard(guard);
+    service = service.http(http).metrics(observability.metrics_enabled);
     if let Some(endpoint) = &args.endpoint {
         service = service.endpoint(endpoint.clone());
     }
     if !talk.quiet {
-        service = service.notices(tell);
+        let scheme = if security.tls.is_on() { "https" } else { "http" };
+        service = service.notices(move |notice| tell(notice, scheme));
     }
     match super::executor()?.block_on(service.serve()) {
         Ok(report) => ended(&report, talk),
@@ -49,10 +52,7 @@ pub(super) fn run(args: &ServeArgs, talk: Talk) -> Result<(), Failure> {
 /// If there is any such thing.
 fn check(loaded: &Loaded) -> Result<(), Failure> {
     let ProductionConfig { observability, .. } = &loaded.config;
-    let asked = [
-        ("observability.metrics_enabled", observability.metrics_enabled),
-        ("observability.tracing_enabled", observability.tracing_enabled),
-    ];
+    let asked = [("observability.tracing_enabled", observability.tracing_enabled)];
     let rows = loaded.effective();
     let asked = asked.into_iter().filter(|(_, asked)| *asked).map(|(key, _)| {
         let origin = rows.iter().find(|row| row.key == key).map(|row| row.origin.to_string());
@@ -92,8 +92,11 @@ fn level(talk: Talk) -> Option<LogLevel> {
     }
 }
 
-fn tell(notice: &Notice) {
+fn tell(notice: &Notice, scheme: &str) {
     match notice {
+        Notice::Listening(address) => {
+            output::note(format_args!("listening on {scheme}://{address}"));
+        }
         Notice::Serving(endpoint) => output::note(format_args!("serving; control at {endpoint}")),
         Notice::Draining => {
             output::note("draining: requests in flight finish, new ones are refused")
@@ -134,6 +137,8 @@ fn of_serve(error: &ServeError) -> Failure {
                 .hint("`rustkernel runtime status` shows what runs")
         }
         ServeError::Bind(error) => Failure::new(Exit::CannotCreate, error.to_string()),
+        ServeError::Listen { .. } => Failure::new(Exit::CannotCreate, error.to_string())
+            .hint("`--listen` names another address; `--listen off` listens nowhere"),
         ServeError::Start(error) => failure::of_start(error),
         error => Failure::new(Exit::TryAgain, error.to_string()),
     }

@@ -115,6 +115,9 @@ impl Guard {
     /// # Errors
     /// [`Denial`], which is written down as well.
     pub async fn admit(&self, asked: &Asked<'_>) -> Result<Admitted, Denial> {
+        if self.authenticator.is_none() && self.audit.is_none() {
+            return Ok(Admitted { principal: anybody(), open: None });
+        }
         let need = Need::of(asked.path);
         if need.is_some_and(|need| need.permission == Permission::Health) {
             return Ok(Admitted { principal: nobody(), open: None });
