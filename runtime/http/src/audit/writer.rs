@@ -200,13 +200,18 @@ impl Group {
 
 impl Writer {
     fn run(mut self) {
+        let end = self.write_all();
+        drop(self); // The lock with it: whoever waits for the end may open the log.
+        end.map(|done| done.send(()));
+    }
+
+    /// Writes until nobody has any more to write. Returns who wants to know.
+    fn write_all(&mut self) -> Option<oneshot::Sender<()>> {
         loop {
             let group = self.next();
-            let ends = group.left || group.end.is_some();
             self.write(group.entries, group.done);
-            if ends {
-                group.end.map(|done| done.send(()));
-                return;
+            if group.left || group.end.is_some() {
+                return group.end;
             }
         }
     }
