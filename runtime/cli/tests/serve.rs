@@ -31,7 +31,7 @@ impl Place {
         let mut command = rustkernel();
         command.env("XDG_RUNTIME_DIR", self.0.path("")).args(arguments);
         command.env("XDG_CONFIG_HOME", self.0.path("")).env("XDG_STATE_HOME", self.0.path("state"));
-        command.env_remove("RUSTKERNEL_ENDPOINT").env("RUSTKERNEL_HTTP__LISTEN", "127.0.0.1:0");
+        command.env_remove("RUSTKERNEL_ENDPOINT").env("RUSTKERNEL_HTTP__LISTEN", "off");
         command
     }
 
