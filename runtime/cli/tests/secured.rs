@@ -2,6 +2,7 @@
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails is to say where")]
+#![allow(clippy::disallowed_methods, reason = "a process is timed from outside")]
 
 mod support;
 
@@ -264,10 +265,14 @@ fn a_service_that_cannot_write_its_log_does_nothing_and_goes_on_by_itself() {
     let refused = ask(&mut stream, "/v2/models/saxpy/infer", Some(&key)).unwrap();
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
     assert!(refused.body.contains("audit_unavailable"), "{}", refused.body);
-    assert_eq!(ask(&mut stream, "/readyz", None).unwrap().status, 200);
+    assert_eq!(ask(&mut stream, "/livez", None).unwrap().status, 200);
+    let ready = ask(&mut stream, "/readyz?verbose", None).unwrap();
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("[-]audit log failed"), "{}", ready.body);
     fs::remove_file(&log).unwrap();
     fs::rename(&kept, &log).unwrap();
     assert_eq!(ask(&mut stream, "/v2/models/saxpy/infer", Some(&key)).unwrap().status, 200);
+    assert_eq!(ask(&mut stream, "/readyz", None).unwrap().status, 200);
     served.signal(Signal::TERM);
     let mut said = String::new();
     served.stderr.read_to_string(&mut said).unwrap();

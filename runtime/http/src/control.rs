@@ -63,7 +63,7 @@ impl Control {
 
     /// How ready it is.
     pub(crate) fn readiness(&self) -> Readiness {
-        Readiness::of(&self.runtime.stats(), self.is_leaving())
+        Readiness::of(&self.runtime.stats(), self.is_leaving()).with_audit(self.guard.audit())
     }
 
     /// Reads the configuration and the keys of callers again.
