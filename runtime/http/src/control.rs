@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::health::Readiness;
+use crate::security::Guard;
 use crate::signals::Ask;
 use crate::systemd;
 use crate::view::Problem;
@@ -39,6 +40,8 @@ pub(crate) struct Control {
     pub(crate) name: String,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) configuration: Option<Arc<dyn Configuration>>,
+    /// Who admits requests, and has them written down.
+    pub(crate) guard: Arc<Guard>,
     /// Set when it was told to end, which it may not have begun to do.
     pub(crate) leaving: AtomicBool,
     /// To whoever runs the service.
@@ -60,20 +63,21 @@ impl Control {
 
     /// How ready it is.
     pub(crate) fn readiness(&self) -> Readiness {
-        Readiness::of(&self.runtime.stats(), self.is_leaving())
+        Readiness::of(&self.runtime.stats(), self.is_leaving()).with_audit(self.guard.audit())
     }
 
-    /// Reads the configuration again.
+    /// Reads the configuration and the keys of callers again.
     ///
     /// # Errors
-    /// If there is none, or it is wrong.
+    /// If there is none, or one of them is wrong.
     pub(crate) async fn reload(&self) -> Result<Reloaded, Problem> {
         let Some(configuration) = self.configuration.clone() else {
             return Err(Problem::new("there is no configuration file to read again")
                 .hint("it was started without one; start it anew to change anything"));
         };
         systemd::reloading();
-        let read = tokio::task::spawn_blocking(move || configuration.reload()).await;
+        let guard = Arc::clone(&self.guard);
+        let read = tokio::task::spawn_blocking(move || read_again(&guard, &*configuration)).await;
         systemd::reloaded();
         match read {
             Ok(Ok(reloaded)) => Ok(reloaded),
@@ -84,4 +88,12 @@ impl Control {
             Err(panicked) => Err(Problem::new(format!("reading the configuration: {panicked}"))),
         }
     }
+}
+
+/// Reads keys, certificates and configuration again; if any is wrong, nothing changes.
+fn read_again(guard: &Guard, configuration: &dyn Configuration) -> Result<Reloaded, Vec<String>> {
+    let fresh = guard.read_again().map_err(|error| vec![error.to_string()])?;
+    let reloaded = configuration.reload()?;
+    guard.put_in_place(fresh);
+    Ok(reloaded)
 }

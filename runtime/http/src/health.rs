@@ -6,6 +6,8 @@ use rustkernel_core::kernel::Condition;
 use rustkernel_core::memory::PressureLevel;
 use rustkernel_core::runtime::{LifecycleState, RuntimeStats};
 
+use crate::audit::Audit;
+
 /// A reading of every part that matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Readiness {
@@ -47,6 +49,17 @@ impl Readiness {
             }
         }));
         Self { parts }
+    }
+
+    /// The same with the audit log, if one is kept: nothing is done that it cannot tell.
+    #[must_use]
+    pub(crate) fn with_audit(mut self, audit: Option<&Audit>) -> Self {
+        self.parts.extend(audit.map(|audit| Part {
+            name: "audit log".into(),
+            trouble: (!audit.is_writable()).then(|| "it cannot be written".into()),
+            bearable: false,
+        }));
+        self
     }
 
     /// Whether requests are taken.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_web::dev::{Server, Service as _, ServiceResponse};
 use actix_web::http::KeepAlive;
 use actix_web::http::header::{CONNECTION, HeaderValue};
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer, ResponseError};
 use rustkernel_core::config::HttpConfig;
@@ -16,6 +17,7 @@ use crate::control::Control;
 use crate::inference::{self, BodyLimits, Fault, Models, Reason};
 use crate::metrics::Metrics;
 use crate::routes::{self, resource};
+use crate::security::guarded;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -60,13 +62,15 @@ pub(crate) fn server(
     let app = move || {
         let shared = shared.clone();
         let control = shared.control.clone();
-        App::new().configure(|routes| configure(routes, &shared)).wrap_fn(
-            move |request, service| {
+        App::new()
+            .app_data(Data::from(Arc::clone(&control.guard)))
+            .configure(|routes| configure(routes, &shared))
+            .wrap(from_fn(guarded))
+            .wrap_fn(move |request, service| {
                 let control = control.clone();
                 let answered = service.call(request);
                 async move { answered.await.map(|answer| farewell(answer, &control)) }
-            },
-        )
+            })
     };
     let server = HttpServer::new(app)
         .workers(workers)
@@ -78,8 +82,14 @@ pub(crate) fn server(
         // A client that closes its side has gone: its request is given up.
         .h1_allow_half_closed(false)
         .shutdown_timeout(LAST_ANSWERS)
-        .disable_signals()
-        .listen(listener)?;
+        .disable_signals();
+    let server = match control.guard.certificates() {
+        Some(certificates) => {
+            let tls = certificates.server_config().map_err(io::Error::other)?;
+            server.listen_rustls_0_23(listener, tls)?
+        }
+        None => server.listen(listener)?,
+    };
     Ok(server.run())
 }
 

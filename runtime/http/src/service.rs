@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use rustkernel_core::config::{HttpConfig, Listen};
@@ -15,7 +16,9 @@ use rustkernel_core::runtime::{Runtime, ShutdownReport, StartError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::audit::AuditError;
 use crate::control::{Configuration, Control, Reloaded};
+use crate::security::{Guard, recorded, remember_peer};
 use crate::signals::{Ask, Signals};
 use crate::socket::Bound;
 use crate::view::Problem;
@@ -59,6 +62,7 @@ pub struct Service {
     http: Option<HttpConfig>,
     metrics: bool,
     configuration: Option<Arc<dyn Configuration>>,
+    guard: Arc<Guard>,
     notices: Box<dyn Fn(&Notice) + Send + Sync>,
 }
 
@@ -88,6 +92,9 @@ pub enum ServeError {
     /// Its endpoint cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Its start cannot be written into the audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// A kernel has not started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -114,6 +121,7 @@ impl Service {
             http: None,
             metrics: false,
             configuration: None,
+            guard: Arc::default(),
             notices: Box::new(|_| ()),
         }
     }
@@ -153,6 +161,14 @@ impl Service {
         self
     }
 
+    /// Has requests admitted, and written down, by a guard. By default everybody is, and nothing is. What is
+    /// done over the control endpoint is written down as well, as done by the user who opened it.
+    #[must_use]
+    pub fn guard(mut self, guard: Guard) -> Self {
+        self.guard = Arc::new(guard);
+        self
+    }
+
     /// Has `tell` called with what happens.
     #[must_use]
     pub fn notices(mut self, tell: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
@@ -174,11 +190,13 @@ impl Service {
         let signals = Signals::listen()?;
         let bound = Bound::new(&endpoint)?;
         let listener = self.http.as_ref().map(bind).transpose()?.flatten();
+        self.guard.lifecycle("service.starting", &self.name).await?;
         let (asks, asked) = mpsc::channel(ASKS);
         let control = Data::new(Control {
             name: self.name,
             runtime: self.runtime,
             configuration: self.configuration,
+            guard: Arc::clone(&self.guard),
             leaving: AtomicBool::new(false),
             asks,
         });
@@ -194,6 +212,7 @@ impl Service {
         let served = running.run(&endpoint).await;
         let ended = servers.end().await;
         drop(bound);
+        self.guard.close(&served).await;
         let report = served?;
         ended?;
         Ok(report)
@@ -203,9 +222,16 @@ impl Service {
 /// The endpoint's server, on threads of its own: it answers whatever the kernels do.
 fn listen(control: &Data<Control>, bound: &Bound) -> io::Result<Server> {
     let control = control.clone();
-    let app = move || App::new().app_data(control.clone()).configure(routes::configure);
+    let app = move || {
+        App::new()
+            .app_data(control.clone())
+            .app_data(Data::from(Arc::clone(&control.guard)))
+            .configure(routes::configure)
+            .wrap(from_fn(recorded))
+    };
     let server = HttpServer::new(app)
         .workers(1)
+        .on_connect(remember_peer)
         .max_connections(CONNECTIONS)
         .client_request_timeout(PATIENCE)
         .shutdown_timeout(LAST_ANSWERS)
@@ -259,6 +285,7 @@ impl Running {
                 ask = next(&mut self.signals, &mut self.asked) => self.act(ask).await,
             }
         }
+        self.written_down("service.started").await;
         systemd::ready(&self.control.name, runtime.stats().kernels.len());
         (self.notices)(&Notice::Serving(endpoint.clone()));
         let watchdog = systemd::watchdog(&runtime);
@@ -273,17 +300,25 @@ impl Running {
         Ok(report)
     }
 
+    /// Tells the audit log. What is told by a signal, or happens by itself, is done even if it cannot be.
+    async fn written_down(&self, what: &str) {
+        self.control.guard.lifecycle(what, &self.control.name).await.ok();
+    }
+
     async fn act(&self, ask: Ask) {
         match ask {
             Ask::Drain => {
+                self.written_down("service.draining").await;
                 (self.notices)(&Notice::Draining);
                 self.shut_down(self.drain_delay, None);
             }
             Ask::Stop => {
+                self.written_down("service.stopping").await;
                 (self.notices)(&Notice::Stopping);
                 self.shut_down(Duration::ZERO, Some(Duration::ZERO));
             }
             Ask::Reload => {
+                self.written_down("service.reloading").await;
                 let reloaded = self.control.reload().await;
                 (self.notices)(&Notice::Reloaded(reloaded));
             }

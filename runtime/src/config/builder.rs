@@ -1,6 +1,7 @@
 //! Building a configuration in code.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustkernel_actors::supervisor::OnDeviceLoss;
@@ -8,8 +9,8 @@ use rustkernel_gpu::DeviceId;
 
 use super::error::{ConfigError, Origin, Problem};
 use super::{
-    HttpConfig, KernelConfig, Listen, MemoryConfig, ObservabilityConfig, ProductionConfig,
-    RuntimeConfig, RuntimePreset, SecurityConfig,
+    AuditConfig, HttpConfig, JwtConfig, KernelConfig, Listen, MemoryConfig, ObservabilityConfig,
+    ProductionConfig, RuntimeConfig, RuntimePreset, SecurityConfig, TlsConfig,
 };
 use crate::observability::LogConfig;
 
@@ -81,6 +82,12 @@ section! {
         rbac_enabled: bool,
         audit_logging: bool,
         allow_unauthenticated: bool,
+        allow_unaudited: bool,
+        allow_plaintext: bool,
+        keys_file: Option<PathBuf>,
+        jwt: JwtConfig,
+        audit: AuditConfig,
+        tls: TlsConfig,
     }
 }
 

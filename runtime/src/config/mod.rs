@@ -31,6 +31,7 @@ mod reference;
 mod rules;
 mod schema;
 mod sections;
+mod security;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -54,9 +55,9 @@ pub use load::{Changes, Loaded, Loader};
 pub use reference::reference;
 pub use schema::{Field, fields, json_schema};
 pub use sections::{
-    Exceeded, GroupConfig, KernelConfig, ObservabilityConfig, RestartConfig, SecurityConfig,
-    SupervisionConfig,
+    Exceeded, GroupConfig, KernelConfig, ObservabilityConfig, RestartConfig, SupervisionConfig,
 };
+pub use security::{AuditConfig, JwtAlgorithm, JwtConfig, SecurityConfig, TlsConfig};
 pub use template::template;
 
 use crate::memory::MemoryConfig;
