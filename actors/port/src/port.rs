@@ -17,6 +17,7 @@ use crate::idle::Idle;
 use crate::outcome::{Ending, Refusal, Refused};
 #[cfg(feature = "planted")]
 use crate::planted::{self, Bug};
+use crate::returned::Returned;
 use crate::slot::{Abandoned, Key, Slots, Unclaimed};
 use crate::spin::Spin;
 
@@ -50,6 +51,7 @@ pub struct Port<Q, A> {
     slots: Slots<A>,
     inbox: Sender<Envelope<Q>>,
     ring: Receiver<Envelope<Q>>,
+    returned: Returned<Q>,
     books: Books,
     idle: Idle,
     /// Told when a slot becomes free and somebody waits for one.
@@ -76,6 +78,7 @@ impl<Q, A> Port<Q, A> {
             slots: Slots::new(bound),
             inbox,
             ring,
+            returned: Returned::new(),
             books: Books::default(),
             idle: Idle::new(options.instances.max(1)),
             room: Event::new(),
@@ -219,7 +222,7 @@ impl<Q, A> Port<Q, A> {
         called: impl Fn() -> bool,
     ) -> Option<Envelope<Q>> {
         let ends = || self.stopped.load(Ordering::Acquire) || called();
-        let something = || !self.ring.is_empty() || ends();
+        let something = || !self.ring.is_empty() || !self.returned.is_empty() || ends();
         loop {
             if ends() {
                 return None;
@@ -254,32 +257,24 @@ impl<Q, A> Port<Q, A> {
     /// The next request that is still wanted, if one is there.
     pub fn take(&self) -> Option<Envelope<Q>> {
         loop {
-            let envelope = self.ring.try_recv().ok()?;
+            let envelope = self.returned.take().or_else(|| self.ring.try_recv().ok())?;
             if self.slots.start(envelope.key) {
                 return Some(envelope);
             }
         }
     }
 
-    /// Puts a request back that was taken and has not begun, behind those that wait.
+    /// Puts a request back that was taken and has not begun, ahead of those that came after it.
     ///
     /// # Errors
-    /// The envelope comes back if the request is over, or there is no room for it.
+    /// The envelope comes back if the request is over.
     pub fn put_back(&self, envelope: Envelope<Q>) -> Result<(), Envelope<Q>> {
         if !self.slots.put_back(envelope.key) {
             return Err(envelope);
         }
-        match self.inbox.try_send(envelope) {
-            Ok(()) => {
-                self.idle.call_one();
-                Ok(())
-            }
-            Err(TrySendError::Full(envelope) | TrySendError::Disconnected(envelope)) => {
-                // (It is this instance's again, unless it is over.)
-                let _is_over = !self.slots.start(envelope.key);
-                Err(envelope)
-            }
-        }
+        self.returned.add(envelope);
+        self.idle.call_one();
+        Ok(())
     }
 
     /// Ends a request with its answer, once. The caller is woken with the next [`Answers::wake`].
@@ -403,9 +398,9 @@ impl<Q, A> Port<Q, A> {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Drops what is left in the ring: envelopes of requests that are over.
+    /// Drops what is left: envelopes of requests that are over.
     pub fn clear(&self) {
-        while let Ok(envelope) = self.ring.try_recv() {
+        while let Some(envelope) = self.returned.take().or_else(|| self.ring.try_recv().ok()) {
             drop(envelope);
         }
     }
@@ -483,5 +478,24 @@ impl<Q, A> Drop for Call<'_, Q, A> {
 impl<Q, A> fmt::Debug for Call<'_, Q, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_back_is_taken_first_in_its_order() {
+        let port: Port<u32, ()> =
+            Port::new(PortOptions { bound: 4, instances: 2, spin: Duration::ZERO });
+        let calls = [1, 2, 3, 4].map(|number| port.submit(number, 0, Waker::noop()).unwrap());
+        let [first, second] = [(); 2].map(|()| port.take().unwrap());
+        assert_eq!((first.request, second.request), (1, 2));
+        port.put_back(second).unwrap();
+        port.put_back(first).unwrap();
+        let third = port.take().map(|envelope| envelope.request);
+        drop(calls);
+        assert_eq!((third, port.take().is_none()), (Some(1), true), "what is over is not taken");
     }
 }

@@ -1,9 +1,10 @@
 //! The state of an instance, from its factory to its drop.
 
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
-use super::{End, Instance};
+use super::{End, Instance, Kept};
 use crate::error::{KernelError, KernelResult};
 use crate::kernel::{Kernel, KernelContext, Setting};
 use crate::panic::{self, Ended};
@@ -19,15 +20,15 @@ pub(super) struct Life<K> {
 
 impl<K: Kernel> Instance<K> {
     /// Makes the kernel's state and opens it, within the time for a start.
-    pub(super) async fn open(&self) -> KernelResult<Life<K>> {
+    pub(super) async fn open(&self, kept: &mut Kept<K>) -> KernelResult<Life<K>> {
         self.seat.set_hook(Some(self.hook_until()));
-        let opened = self.make().await;
+        let opened = self.make(kept).await;
         self.seat.set_hook(None);
         let (kernel, cx) = opened?;
         Ok(Life { kernel, cx, refused: 0 })
     }
 
-    async fn make(&self) -> KernelResult<(K, KernelContext)> {
+    async fn make(&self, kept: &mut Kept<K>) -> KernelResult<(K, KernelContext)> {
         let mut cx = KernelContext::new(Setting {
             kernel: Arc::clone(&self.shared.parts.name),
             seat: Arc::clone(&self.seat),
@@ -40,7 +41,12 @@ impl<K: Kernel> Instance<K> {
         let mut kernel = made.map_err(|report| self.start_panicked(report))?;
         let timeout = self.shared.parts.start_timeout;
         let opening = tokio::time::timeout(timeout, kernel.open(&mut cx));
-        let opened = match panic::run_guarded(opening, self.stopped()).await {
+        let mut stopped = self.stopped();
+        let given_up = |cx: &mut Context<'_>| {
+            self.refuse_with_others(kept);
+            stopped(cx)
+        };
+        let opened = match panic::run_guarded(opening, given_up).await {
             Ended::Done(Ok(opened)) => opened,
             Ended::Done(Err(_elapsed)) => {
                 Err(KernelError::failed(format!("it was not open within {timeout:?}")))

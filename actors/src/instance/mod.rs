@@ -91,8 +91,7 @@ enum End {
 /// A request that is about to run.
 struct Attempt<Q> {
     envelope: Envelope<Asked<Q>>,
-    /// How the attempt before it failed: what it is answered if this one does not come about. None if it
-    /// has not begun: then another instance may run it.
+    /// How the attempt before it failed; `None` if it has not begun.
     before: Option<KernelError>,
 }
 
@@ -102,8 +101,15 @@ impl<Q> Attempt<Q> {
     }
 }
 
+/// A request that is to be tried again.
+struct Retry<Q> {
+    envelope: Envelope<Asked<Q>>,
+    /// How the last attempt failed: what it is answered if another does not come about.
+    before: KernelError,
+}
+
 /// The request that goes from one life of an instance to the next, and runs first there.
-type Kept<K> = Option<Attempt<<K as Kernel>::Request>>;
+type Kept<K> = Option<Retry<<K as Kernel>::Request>>;
 
 impl<K: Kernel> Instance<K> {
     /// Runs until the port is stopped or the instance has to leave. `started` is told how the first start
@@ -115,10 +121,11 @@ impl<K: Kernel> Instance<K> {
                 self.shared.turned.notify_waiters();
                 continue;
             }
-            let end = match self.open().await {
+            let end = match self.open(&mut kept).await {
                 Ok(mut life) => {
                     self.opened(started.take());
                     let end = self.live(&mut life, &mut kept).await;
+                    self.refuse_with_others(&mut kept);
                     self.close(life, &end).await;
                     self.shared.went_down(&self.seat);
                     end
@@ -152,13 +159,18 @@ impl<K: Kernel> Instance<K> {
         self.tell_now();
     }
 
-    /// Whether the port was stopped. A request to be tried again does not wait longer than those in the
-    /// queue: while the kernel is quarantined it is answered, as they are.
+    /// Whether the port was stopped.
     fn is_stopped_with(&self, kept: &mut Kept<K>) -> bool {
+        self.refuse_with_others(kept);
+        self.shared.port.is_stopped()
+    }
+
+    /// A request to be tried again does not wait longer than those in the queue: while the kernel is
+    /// quarantined it is answered, as they are.
+    fn refuse_with_others(&self, kept: &mut Kept<K>) {
         if kept.is_some() && self.shared.is_turned_away() {
             self.give_up(kept);
         }
-        self.shared.port.is_stopped()
     }
 
     fn opened(&self, started: Option<oneshot::Sender<KernelResult>>) {
@@ -229,20 +241,28 @@ impl<K: Kernel> Instance<K> {
             panic::run_guarded(wait, called).await;
     }
 
-    /// Answers the request that was to be tried again, or lets another instance have the one that has not
-    /// begun.
+    /// Answers the request that was to be tried again.
     fn give_up(&self, kept: &mut Kept<K>) {
-        let Some(Attempt { mut envelope, before }) = kept.take() else { return };
-        if before.is_none() {
-            match self.shared.port.put_back(envelope) {
-                Ok(()) => return self.shared.refuse_waiting(),
-                Err(back) => envelope = back,
-            }
-        }
-        let error = before.unwrap_or_else(|| KernelError::Interrupted(self.shared.interruption()));
+        let Some(Retry { envelope, before }) = kept.take() else { return };
         self.drop_guarded(envelope.request);
         let mut answers = Answers::default();
-        self.answer(envelope.key, Ending::Failed, failed(error), &mut answers);
+        self.answer(envelope.key, Ending::Failed, failed(before), &mut answers);
+    }
+
+    /// An attempt does not come about now. One that was to be tried again is kept; one that has not begun
+    /// waits again, for whichever instance is free first.
+    fn put_aside(&self, attempt: Attempt<K::Request>, kept: &mut Kept<K>) {
+        let Attempt { envelope, before } = attempt;
+        if let Some(before) = before {
+            *kept = Some(Retry { envelope, before });
+            return;
+        }
+        // (Not this one's any more before it is another's.)
+        self.seat.end();
+        match self.shared.port.put_back(envelope) {
+            Ok(()) => self.shared.refuse_waiting(),
+            Err(over) => self.drop_guarded(over),
+        }
     }
 
     /// Whenever something waits that is no request: it is given up once the port is stopped or the
@@ -259,16 +279,22 @@ impl<K: Kernel> Instance<K> {
         }
     }
 
-    /// Whenever the kernel's code waits: callers with answers are woken, and a request that nobody
-    /// wants any more is given up.
-    fn given_up(&self, key: Key, answers: &mut Answers) -> impl FnMut(&mut Context<'_>) -> bool {
+    /// Whenever a request waits: who has an answer, or is to hear something, does so, and the request is given
+    /// up if nobody wants it any more, or `told` says so.
+    fn given_up(
+        &self,
+        key: Key,
+        answers: &mut Answers,
+        told: impl Fn(Wanted) -> bool,
+    ) -> impl FnMut(&mut Context<'_>) -> bool {
         move |cx| {
             answers.wake();
-            if self.seat.is_given_up() {
+            self.tell_now();
+            if told(self.seat.wanted()) {
                 return true;
             }
             self.shared.port.wake_when_given_up(self.seat.index(), cx.waker());
-            self.seat.is_given_up() || self.shared.port.is_over(key)
+            told(self.seat.wanted()) || self.shared.port.is_over(key)
         }
     }
 

@@ -6,7 +6,7 @@ use rustkernel_port::{Answers, Ending, Envelope, Key};
 
 use super::life::Life;
 use super::pacer::Pacer;
-use super::{Attempt, End, Instance, Kept, Told, Wanted, ending, failed};
+use super::{Attempt, End, Instance, Kept, Retry, Told, Wanted, ending, failed};
 use crate::allocator::Refused;
 use crate::clock;
 use crate::error::{CallError, Cancellation, KernelError};
@@ -44,8 +44,7 @@ impl<K: Kernel> Instance<K> {
                 }
             };
             if life.cx.is_stale() {
-                // It is kept as it is for when the device is back.
-                *kept = Some(attempt);
+                self.put_aside(attempt, kept);
                 answers.wake();
                 return End::Died(Cause::DeviceLost(self.client.device().id()));
             }
@@ -76,13 +75,13 @@ impl<K: Kernel> Instance<K> {
 
     /// The request that is to be tried again. One whose caller has gone or whose deadline has passed
     /// meanwhile is dropped: its end is in the books.
-    fn wanted_again(&self, kept: &mut Kept<K>) -> Kept<K> {
-        let attempt = kept.take()?;
-        if self.shared.port.is_over(attempt.envelope.key) {
-            self.drop_guarded(attempt.envelope);
+    fn wanted_again(&self, kept: &mut Kept<K>) -> Option<Attempt<K::Request>> {
+        let Retry { envelope, before } = kept.take()?;
+        if self.shared.port.is_over(envelope.key) {
+            self.drop_guarded(envelope);
             return None;
         }
-        Some(attempt)
+        Some(Attempt { envelope, before: Some(before) })
     }
 
     /// Does what else its kernel's actor wants. Some end if that ends this state.
@@ -152,15 +151,15 @@ impl<K: Kernel> Instance<K> {
                     Unreserved::Kept(request) => {
                         let request = Asked { request, priority, tries };
                         let envelope = Envelope { key, id, deadline, request };
-                        *kept = Some(Attempt { envelope, before });
+                        self.put_aside(Attempt { envelope, before }, kept);
                     }
                 }
                 return None;
             }
         };
         let copy = self.copy(&request);
-        let ended =
-            panic::run_guarded(kernel.execute(request, cx), self.given_up(key, answers)).await;
+        let given_up = self.given_up(key, answers, |wanted| wanted >= Wanted::SuspendNow);
+        let ended = panic::run_guarded(kernel.execute(request, cx), given_up).await;
         if let Some((reservation, need)) = cx.reservation() {
             self.shared.learned.note(reservation, need);
         }
@@ -184,7 +183,7 @@ impl<K: Kernel> Instance<K> {
             self.try_again(cause, Envelope { key, id, deadline, request: asked })
         });
         match again {
-            Some(envelope) => *kept = Some(Attempt { envelope, before: Some(error) }),
+            Some(envelope) => *kept = Some(Retry { envelope, before: error }),
             None => self.answer(key, Ending::Failed, failed(error), answers),
         }
         died.or_else(|| life.cx.wants_exit().then_some(Cause::Exited))
@@ -305,7 +304,9 @@ impl<K: Kernel> Instance<K> {
                 return Err(Unreserved::Answered(failed(KernelError::Panicked(report))));
             }
         };
-        let answer = match panic::run_guarded(cx.reserve(need), self.given_up(key, answers)).await {
+        // (It has not begun: whatever else the instance is to do comes first.)
+        let given_up = self.given_up(key, answers, |wanted| wanted != Wanted::Serve);
+        let answer = match panic::run_guarded(cx.reserve(need), given_up).await {
             Ended::Done(Ok(())) => return Ok(request),
             Ended::Done(Err(Refused::Rejected(rejection))) => {
                 Err(Box::new(CallError::Rejected { rejection, request }))
@@ -327,6 +328,6 @@ enum Unreserved<K: Kernel> {
     Answered(Answer<K>),
     /// Nobody waits for one any more.
     Over,
-    /// Its instance was told to give up; the request has not begun, and is kept.
+    /// Something else is wanted of its instance. The request has not begun.
     Kept(K::Request),
 }

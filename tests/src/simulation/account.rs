@@ -121,6 +121,10 @@ impl Account {
         self.restarted.push_back(last.at);
         match self.restarted.len() {
             count if count <= limit as usize => Ok(()),
+            _ if self.surely => {
+                self.early = Some(now);
+                Ok(())
+            }
             count => Err(format!("{count} restarts within {window} ms, the limit is {limit}")),
         }
     }
