@@ -209,31 +209,23 @@ impl<Q, A> Port<Q, A> {
 
     // ---- instances
 
-    /// The next request that is still wanted, or `None` once the port is stopped or the taker is
-    /// `called` elsewhere (who calls it lets it know by [`rouse_instances`](Self::rouse_instances)). Wakes
-    /// the callers in `answers` before it waits. `instance` is the taker's index.
+    /// Waits for a request. Ready when there may be one, the port is stopped, or the taker is `called`
+    /// elsewhere (who calls it lets it know by [`rouse_instances`](Self::rouse_instances)). Wakes the callers
+    /// in `answers` before it waits. `instance` is the taker's index.
     ///
     /// # Panics
     /// If there is no such instance.
-    pub async fn next(
-        &self,
-        instance: usize,
-        answers: &mut Answers,
-        called: impl Fn() -> bool,
-    ) -> Option<Envelope<Q>> {
-        let ends = || self.stopped.load(Ordering::Acquire) || called();
-        let something = || !self.ring.is_empty() || !self.returned.is_empty() || ends();
-        loop {
-            if ends() {
-                return None;
-            }
-            if let Some(envelope) = self.take() {
-                return Some(envelope);
-            }
-            answers.wake();
-            if !self.spin.wait(something) {
-                self.sleep(instance, something).await;
-            }
+    pub async fn wait(&self, instance: usize, answers: &mut Answers, called: impl Fn() -> bool) {
+        let something = || {
+            let waits = !self.ring.is_empty() || !self.returned.is_empty();
+            waits || self.stopped.load(Ordering::Acquire) || called()
+        };
+        if something() {
+            return;
+        }
+        answers.wake();
+        if !self.spin.wait(something) {
+            self.sleep(instance, something).await;
         }
     }
 
@@ -254,14 +246,21 @@ impl<Q, A> Port<Q, A> {
         .await;
     }
 
-    /// The next request that is still wanted, if one is there.
-    pub fn take(&self) -> Option<Envelope<Q>> {
+    /// The next request that is still wanted, if one is there. Those that are not go to `discard`: dropping
+    /// them is the application's code.
+    pub fn take(&self, discard: impl Fn(Envelope<Q>)) -> Option<Envelope<Q>> {
         loop {
-            let envelope = self.returned.take().or_else(|| self.ring.try_recv().ok())?;
+            let envelope = self.any()?;
             if self.slots.start(envelope.key) {
                 return Some(envelope);
             }
+            discard(envelope);
         }
+    }
+
+    /// The next envelope, wanted or not.
+    fn any(&self) -> Option<Envelope<Q>> {
+        self.returned.take().or_else(|| self.ring.try_recv().ok())
     }
 
     /// Puts a request back that was taken and has not begun, ahead of those that came after it.
@@ -398,10 +397,10 @@ impl<Q, A> Port<Q, A> {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Drops what is left: envelopes of requests that are over.
-    pub fn clear(&self) {
-        while let Some(envelope) = self.returned.take().or_else(|| self.ring.try_recv().ok()) {
-            drop(envelope);
+    /// Discards what is left: envelopes of requests that are over.
+    pub fn clear(&self, discard: impl Fn(Envelope<Q>)) {
+        while let Some(envelope) = self.any() {
+            discard(envelope);
         }
     }
 
@@ -490,12 +489,13 @@ mod tests {
         let port: Port<u32, ()> =
             Port::new(PortOptions { bound: 4, instances: 2, spin: Duration::ZERO });
         let calls = [1, 2, 3, 4].map(|number| port.submit(number, 0, Waker::noop()).unwrap());
-        let [first, second] = [(); 2].map(|()| port.take().unwrap());
+        let take = || port.take(drop);
+        let [first, second] = [(); 2].map(|()| take().unwrap());
         assert_eq!((first.request, second.request), (1, 2));
         port.put_back(second).unwrap();
         port.put_back(first).unwrap();
-        let third = port.take().map(|envelope| envelope.request);
+        let third = take().map(|envelope| envelope.request);
         drop(calls);
-        assert_eq!((third, port.take().is_none()), (Some(1), true), "what is over is not taken");
+        assert_eq!((third, take().is_none()), (Some(1), true), "what is over is not taken");
     }
 }

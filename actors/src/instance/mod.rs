@@ -317,6 +317,13 @@ impl<K: Kernel> Instance<K> {
         }
     }
 
+    /// Drops a copy of a request, if there is one.
+    fn discard(&self, copy: Option<K::Request>) {
+        if copy.is_some() {
+            self.drop_guarded(copy);
+        }
+    }
+
     /// Its code has panicked in a way that does not end it.
     fn panicked(&self, report: PanicReport) {
         self.shared.count_panic();

@@ -27,21 +27,15 @@ impl<K: Kernel> Instance<K> {
                     return end;
                 }
             }
-            let waiting = || port.take().map(Attempt::first);
-            let attempt = match self.wanted_again(kept).or_else(waiting) {
-                Some(attempt) => attempt,
-                None => {
-                    self.tell_now();
-                    let called = || self.seat.is_called();
-                    match port.next(self.seat.index(), &mut answers, called).await {
-                        Some(envelope) => {
-                            pacer.resume();
-                            Attempt::first(envelope)
-                        }
-                        None if port.is_stopped() => return End::Left,
-                        None => continue,
-                    }
+            let waiting = || port.take(|over| self.drop_guarded(over)).map(Attempt::first);
+            let Some(attempt) = self.wanted_again(kept).or_else(waiting) else {
+                self.tell_now();
+                port.wait(self.seat.index(), &mut answers, || self.seat.is_called()).await;
+                if port.is_stopped() {
+                    return End::Left;
                 }
+                pacer.resume();
+                continue;
             };
             if life.cx.is_stale() {
                 self.put_aside(attempt, kept);
@@ -157,7 +151,9 @@ impl<K: Kernel> Instance<K> {
                 return None;
             }
         };
-        let copy = self.copy(&request);
+        let tries = tries + 1;
+        let copy = Asked { request: self.copy(&request, tries), priority, tries };
+        let tried = Envelope { key, id, deadline, request: copy };
         let given_up = self.given_up(key, answers, |wanted| wanted >= Wanted::SuspendNow);
         let ended = panic::run_guarded(kernel.execute(request, cx), given_up).await;
         if let Some((reservation, need)) = cx.reservation() {
@@ -168,6 +164,7 @@ impl<K: Kernel> Instance<K> {
         let error = match ended {
             Ended::Done(Ok(response)) => {
                 self.answer(key, Ending::Completed, Ok(response), answers);
+                self.discard(tried.request.request);
                 return self.served(life);
             }
             Ended::Done(Err(error)) => error,
@@ -175,23 +172,47 @@ impl<K: Kernel> Instance<K> {
                 self.shared.count_panic();
                 KernelError::Panicked(report)
             }
-            Ended::GivenUp => return self.was_given_up(key, life, answers).await,
+            Ended::GivenUp => {
+                self.discard(tried.request.request);
+                return self.was_given_up(key, life, answers).await;
+            }
         };
-        let died = error.ends_instance().or_else(|| self.refused(&error, life));
-        let again = died.as_ref().zip(copy).and_then(|(cause, request)| {
-            let asked = Asked { request, priority, tries: tries + 1 };
-            self.try_again(cause, Envelope { key, id, deadline, request: asked })
-        });
-        match again {
-            Some(envelope) => *kept = Some(Retry { envelope, before: error }),
-            None => self.answer(key, Ending::Failed, failed(error), answers),
-        }
-        died.or_else(|| life.cx.wants_exit().then_some(Cause::Exited))
+        let (died, again) = self.failed(error, tried, life, answers);
+        *kept = again;
+        died
     }
 
-    /// A copy of a request that may be tried again. None if copying it panics: then it is tried once.
-    fn copy(&self, request: &K::Request) -> Option<K::Request> {
+    /// A request has failed. Some cause if that ends the kernel's state; then it may be one to be tried again.
+    fn failed(
+        &self,
+        error: KernelError,
+        tried: Tried<K::Request>,
+        life: &mut Life<K>,
+        answers: &mut Answers,
+    ) -> (Option<Cause>, Kept<K>) {
+        let died = error.ends_instance().or_else(|| self.refused(&error, life));
+        let again = died.as_ref().is_some_and(|cause| self.is_tried_again(cause, &tried));
+        let Envelope { key, id, deadline, request: Asked { request, priority, tries } } = tried;
+        let kept = match request {
+            Some(request) if again => {
+                let request = Asked { request, priority, tries };
+                Some(Retry { envelope: Envelope { key, id, deadline, request }, before: error })
+            }
+            copy => {
+                self.discard(copy);
+                self.answer(key, Ending::Failed, failed(error), answers);
+                None
+            }
+        };
+        (died.or_else(|| life.cx.wants_exit().then_some(Cause::Exited)), kept)
+    }
+
+    /// A copy of a request that may be tried again. None if copying it panics: then this is the last time.
+    fn copy(&self, request: &K::Request, tries: u32) -> Option<K::Request> {
         let retry = self.shared.parts.retry.as_ref()?;
+        if tries >= retry.policy.attempts {
+            return None;
+        }
         let copied = panic::guard(|| (retry.clone)(request));
         copied.map_err(|report| self.panicked(report)).ok()
     }
@@ -237,27 +258,23 @@ impl<K: Kernel> Instance<K> {
         (life.refused >= most).then_some(Cause::LaunchFailures(life.refused))
     }
 
-    /// The request whose kernel ended while it ran, if it is to be tried again.
-    fn try_again(
-        &self,
-        cause: &Cause,
-        envelope: Envelope<Asked<K::Request>>,
-    ) -> Option<Envelope<Asked<K::Request>>> {
-        let retry = self.shared.parts.retry.as_ref()?;
-        if !cause.counts() || self.shared.port.is_over(envelope.key) {
-            self.drop_guarded(envelope);
-            return None;
+    /// Whether a request whose kernel ended while it ran is tried again. One that has ended it as often as it
+    /// may is a dead letter.
+    fn is_tried_again(&self, cause: &Cause, tried: &Tried<K::Request>) -> bool {
+        let Some(retry) = &self.shared.parts.retry else { return false };
+        let Asked { request, tries, .. } = &tried.request;
+        if !cause.counts() || self.shared.port.is_over(tried.key) {
+            return false;
         }
-        let tries = envelope.request.tries;
-        if tries < retry.policy.attempts && self.shared.retries.take() {
+        if *tries >= retry.policy.attempts {
+            self.shared.bury(tried.id, *tries, cause);
+            return false;
+        }
+        let again = request.is_some() && self.shared.retries.take();
+        if again {
             self.shared.count_retry();
-            return Some(envelope);
         }
-        if tries >= retry.policy.attempts {
-            self.shared.bury(envelope.id, tries, cause);
-        }
-        self.drop_guarded(envelope);
-        None
+        again
     }
 
     /// Nobody waits for the answer any more, or the instance is told to give up. What the request has
@@ -301,6 +318,7 @@ impl<K: Kernel> Instance<K> {
             Ok(Need::NOTHING) => return Ok(request),
             Ok(need) => need,
             Err(report) => {
+                self.drop_guarded(request);
                 return Err(Unreserved::Answered(failed(KernelError::Panicked(report))));
             }
         };
@@ -314,13 +332,23 @@ impl<K: Kernel> Instance<K> {
             Ended::Done(Err(Refused::Cancelled(cancellation))) => {
                 self.cancelled(cancellation, request)
             }
-            Ended::Panicked(report) => failed(KernelError::Panicked(report)),
-            Ended::GivenUp if self.shared.port.is_over(key) => return Err(Unreserved::Over),
+            Ended::Panicked(report) => {
+                self.drop_guarded(request);
+                failed(KernelError::Panicked(report))
+            }
+            Ended::GivenUp if self.shared.port.is_over(key) => {
+                self.drop_guarded(request);
+                return Err(Unreserved::Over);
+            }
             Ended::GivenUp => return Err(Unreserved::Kept(request)),
         };
         Err(Unreserved::Answered(answer))
     }
 }
+
+/// A request that runs, with a copy of it if it can be tried again, and how often its kernel has ended while it
+/// ran, should it now.
+type Tried<Q> = Envelope<Asked<Option<Q>>>;
 
 /// A request that got no memory.
 enum Unreserved<K: Kernel> {
