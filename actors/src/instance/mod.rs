@@ -39,6 +39,7 @@ use crate::error::{CallError, Cancellation, KernelError, KernelResult};
 use crate::kernel::{Answer, Asked, Kernel, KernelActor, Shared};
 use crate::panic::{self, Ended, PanicReport};
 use crate::restart::{Cause, Verdict};
+use life::NotOpen;
 
 pub(crate) use lane::{Lane, Lanes, Threads};
 pub(crate) use pacer::Pacer;
@@ -130,19 +131,16 @@ impl<K: Kernel> Instance<K> {
                     self.shared.went_down(&self.seat);
                     end
                 }
-                Err(error) => {
+                Err(not_open) => {
                     self.seat.stay_down();
                     self.shared.turned.notify_waiters();
                     if let Some(started) = started.take() {
-                        return started.send(Err(error)).map_or((), drop);
+                        return started.send(Err(not_open.into())).map_or((), drop);
                     }
-                    // (That it was told to give up is no fault of its own.)
-                    if self.shared.port.is_stopped() {
-                        End::Left
-                    } else if self.seat.is_given_up() {
-                        End::Suspended
-                    } else {
-                        End::Died(Cause::of_start(&error))
+                    match not_open {
+                        _ if self.shared.port.is_stopped() => End::Left,
+                        NotOpen::GivenUp => End::Suspended,
+                        NotOpen::Failed(error) => End::Died(Cause::of_start(&error)),
                     }
                 }
             };
