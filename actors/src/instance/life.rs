@@ -96,6 +96,7 @@ impl<K: Kernel> Instance<K> {
         self.seat.set_hook(Some(self.hook_until()));
         let orderly = matches!(end, End::Left | End::Suspended | End::Died(Cause::Exited));
         if orderly && !self.seat.is_given_up() {
+            self.tell_now();
             let closing = tokio::time::timeout(self.close_timeout(), kernel.close(&mut cx));
             if let Ended::Panicked(report) = panic::run_guarded(closing, |_| false).await {
                 self.panicked(report);

@@ -21,11 +21,12 @@ mod life;
 mod pacer;
 mod seat;
 mod serve;
+mod untold;
 
-use std::cell::RefCell;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix::{Addr, Message};
@@ -44,6 +45,7 @@ use life::NotOpen;
 pub(crate) use lane::{Lane, Lanes, Threads};
 pub(crate) use pacer::Pacer;
 pub(crate) use seat::{Running, Seat, Wanted};
+pub(crate) use untold::Untold;
 
 /// What an instance tells its kernel's actor.
 #[derive(Message)]
@@ -74,9 +76,7 @@ pub(crate) struct Instance<K: Kernel> {
     pub(crate) inline: bool,
     pub(crate) actor: Addr<KernelActor<K>>,
     pub(crate) logger: Logger,
-    /// What its kernel's actor is to be told when there is time: waking its thread costs more than a
-    /// restart does.
-    pub(crate) untold: RefCell<Vec<Told>>,
+    pub(crate) untold: Untold,
 }
 
 /// How a life of an instance ended.
@@ -186,8 +186,9 @@ impl<K: Kernel> Instance<K> {
 
     /// It has ended: asks the book what follows, and does what is its own to do. False if it leaves.
     async fn died(&self, cause: Cause, kept: &mut Kept<K>) -> bool {
-        // (What is left from the last time: so it is never much.)
-        self.tell_now();
+        if self.untold.is_due() {
+            self.tell_now();
+        }
         if self.seat.wanted() == Wanted::Leave {
             // Another sits in its place.
             return false;
@@ -222,7 +223,7 @@ impl<K: Kernel> Instance<K> {
     /// The backoff; and while memory is short, until it is less so. Never within the same poll: others on
     /// the lane run first.
     async fn wait_to_restart(&self, backoff: Duration) {
-        tokio::task::yield_now().await;
+        give_way().await;
         let called = |cx: &mut Context<'_>| {
             self.seat.register(cx.waker());
             self.shared.port.wake_when_given_up(self.seat.index(), cx.waker());
@@ -328,9 +329,9 @@ impl<K: Kernel> Instance<K> {
         self.tell(Told::Panicked(report));
     }
 
-    /// Has the kernel's actor told, after the next request or before the instance waits.
+    /// Has the kernel's actor told when there is time.
     fn tell(&self, what: Told) {
-        self.untold.borrow_mut().push(what);
+        self.untold.add(what);
     }
 
     /// Tells the kernel's actor. A report that finds its mailbox full is dropped: the counters have it.
@@ -353,6 +354,20 @@ impl<K: Kernel> Instance<K> {
     fn hook_until(&self) -> clock::Instant {
         clock::now() + self.shared.parts.start_timeout
     }
+}
+
+/// Lets others run that are ready on this thread. (Tokio's own way also asks the operating system for events,
+/// which costs as much as a restart.)
+async fn give_way() {
+    let mut gave = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut gave, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn failed<R, Q>(error: KernelError) -> Result<R, Box<CallError<Q>>> {

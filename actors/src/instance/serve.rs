@@ -20,6 +20,7 @@ impl<K: Kernel> Instance<K> {
         let port = &self.shared.port;
         let mut answers = Answers::default();
         let mut pacer = Pacer::new();
+        let mut gave_way = false;
         loop {
             if self.seat.is_called() {
                 answers.wake();
@@ -29,6 +30,12 @@ impl<K: Kernel> Instance<K> {
             }
             let waiting = || port.take(|over| self.drop_guarded(over)).map(Attempt::first);
             let Some(attempt) = self.wanted_again(kept).or_else(waiting) else {
+                // What it has to tell can wait while others on its thread have more for it to do.
+                if !self.untold.is_empty() && !std::mem::replace(&mut gave_way, true) {
+                    answers.wake();
+                    tokio::task::yield_now().await;
+                    continue;
+                }
                 self.tell_now();
                 port.wait(self.seat.index(), &mut answers, || self.seat.is_called()).await;
                 if port.is_stopped() {
@@ -37,6 +44,7 @@ impl<K: Kernel> Instance<K> {
                 pacer.resume();
                 continue;
             };
+            gave_way = false;
             if life.cx.is_stale() {
                 self.put_aside(attempt, kept);
                 answers.wake();
@@ -45,13 +53,13 @@ impl<K: Kernel> Instance<K> {
             self.seat.begin(attempt.envelope.key);
             let died = self.serve_one(attempt, life, &mut answers, kept).await;
             self.seat.end();
-            if !self.untold.borrow().is_empty() && died.is_none() {
-                answers.wake();
-                self.tell_now();
-            }
             if let Some(cause) = died {
                 answers.wake();
                 return End::Died(cause);
+            }
+            if self.untold.is_due() {
+                answers.wake();
+                self.tell_now();
             }
             if let Some(nanos) = pacer.lap() {
                 port.set_pace(nanos);
