@@ -484,6 +484,7 @@ impl<Q, A> fmt::Debug for Call<'_, Q, A> {
 mod tests {
     use super::*;
 
+    /// Semantics: S8, S10.
     #[test]
     fn what_is_put_back_is_taken_first_in_its_order() {
         let port: Port<u32, ()> =
