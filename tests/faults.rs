@@ -226,6 +226,52 @@ async fn an_answer_that_nobody_collects_may_panic_when_dropped() {
     assert!(runtime.shutdown().await.unwrap().is_clean());
 }
 
+/// A request that panics when it is dropped, unless its kernel has it.
+#[derive(Debug, Clone)]
+struct Touchy {
+    armed: bool,
+    millis: u64,
+}
+
+impl Drop for Touchy {
+    fn drop(&mut self) {
+        assert!(!self.armed, "dropped unseen");
+    }
+}
+
+struct Gentle;
+
+impl Kernel for Gentle {
+    type Request = Touchy;
+    type Response = ();
+
+    async fn execute(&mut self, mut request: Touchy, _: &mut KernelContext) -> KernelResult {
+        request.armed = false;
+        tokio::time::sleep(Duration::from_millis(request.millis)).await;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_panics_when_it_is_dropped_does_no_harm() {
+    let spec = KernelSpec::new("gentle", || Gentle).retry(RetryPolicy::default());
+    let runtime = builder().with_kernel(spec).build().unwrap();
+    runtime.start().await.unwrap();
+    let kernel = runtime.kernel::<Gentle>("gentle").unwrap();
+    let request = |armed, millis| Touchy { armed, millis };
+    // The copy of one that succeeds.
+    within_a_minute(kernel.call(request(true, 0))).await.unwrap();
+    // One that is late before its turn comes.
+    let late = kernel.call_within(request(true, 0), Duration::from_millis(10));
+    let (slow, late) = futures_util::future::join(kernel.call(request(false, 50)), late).await;
+    slow.unwrap();
+    assert!(matches!(late, Err(CallError::Cancelled(Cancellation::DeadlineExceeded { .. }))));
+    within_a_minute(kernel.call(request(false, 0))).await.unwrap();
+    let stats = kernel.stats();
+    assert_eq!((stats.panics, stats.restarts), (2, 0), "counted, and that is all");
+    assert!(runtime.shutdown().await.unwrap().is_clean());
+}
+
 /// Semantics: S19.
 #[tokio::test]
 async fn a_kernel_that_panics_does_not_disturb_its_neighbour() {

@@ -22,7 +22,9 @@
 //! **Crash loop**: for a second, a thousand times a second, a client has a worker panic whose supervision
 //! is as by default. Another asks its neighbour under the same supervisor, as fast as it is answered; a
 //! control run does the same with requests that do not panic. How often the worker was restarted, whether it
-//! still serves in the end, how many of the neighbour's requests failed, and its p99 over the control's.
+//! still serves in the end, how many of the neighbour's requests failed, and its p99 over the control's: the
+//! median of all rounds over the median of all, because a p99 beside other load is another each second. A kernel
+//! is measured without a limit, too: as by default there are five restarts, and then refusals.
 //!
 //! **Reach** is of kernels alone: how late callers of a kernel that hangs are answered, how soon a neighbour on the
 //! same thread answers while a kernel is flooded, and what a drain takes beyond its timeout while every kernel hangs.
@@ -47,7 +49,7 @@ mod tables;
 use clap::Parser;
 use rustkernel_benches::{Figures, Options};
 
-use measure::{Loss, Peer, Place, Quantiles, Storm};
+use measure::{Limits, Loss, Peer, Place, Quantiles, Storm};
 use tables::{LossRow, StormRow};
 
 /// What is measured of one peer.
@@ -65,7 +67,7 @@ fn subject<P: Peer>(name: &'static str) -> Subject {
         name,
         restart: measure::restart::<P>,
         losses: Some(measure::losses::<P>),
-        storm: Some(measure::storm::<P>),
+        storm: Some(|| measure::storm::<P>(Limits::Default)),
     }
 }
 
@@ -112,8 +114,9 @@ fn losses(subjects: &[Subject]) -> Vec<LossRow> {
 }
 
 fn storms(options: &Options, subjects: &[Subject]) -> Vec<StormRow> {
-    let measured: Vec<_> =
-        subjects.iter().filter_map(|subject| Some((subject.name, subject.storm?))).collect();
+    let no_limit: fn() -> Storm = || measure::storm::<kernels::Kernels>(Limits::None);
+    let by_default = subjects.iter().filter_map(|subject| Some((subject.name, subject.storm?)));
+    let measured: Vec<_> = by_default.chain([("kernel, without a limit", no_limit)]).collect();
     let mut storms = vec![Vec::new(); measured.len()];
     for _ in 0..options.rounds {
         for ((_, storm), storms) in measured.iter().zip(&mut storms) {

@@ -173,9 +173,9 @@ pub(crate) fn losses<P: Peer>() -> Loss {
 
 // ---- crash loop
 
-pub(crate) fn storm<P: Peer>() -> Storm {
-    let (control, _, _, _) = storm_of::<P>(Ask::Work);
-    let (asked, failed, restarts, serves) = storm_of::<P>(Ask::Crash);
+pub(crate) fn storm<P: Peer>(limits: Limits) -> Storm {
+    let (control, _, _, _) = storm_of::<P>(Ask::Work, limits);
+    let (asked, failed, restarts, serves) = storm_of::<P>(Ask::Crash, limits);
     Storm {
         restarts,
         serves,
@@ -186,11 +186,10 @@ pub(crate) fn storm<P: Peer>() -> Storm {
 }
 
 /// What the neighbour's requests took, how many failed, the worker's restarts, whether it serves at last.
-fn storm_of<P: Peer>(ask: Ask) -> (Vec<u64>, usize, u64, bool) {
+fn storm_of<P: Peer>(ask: Ask, limits: Limits) -> (Vec<u64>, usize, u64, bool) {
     let server = elsewhere();
     System::new().block_on(async {
-        let World { worker, neighbour, starts } =
-            P::up(Place::Across, Limits::Default, &server).await;
+        let World { worker, neighbour, starts } = P::up(Place::Across, limits, &server).await;
         worker.ask(Ask::Work).await.unwrap();
         let before = starts.load(Ordering::Acquire);
         let until = Instant::now() + STORM;

@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, Table};
 use rustkernel_benches::Options;
 use serde::Serialize;
 
-use crate::measure::{Loss, Storm};
+use crate::measure::{Loss, Quantiles, Storm};
 
 /// A row of a table.
 pub(crate) trait Row: Serialize {
@@ -70,18 +70,16 @@ pub(crate) struct StormRow {
 
 impl StormRow {
     pub(crate) fn new(peer: &'static str, storms: &[Storm]) -> Self {
-        let ratio = |storm: &Storm| match storm.neighbour {
-            Some(neighbour) if storm.neighbour_failed == 0 => {
-                Some(neighbour.p99 / storm.control.p99)
-            }
-            _ => None,
-        };
+        let served = |storm: &Storm| storm.neighbour.filter(|_| storm.neighbour_failed == 0);
+        let neighbours: Option<Vec<_>> = storms.iter().map(served).collect();
+        let p99 = |of: Vec<Quantiles>| median(of.iter().map(|quantiles| quantiles.p99).collect());
+        let control = p99(storms.iter().map(|storm| storm.control).collect());
         Self {
             peer,
             restarts: median(storms.iter().map(|storm| storm.restarts).collect()),
             serves: storms.iter().all(|storm| storm.serves),
             neighbour_failed: median(storms.iter().map(|storm| storm.neighbour_failed).collect()),
-            neighbour_p99_ratio: median(storms.iter().map(ratio).collect()),
+            neighbour_p99_ratio: neighbours.map(|neighbours| p99(neighbours) / control),
         }
     }
 }

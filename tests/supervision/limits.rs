@@ -1,9 +1,11 @@
 //! Restart intensity, backoff, quarantine and what ends it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustkernel_core::kernel::Condition;
+use rustkernel_core::memory::MemoryConfig;
 use rustkernel_core::prelude::*;
 use rustkernel_core::runtime::StopReason;
 use rustkernel_tests::{builder, eventually, tireless, within_a_minute};
@@ -52,6 +54,33 @@ async fn one_panic_more_than_the_limit_is_a_quarantine_and_requests_come_back_at
         })
     })
     .await;
+    stop(runtime).await;
+}
+
+/// Semantics: S24.
+#[tokio::test]
+async fn a_request_that_waits_for_memory_comes_back_at_once_too() {
+    const MIB: u64 = 1 << 20;
+    let world = Arc::default();
+    let declares = |request: &Do| if *request == Do::Count { MIB } else { 0 };
+    let child = spec("child", &world).instances(2).restart(limited(0)).memory(declares);
+    let memory = MemoryConfig { max_gpu_memory: 64 * MIB, ..MemoryConfig::default() };
+    let runtime = builder().with_memory(memory).with_kernel(child).build().unwrap();
+    runtime.start().await.unwrap();
+    let child = runtime.kernel::<Child>("child").unwrap();
+    // Under warning requests of low priority wait.
+    let held = runtime.memory().unwrap().allocate(46 * MIB as usize).unwrap();
+    let level = || runtime.stats().devices[0].pressure;
+    eventually("it is warning", || level() == PressureLevel::Warning).await;
+    let low = child.with_priority(Priority::Low);
+    let waits = tokio::spawn(async move { call(&low, Do::Count).await });
+    let deferred = || runtime.stats().devices[0].allocator.deferred == 1;
+    eventually("it waits", deferred).await;
+    call(&child, Do::Panic).await.unwrap_err();
+    let error = waits.await.unwrap().unwrap_err();
+    assert!(quarantined(&error), "{error}");
+    assert_eq!(error.into_request(), Some(Do::Count), "it has not begun");
+    drop(held);
     stop(runtime).await;
 }
 

@@ -139,6 +139,43 @@ async fn a_request_whose_copying_panics_is_tried_once() {
     stop(runtime).await;
 }
 
+/// Can be copied, but no copy of it.
+#[derive(Debug)]
+struct Original(bool);
+
+impl Clone for Original {
+    fn clone(&self) -> Self {
+        assert!(self.0, "a copy of a copy");
+        Self(false)
+    }
+}
+
+struct Fails;
+
+impl Kernel for Fails {
+    type Request = Original;
+    type Response = ();
+
+    async fn execute(&mut self, _: Original, _: &mut KernelContext) -> KernelResult {
+        Err(KernelError::fatal("each time"))
+    }
+}
+
+/// Semantics: S31.
+#[tokio::test]
+async fn the_last_attempt_takes_no_copy_and_leaves_a_dead_letter() {
+    let spec = KernelSpec::new("fails", || Fails);
+    let spec = spec.restart(tireless()).retry(RetryPolicy::default());
+    let runtime = builder().with_kernel(spec).build().unwrap();
+    runtime.start().await.unwrap();
+    let kernel = runtime.kernel::<Fails>("fails").unwrap();
+    within_a_minute(kernel.call(Original(true))).await.unwrap_err();
+    let stats = kernel.stats();
+    assert_eq!((stats.panics, stats.retried, stats.dead_letters), (0, 1, 1));
+    assert_eq!(runtime.dead_letters()[0].tries, 2);
+    stop(runtime).await;
+}
+
 fn is_of_the_copy(heard: Heard) -> bool {
     matches!(heard, Heard::Event(RuntimeEvent::KernelPanicked { report, .. })
         if report.message == "there is one of it")

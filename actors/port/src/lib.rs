@@ -12,6 +12,7 @@
 //! | `slot` | where a caller waits; which answer counts; who may still come in | one lock each |
 //! | `idle` | which instances sleep; who is woken for a request | one word |
 //! | ring | requests on their way (`crossbeam-channel`, bounded) | callers in, instances out |
+//! | `returned` | requests that an instance took and did not begin | one lock, empty nearly always |
 //! | [`Books`] | submitted = completed + failed + rejected + cancelled + open | whoever makes the transition |
 //!
 //! A call allocates nothing: the ring, the slots and the wakers' places are made once. A call crosses
@@ -28,6 +29,7 @@ mod outcome;
 #[doc(hidden)]
 pub mod planted;
 mod port;
+mod returned;
 mod slot;
 mod spin;
 mod sync;

@@ -17,6 +17,7 @@ use crate::idle::Idle;
 use crate::outcome::{Ending, Refusal, Refused};
 #[cfg(feature = "planted")]
 use crate::planted::{self, Bug};
+use crate::returned::Returned;
 use crate::slot::{Abandoned, Key, Slots, Unclaimed};
 use crate::spin::Spin;
 
@@ -50,6 +51,7 @@ pub struct Port<Q, A> {
     slots: Slots<A>,
     inbox: Sender<Envelope<Q>>,
     ring: Receiver<Envelope<Q>>,
+    returned: Returned<Q>,
     books: Books,
     idle: Idle,
     /// Told when a slot becomes free and somebody waits for one.
@@ -76,6 +78,7 @@ impl<Q, A> Port<Q, A> {
             slots: Slots::new(bound),
             inbox,
             ring,
+            returned: Returned::new(),
             books: Books::default(),
             idle: Idle::new(options.instances.max(1)),
             room: Event::new(),
@@ -206,31 +209,23 @@ impl<Q, A> Port<Q, A> {
 
     // ---- instances
 
-    /// The next request that is still wanted, or `None` once the port is stopped or the taker is
-    /// `called` elsewhere (who calls it lets it know by [`rouse_instances`](Self::rouse_instances)). Wakes
-    /// the callers in `answers` before it waits. `instance` is the taker's index.
+    /// Waits for a request. Ready when there may be one, the port is stopped, or the taker is `called`
+    /// elsewhere (who calls it lets it know by [`rouse_instances`](Self::rouse_instances)). Wakes the callers
+    /// in `answers` before it waits. `instance` is the taker's index.
     ///
     /// # Panics
     /// If there is no such instance.
-    pub async fn next(
-        &self,
-        instance: usize,
-        answers: &mut Answers,
-        called: impl Fn() -> bool,
-    ) -> Option<Envelope<Q>> {
-        let ends = || self.stopped.load(Ordering::Acquire) || called();
-        let something = || !self.ring.is_empty() || ends();
-        loop {
-            if ends() {
-                return None;
-            }
-            if let Some(envelope) = self.take() {
-                return Some(envelope);
-            }
-            answers.wake();
-            if !self.spin.wait(something) {
-                self.sleep(instance, something).await;
-            }
+    pub async fn wait(&self, instance: usize, answers: &mut Answers, called: impl Fn() -> bool) {
+        let something = || {
+            let waits = !self.ring.is_empty() || !self.returned.is_empty();
+            waits || self.stopped.load(Ordering::Acquire) || called()
+        };
+        if something() {
+            return;
+        }
+        answers.wake();
+        if !self.spin.wait(something) {
+            self.sleep(instance, something).await;
         }
     }
 
@@ -251,35 +246,34 @@ impl<Q, A> Port<Q, A> {
         .await;
     }
 
-    /// The next request that is still wanted, if one is there.
-    pub fn take(&self) -> Option<Envelope<Q>> {
+    /// The next request that is still wanted, if one is there. Those that are not go to `discard`: dropping
+    /// them is the application's code.
+    pub fn take(&self, discard: impl Fn(Envelope<Q>)) -> Option<Envelope<Q>> {
         loop {
-            let envelope = self.ring.try_recv().ok()?;
+            let envelope = self.any()?;
             if self.slots.start(envelope.key) {
                 return Some(envelope);
             }
+            discard(envelope);
         }
     }
 
-    /// Puts a request back that was taken and has not begun, behind those that wait.
+    /// The next envelope, wanted or not.
+    fn any(&self) -> Option<Envelope<Q>> {
+        self.returned.take().or_else(|| self.ring.try_recv().ok())
+    }
+
+    /// Puts a request back that was taken and has not begun, ahead of those that came after it.
     ///
     /// # Errors
-    /// The envelope comes back if the request is over, or there is no room for it.
+    /// The envelope comes back if the request is over.
     pub fn put_back(&self, envelope: Envelope<Q>) -> Result<(), Envelope<Q>> {
         if !self.slots.put_back(envelope.key) {
             return Err(envelope);
         }
-        match self.inbox.try_send(envelope) {
-            Ok(()) => {
-                self.idle.call_one();
-                Ok(())
-            }
-            Err(TrySendError::Full(envelope) | TrySendError::Disconnected(envelope)) => {
-                // (It is this instance's again, unless it is over.)
-                let _is_over = !self.slots.start(envelope.key);
-                Err(envelope)
-            }
-        }
+        self.returned.add(envelope);
+        self.idle.call_one();
+        Ok(())
     }
 
     /// Ends a request with its answer, once. The caller is woken with the next [`Answers::wake`].
@@ -403,10 +397,10 @@ impl<Q, A> Port<Q, A> {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Drops what is left in the ring: envelopes of requests that are over.
-    pub fn clear(&self) {
-        while let Ok(envelope) = self.ring.try_recv() {
-            drop(envelope);
+    /// Discards what is left: envelopes of requests that are over.
+    pub fn clear(&self, discard: impl Fn(Envelope<Q>)) {
+        while let Some(envelope) = self.any() {
+            discard(envelope);
         }
     }
 
@@ -483,5 +477,26 @@ impl<Q, A> Drop for Call<'_, Q, A> {
 impl<Q, A> fmt::Debug for Call<'_, Q, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use super::*;
+
+    /// Semantics: S8, S10.
+    #[test]
+    fn what_is_put_back_is_taken_first_in_its_order() {
+        let port: Port<u32, ()> =
+            Port::new(PortOptions { bound: 4, instances: 2, spin: Duration::ZERO });
+        let calls = [1, 2, 3, 4].map(|number| port.submit(number, 0, Waker::noop()).unwrap());
+        let take = || port.take(drop);
+        let [first, second] = [(); 2].map(|()| take().unwrap());
+        assert_eq!((first.request, second.request), (1, 2));
+        port.put_back(second).unwrap();
+        port.put_back(first).unwrap();
+        let third = take().map(|envelope| envelope.request);
+        drop(calls);
+        assert_eq!((third, take().is_none()), (Some(1), true), "what is over is not taken");
     }
 }

@@ -21,11 +21,12 @@ mod life;
 mod pacer;
 mod seat;
 mod serve;
+mod untold;
 
-use std::cell::RefCell;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix::{Addr, Message};
@@ -39,10 +40,12 @@ use crate::error::{CallError, Cancellation, KernelError, KernelResult};
 use crate::kernel::{Answer, Asked, Kernel, KernelActor, Shared};
 use crate::panic::{self, Ended, PanicReport};
 use crate::restart::{Cause, Verdict};
+use life::NotOpen;
 
 pub(crate) use lane::{Lane, Lanes, Threads};
 pub(crate) use pacer::Pacer;
 pub(crate) use seat::{Running, Seat, Wanted};
+pub(crate) use untold::Untold;
 
 /// What an instance tells its kernel's actor.
 #[derive(Message)]
@@ -73,9 +76,7 @@ pub(crate) struct Instance<K: Kernel> {
     pub(crate) inline: bool,
     pub(crate) actor: Addr<KernelActor<K>>,
     pub(crate) logger: Logger,
-    /// What its kernel's actor is to be told when there is time: waking its thread costs more than a
-    /// restart does.
-    pub(crate) untold: RefCell<Vec<Told>>,
+    pub(crate) untold: Untold,
 }
 
 /// How a life of an instance ended.
@@ -91,8 +92,7 @@ enum End {
 /// A request that is about to run.
 struct Attempt<Q> {
     envelope: Envelope<Asked<Q>>,
-    /// How the attempt before it failed: what it is answered if this one does not come about. None if it
-    /// has not begun: then another instance may run it.
+    /// How the attempt before it failed; `None` if it has not begun.
     before: Option<KernelError>,
 }
 
@@ -102,8 +102,15 @@ impl<Q> Attempt<Q> {
     }
 }
 
+/// A request that is to be tried again.
+struct Retry<Q> {
+    envelope: Envelope<Asked<Q>>,
+    /// How the last attempt failed: what it is answered if another does not come about.
+    before: KernelError,
+}
+
 /// The request that goes from one life of an instance to the next, and runs first there.
-type Kept<K> = Option<Attempt<<K as Kernel>::Request>>;
+type Kept<K> = Option<Retry<<K as Kernel>::Request>>;
 
 impl<K: Kernel> Instance<K> {
     /// Runs until the port is stopped or the instance has to leave. `started` is told how the first start
@@ -115,27 +122,25 @@ impl<K: Kernel> Instance<K> {
                 self.shared.turned.notify_waiters();
                 continue;
             }
-            let end = match self.open().await {
+            let end = match self.open(&mut kept).await {
                 Ok(mut life) => {
                     self.opened(started.take());
                     let end = self.live(&mut life, &mut kept).await;
+                    self.refuse_with_others(&mut kept);
                     self.close(life, &end).await;
                     self.shared.went_down(&self.seat);
                     end
                 }
-                Err(error) => {
+                Err(not_open) => {
                     self.seat.stay_down();
                     self.shared.turned.notify_waiters();
                     if let Some(started) = started.take() {
-                        return started.send(Err(error)).map_or((), drop);
+                        return started.send(Err(not_open.into())).map_or((), drop);
                     }
-                    // (That it was told to give up is no fault of its own.)
-                    if self.shared.port.is_stopped() {
-                        End::Left
-                    } else if self.seat.is_given_up() {
-                        End::Suspended
-                    } else {
-                        End::Died(Cause::of_start(&error))
+                    match not_open {
+                        _ if self.shared.port.is_stopped() => End::Left,
+                        NotOpen::GivenUp => End::Suspended,
+                        NotOpen::Failed(error) => End::Died(Cause::of_start(&error)),
                     }
                 }
             };
@@ -152,13 +157,18 @@ impl<K: Kernel> Instance<K> {
         self.tell_now();
     }
 
-    /// Whether the port was stopped. A request to be tried again does not wait longer than those in the
-    /// queue: while the kernel is quarantined it is answered, as they are.
+    /// Whether the port was stopped.
     fn is_stopped_with(&self, kept: &mut Kept<K>) -> bool {
+        self.refuse_with_others(kept);
+        self.shared.port.is_stopped()
+    }
+
+    /// A request to be tried again does not wait longer than those in the queue: while the kernel is
+    /// quarantined it is answered, as they are.
+    fn refuse_with_others(&self, kept: &mut Kept<K>) {
         if kept.is_some() && self.shared.is_turned_away() {
             self.give_up(kept);
         }
-        self.shared.port.is_stopped()
     }
 
     fn opened(&self, started: Option<oneshot::Sender<KernelResult>>) {
@@ -176,8 +186,9 @@ impl<K: Kernel> Instance<K> {
 
     /// It has ended: asks the book what follows, and does what is its own to do. False if it leaves.
     async fn died(&self, cause: Cause, kept: &mut Kept<K>) -> bool {
-        // (What is left from the last time: so it is never much.)
-        self.tell_now();
+        if self.untold.is_due() {
+            self.tell_now();
+        }
         if self.seat.wanted() == Wanted::Leave {
             // Another sits in its place.
             return false;
@@ -212,7 +223,7 @@ impl<K: Kernel> Instance<K> {
     /// The backoff; and while memory is short, until it is less so. Never within the same poll: others on
     /// the lane run first.
     async fn wait_to_restart(&self, backoff: Duration) {
-        tokio::task::yield_now().await;
+        give_way().await;
         let called = |cx: &mut Context<'_>| {
             self.seat.register(cx.waker());
             self.shared.port.wake_when_given_up(self.seat.index(), cx.waker());
@@ -229,20 +240,28 @@ impl<K: Kernel> Instance<K> {
             panic::run_guarded(wait, called).await;
     }
 
-    /// Answers the request that was to be tried again, or lets another instance have the one that has not
-    /// begun.
+    /// Answers the request that was to be tried again.
     fn give_up(&self, kept: &mut Kept<K>) {
-        let Some(Attempt { mut envelope, before }) = kept.take() else { return };
-        if before.is_none() {
-            match self.shared.port.put_back(envelope) {
-                Ok(()) => return self.shared.refuse_waiting(),
-                Err(back) => envelope = back,
-            }
-        }
-        let error = before.unwrap_or_else(|| KernelError::Interrupted(self.shared.interruption()));
+        let Some(Retry { envelope, before }) = kept.take() else { return };
         self.drop_guarded(envelope.request);
         let mut answers = Answers::default();
-        self.answer(envelope.key, Ending::Failed, failed(error), &mut answers);
+        self.answer(envelope.key, Ending::Failed, failed(before), &mut answers);
+    }
+
+    /// An attempt does not come about now. One that was to be tried again is kept; one that has not begun
+    /// waits again, for whichever instance is free first.
+    fn put_aside(&self, attempt: Attempt<K::Request>, kept: &mut Kept<K>) {
+        let Attempt { envelope, before } = attempt;
+        if let Some(before) = before {
+            *kept = Some(Retry { envelope, before });
+            return;
+        }
+        // (Not this one's any more before it is another's.)
+        self.seat.end();
+        match self.shared.port.put_back(envelope) {
+            Ok(()) => self.shared.refuse_waiting(),
+            Err(over) => self.drop_guarded(over),
+        }
     }
 
     /// Whenever something waits that is no request: it is given up once the port is stopped or the
@@ -259,16 +278,22 @@ impl<K: Kernel> Instance<K> {
         }
     }
 
-    /// Whenever the kernel's code waits: callers with answers are woken, and a request that nobody
-    /// wants any more is given up.
-    fn given_up(&self, key: Key, answers: &mut Answers) -> impl FnMut(&mut Context<'_>) -> bool {
+    /// Whenever a request waits: who has an answer, or is to hear something, does so, and the request is given
+    /// up if nobody wants it any more, or `told` says so.
+    fn given_up(
+        &self,
+        key: Key,
+        answers: &mut Answers,
+        told: impl Fn(Wanted) -> bool,
+    ) -> impl FnMut(&mut Context<'_>) -> bool {
         move |cx| {
             answers.wake();
-            if self.seat.is_given_up() {
+            self.tell_now();
+            if told(self.seat.wanted()) {
                 return true;
             }
             self.shared.port.wake_when_given_up(self.seat.index(), cx.waker());
-            self.seat.is_given_up() || self.shared.port.is_over(key)
+            told(self.seat.wanted()) || self.shared.port.is_over(key)
         }
     }
 
@@ -291,15 +316,22 @@ impl<K: Kernel> Instance<K> {
         }
     }
 
+    /// Drops a copy of a request, if there is one.
+    fn discard(&self, copy: Option<K::Request>) {
+        if copy.is_some() {
+            self.drop_guarded(copy);
+        }
+    }
+
     /// Its code has panicked in a way that does not end it.
     fn panicked(&self, report: PanicReport) {
         self.shared.count_panic();
         self.tell(Told::Panicked(report));
     }
 
-    /// Has the kernel's actor told, after the next request or before the instance waits.
+    /// Has the kernel's actor told when there is time.
     fn tell(&self, what: Told) {
-        self.untold.borrow_mut().push(what);
+        self.untold.add(what);
     }
 
     /// Tells the kernel's actor. A report that finds its mailbox full is dropped: the counters have it.
@@ -322,6 +354,20 @@ impl<K: Kernel> Instance<K> {
     fn hook_until(&self) -> clock::Instant {
         clock::now() + self.shared.parts.start_timeout
     }
+}
+
+/// Lets others run that are ready on this thread. (Tokio's own way also asks the operating system for events,
+/// which costs as much as a restart.)
+async fn give_way() {
+    let mut gave = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut gave, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn failed<R, Q>(error: KernelError) -> Result<R, Box<CallError<Q>>> {

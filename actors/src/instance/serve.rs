@@ -6,7 +6,7 @@ use rustkernel_port::{Answers, Ending, Envelope, Key};
 
 use super::life::Life;
 use super::pacer::Pacer;
-use super::{Attempt, End, Instance, Kept, Told, Wanted, ending, failed};
+use super::{Attempt, End, Instance, Kept, Retry, Told, Wanted, ending, failed};
 use crate::allocator::Refused;
 use crate::clock;
 use crate::error::{CallError, Cancellation, KernelError};
@@ -20,6 +20,7 @@ impl<K: Kernel> Instance<K> {
         let port = &self.shared.port;
         let mut answers = Answers::default();
         let mut pacer = Pacer::new();
+        let mut gave_way = false;
         loop {
             if self.seat.is_called() {
                 answers.wake();
@@ -27,38 +28,38 @@ impl<K: Kernel> Instance<K> {
                     return end;
                 }
             }
-            let waiting = || port.take().map(Attempt::first);
-            let attempt = match self.wanted_again(kept).or_else(waiting) {
-                Some(attempt) => attempt,
-                None => {
-                    self.tell_now();
-                    let called = || self.seat.is_called();
-                    match port.next(self.seat.index(), &mut answers, called).await {
-                        Some(envelope) => {
-                            pacer.resume();
-                            Attempt::first(envelope)
-                        }
-                        None if port.is_stopped() => return End::Left,
-                        None => continue,
-                    }
+            let waiting = || port.take(|over| self.drop_guarded(over)).map(Attempt::first);
+            let Some(attempt) = self.wanted_again(kept).or_else(waiting) else {
+                // What it has to tell can wait while others on its thread have more for it to do.
+                if !self.untold.is_empty() && !std::mem::replace(&mut gave_way, true) {
+                    answers.wake();
+                    tokio::task::yield_now().await;
+                    continue;
                 }
+                self.tell_now();
+                port.wait(self.seat.index(), &mut answers, || self.seat.is_called()).await;
+                if port.is_stopped() {
+                    return End::Left;
+                }
+                pacer.resume();
+                continue;
             };
+            gave_way = false;
             if life.cx.is_stale() {
-                // It is kept as it is for when the device is back.
-                *kept = Some(attempt);
+                self.put_aside(attempt, kept);
                 answers.wake();
                 return End::Died(Cause::DeviceLost(self.client.device().id()));
             }
             self.seat.begin(attempt.envelope.key);
             let died = self.serve_one(attempt, life, &mut answers, kept).await;
             self.seat.end();
-            if !self.untold.borrow().is_empty() && died.is_none() {
-                answers.wake();
-                self.tell_now();
-            }
             if let Some(cause) = died {
                 answers.wake();
                 return End::Died(cause);
+            }
+            if self.untold.is_due() {
+                answers.wake();
+                self.tell_now();
             }
             if let Some(nanos) = pacer.lap() {
                 port.set_pace(nanos);
@@ -76,13 +77,13 @@ impl<K: Kernel> Instance<K> {
 
     /// The request that is to be tried again. One whose caller has gone or whose deadline has passed
     /// meanwhile is dropped: its end is in the books.
-    fn wanted_again(&self, kept: &mut Kept<K>) -> Kept<K> {
-        let attempt = kept.take()?;
-        if self.shared.port.is_over(attempt.envelope.key) {
-            self.drop_guarded(attempt.envelope);
+    fn wanted_again(&self, kept: &mut Kept<K>) -> Option<Attempt<K::Request>> {
+        let Retry { envelope, before } = kept.take()?;
+        if self.shared.port.is_over(envelope.key) {
+            self.drop_guarded(envelope);
             return None;
         }
-        Some(attempt)
+        Some(Attempt { envelope, before: Some(before) })
     }
 
     /// Does what else its kernel's actor wants. Some end if that ends this state.
@@ -153,16 +154,19 @@ impl<K: Kernel> Instance<K> {
                     Unreserved::Kept(request) => {
                         let request = Asked { request, priority, tries, timing };
                         let envelope = Envelope { key, id, deadline, request };
-                        *kept = Some(Attempt { envelope, before });
+                        self.put_aside(Attempt { envelope, before }, kept);
                     }
                 }
                 return None;
             }
         };
-        let copy = self.copy(&request);
+        let tries = tries + 1;
         timing.iter().for_each(|timing| timing.begin());
-        let ended =
-            panic::run_guarded(kernel.execute(request, cx), self.given_up(key, answers)).await;
+        let copy = self.copy(&request, tries);
+        let copy = Asked { request: copy, priority, tries, timing: timing.clone() };
+        let tried = Envelope { key, id, deadline, request: copy };
+        let given_up = self.given_up(key, answers, |wanted| wanted >= Wanted::SuspendNow);
+        let ended = panic::run_guarded(kernel.execute(request, cx), given_up).await;
         timing.iter().for_each(|timing| timing.end());
         if let Some((reservation, need)) = cx.reservation() {
             self.shared.learned.note(reservation, need);
@@ -172,6 +176,7 @@ impl<K: Kernel> Instance<K> {
         let error = match ended {
             Ended::Done(Ok(response)) => {
                 self.answer(key, Ending::Completed, Ok(response), answers);
+                self.discard(tried.request.request);
                 return self.served(life);
             }
             Ended::Done(Err(error)) => error,
@@ -179,23 +184,48 @@ impl<K: Kernel> Instance<K> {
                 self.shared.count_panic();
                 KernelError::Panicked(report)
             }
-            Ended::GivenUp => return self.was_given_up(key, life, answers).await,
+            Ended::GivenUp => {
+                self.discard(tried.request.request);
+                return self.was_given_up(key, life, answers).await;
+            }
         };
-        let died = error.ends_instance().or_else(|| self.refused(&error, life));
-        let again = died.as_ref().zip(copy).and_then(|(cause, request)| {
-            let asked = Asked { request, priority, tries: tries + 1, timing };
-            self.try_again(cause, Envelope { key, id, deadline, request: asked })
-        });
-        match again {
-            Some(envelope) => *kept = Some(Attempt { envelope, before: Some(error) }),
-            None => self.answer(key, Ending::Failed, failed(error), answers),
-        }
-        died.or_else(|| life.cx.wants_exit().then_some(Cause::Exited))
+        let (died, again) = self.failed(error, tried, life, answers);
+        *kept = again;
+        died
     }
 
-    /// A copy of a request that may be tried again. None if copying it panics: then it is tried once.
-    fn copy(&self, request: &K::Request) -> Option<K::Request> {
+    /// A request has failed. Some cause if that ends the kernel's state; then it may be one to be tried again.
+    fn failed(
+        &self,
+        error: KernelError,
+        tried: Tried<K::Request>,
+        life: &mut Life<K>,
+        answers: &mut Answers,
+    ) -> (Option<Cause>, Kept<K>) {
+        let died = error.ends_instance().or_else(|| self.refused(&error, life));
+        let again = died.as_ref().is_some_and(|cause| self.is_tried_again(cause, &tried));
+        let Envelope { key, id, deadline, request: asked } = tried;
+        let Asked { request, priority, tries, timing } = asked;
+        let kept = match request {
+            Some(request) if again => {
+                let request = Asked { request, priority, tries, timing };
+                Some(Retry { envelope: Envelope { key, id, deadline, request }, before: error })
+            }
+            copy => {
+                self.discard(copy);
+                self.answer(key, Ending::Failed, failed(error), answers);
+                None
+            }
+        };
+        (died.or_else(|| life.cx.wants_exit().then_some(Cause::Exited)), kept)
+    }
+
+    /// A copy of a request that may be tried again. None if copying it panics: then this is the last time.
+    fn copy(&self, request: &K::Request, tries: u32) -> Option<K::Request> {
         let retry = self.shared.parts.retry.as_ref()?;
+        if tries >= retry.policy.attempts {
+            return None;
+        }
         let copied = panic::guard(|| (retry.clone)(request));
         copied.map_err(|report| self.panicked(report)).ok()
     }
@@ -241,27 +271,23 @@ impl<K: Kernel> Instance<K> {
         (life.refused >= most).then_some(Cause::LaunchFailures(life.refused))
     }
 
-    /// The request whose kernel ended while it ran, if it is to be tried again.
-    fn try_again(
-        &self,
-        cause: &Cause,
-        envelope: Envelope<Asked<K::Request>>,
-    ) -> Option<Envelope<Asked<K::Request>>> {
-        let retry = self.shared.parts.retry.as_ref()?;
-        if !cause.counts() || self.shared.port.is_over(envelope.key) {
-            self.drop_guarded(envelope);
-            return None;
+    /// Whether a request whose kernel ended while it ran is tried again. One that has ended it as often as it
+    /// may is a dead letter.
+    fn is_tried_again(&self, cause: &Cause, tried: &Tried<K::Request>) -> bool {
+        let Some(retry) = &self.shared.parts.retry else { return false };
+        let Asked { request, tries, .. } = &tried.request;
+        if !cause.counts() || self.shared.port.is_over(tried.key) {
+            return false;
         }
-        let tries = envelope.request.tries;
-        if tries < retry.policy.attempts && self.shared.retries.take() {
+        if *tries >= retry.policy.attempts {
+            self.shared.bury(tried.id, *tries, cause);
+            return false;
+        }
+        let again = request.is_some() && self.shared.retries.take();
+        if again {
             self.shared.count_retry();
-            return Some(envelope);
         }
-        if tries >= retry.policy.attempts {
-            self.shared.bury(envelope.id, tries, cause);
-        }
-        self.drop_guarded(envelope);
-        None
+        again
     }
 
     /// Nobody waits for the answer any more, or the instance is told to give up. What the request has
@@ -305,10 +331,13 @@ impl<K: Kernel> Instance<K> {
             Ok(Need::NOTHING) => return Ok(request),
             Ok(need) => need,
             Err(report) => {
+                self.drop_guarded(request);
                 return Err(Unreserved::Answered(failed(KernelError::Panicked(report))));
             }
         };
-        let answer = match panic::run_guarded(cx.reserve(need), self.given_up(key, answers)).await {
+        // (It has not begun: whatever else the instance is to do comes first.)
+        let given_up = self.given_up(key, answers, |wanted| wanted != Wanted::Serve);
+        let answer = match panic::run_guarded(cx.reserve(need), given_up).await {
             Ended::Done(Ok(())) => return Ok(request),
             Ended::Done(Err(Refused::Rejected(rejection))) => {
                 Err(Box::new(CallError::Rejected { rejection, request }))
@@ -316,13 +345,23 @@ impl<K: Kernel> Instance<K> {
             Ended::Done(Err(Refused::Cancelled(cancellation))) => {
                 self.cancelled(cancellation, request)
             }
-            Ended::Panicked(report) => failed(KernelError::Panicked(report)),
-            Ended::GivenUp if self.shared.port.is_over(key) => return Err(Unreserved::Over),
+            Ended::Panicked(report) => {
+                self.drop_guarded(request);
+                failed(KernelError::Panicked(report))
+            }
+            Ended::GivenUp if self.shared.port.is_over(key) => {
+                self.drop_guarded(request);
+                return Err(Unreserved::Over);
+            }
             Ended::GivenUp => return Err(Unreserved::Kept(request)),
         };
         Err(Unreserved::Answered(answer))
     }
 }
+
+/// A request that runs, with a copy of it if it can be tried again, and how often its kernel has ended while it
+/// ran, should it now.
+type Tried<Q> = Envelope<Asked<Option<Q>>>;
 
 /// A request that got no memory.
 enum Unreserved<K: Kernel> {
@@ -330,6 +369,6 @@ enum Unreserved<K: Kernel> {
     Answered(Answer<K>),
     /// Nobody waits for one any more.
     Over,
-    /// Its instance was told to give up; the request has not begun, and is kept.
+    /// Something else is wanted of its instance. The request has not begun.
     Kept(K::Request),
 }

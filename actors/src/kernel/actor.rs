@@ -181,7 +181,7 @@ impl<K: Kernel> KernelActor<K> {
     }
 
     fn stopped_with(&self, abandoned: usize) {
-        self.shared.port.clear();
+        self.shared.clear();
         self.shared.close_mailbox();
         self.shared.counters.abandoned.store(abandoned, Ordering::Release);
         match abandoned {

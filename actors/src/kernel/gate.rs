@@ -172,7 +172,8 @@ impl<K: Kernel> Shared<K> {
     pub(crate) fn refuse_waiting(&self) {
         let Some(rejection) = self.turned_away() else { return };
         let mut answers = Answers::default();
-        while let Some(Envelope { key, request: Asked { request, .. }, .. }) = self.port.take() {
+        let take = || self.port.take(|over| self.discard(over));
+        while let Some(Envelope { key, request: Asked { request, .. }, .. }) = take() {
             let rejection = rejection.clone();
             let answer = Err(Box::new(CallError::Rejected { rejection, request }));
             self.answer(key, Ending::Rejected, answer, &mut answers);
@@ -187,8 +188,17 @@ impl<K: Kernel> Shared<K> {
 
     /// Answers for an instance. (An answer that comes too late has code of the application's in it.)
     fn answer(&self, key: Key, ending: Ending, answer: Answer<K>, answers: &mut Answers) {
-        let late = self.port.answer(key, ending, answer, answers);
-        if panic::guard_drop(late).is_err() {
+        self.discard(self.port.answer(key, ending, answer, answers));
+    }
+
+    /// Drops what is left in the port.
+    pub(super) fn clear(&self) {
+        self.port.clear(|over| self.discard(over));
+    }
+
+    /// Drops something that has code of the application's in it.
+    fn discard<T>(&self, value: T) {
+        if panic::guard_drop(value).is_err() {
             self.count_panic();
         }
     }

@@ -1,6 +1,5 @@
 //! A kernel's places: which instance sits where, whether it is to serve, and who replaces one that hangs.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use super::{Devices, Kernel};
 use crate::allocator::MemoryClient;
 use crate::clock::{self, Instant};
 use crate::error::{CallError, Cancellation, KernelResult, StartError};
-use crate::instance::{Instance, Lane, Running, Seat, Wanted};
+use crate::instance::{Instance, Lane, Running, Seat, Untold, Wanted};
 use crate::restart::{Cause, Circuit, Verdict};
 
 /// How often open requests are looked at for their deadlines: how late an answer "too late" may be.
@@ -194,7 +193,7 @@ impl<K: Kernel> KernelActor<K> {
             inline,
             actor,
             logger,
-            untold: RefCell::default(),
+            untold: Untold::default(),
         };
         let spawned = lane.arbiter().spawn_fn(move || {
             actix::spawn(async move {

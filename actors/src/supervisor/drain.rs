@@ -25,10 +25,10 @@ use crate::restart::Cause;
 /// How long an instance that was told to end may take, before its thread is abandoned.
 const STOP_GRACE: Duration = Duration::from_millis(250);
 
-/// How often, and how many times, it is looked whether streams have passed the memory that is left: as
-/// long as an instance may take.
+/// How often, and for how long over all devices, it is looked whether streams have passed the memory that is
+/// left. With the grace of instances it is less than what a shutdown may take beyond its timeout.
 const LOOK: Duration = Duration::from_millis(1);
-const MOST_LOOKS: u32 = 250;
+const LOOKS: Duration = Duration::from_millis(200);
 
 /// No drain takes longer, whatever is asked for.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -173,9 +173,9 @@ pub(super) async fn ordered(child: &Child, order: Order) -> usize {
 
 /// Gives all memory back to the devices; the bytes that somebody still holds.
 async fn release_memory(clients: &[MemoryClient]) -> u64 {
-    let mut leaked = 0;
+    let (mut leaked, until) = (0, clock::now() + LOOKS);
     for client in clients {
-        give_back(client).await;
+        give_back(client, until).await;
         leaked += KINDS.map(|kind| client.memory().stats(kind).live).iter().sum::<u64>();
     }
     leaked
@@ -183,12 +183,12 @@ async fn release_memory(clients: &[MemoryClient]) -> u64 {
 
 /// Gives back what is idle, and what streams still use for requests that were given up once they have
 /// passed it: for a while, because a stream may hang.
-async fn give_back(client: &MemoryClient) {
-    for _ in 0..MOST_LOOKS {
+async fn give_back(client: &MemoryClient, until: Instant) {
+    loop {
         // (Looked at before: what comes to its end between the two is given back by the trim.)
         let busy = KINDS.map(|kind| client.memory().stats(kind).quarantined) != [0, 0];
         client.trim().await;
-        if !busy {
+        if !busy || clock::now() >= until {
             return;
         }
         tokio::time::sleep(LOOK).await;

@@ -142,12 +142,13 @@ impl Space {
         if pages.is_none() {
             self.device.health()?;
             let again = self.device.backend().address_space(self.kind, self.limit);
-            let (_, again) = again.filter(|(geometry, _)| *geometry == self.geometry).ok_or(
-                DeviceError::Unsupported {
-                    device: self.device.id(),
-                    what: "reserve addresses again",
-                },
-            )?;
+            let again = again.filter(|(geometry, _)| *geometry == self.geometry);
+            let Some((_, again)) = again else {
+                // It may have been lost in that very call.
+                self.device.health()?;
+                let (device, what) = (self.device.id(), "reserve addresses again");
+                return Err(DeviceError::Unsupported { device, what });
+            };
             let mut books = self.books();
             (books.base, books.epoch) = (again.base(), again.epoch());
             *pages = Some(again);

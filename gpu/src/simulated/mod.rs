@@ -81,3 +81,50 @@ impl fmt::Debug for SimulatedDevice {
         f.debug_struct("SimulatedDevice").field("device", &self.device).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::DeviceError;
+    use crate::memory::{DeviceMemory, Leased, MemoryKind, MemoryLimits, PressureThresholds};
+
+    struct Nobody;
+
+    impl Player for Nobody {
+        fn run(&self, work: Work) {
+            work.end();
+        }
+
+        fn broken(&self) {}
+    }
+
+    #[test]
+    fn a_device_lost_once_more_when_its_memory_is_opened_again_is_said_to_be_lost() {
+        let simulated = SimulatedDevice::new(0, 1 << 20, Nobody);
+        let limits = MemoryLimits {
+            device_bytes: 1 << 20,
+            staging_bytes: 0,
+            pooling: true,
+            defrag: true,
+            thresholds: PressureThresholds::default(),
+        };
+        let memory = DeviceMemory::new(simulated.device().clone(), &limits);
+        let take = || match memory.lease(MemoryKind::Device, 4096, None, None)? {
+            Leased::Ready(_) => Ok(()),
+            Leased::NeedsGrowth(growth) => growth.run().map(drop),
+        };
+        take().unwrap();
+        let mut served = 0;
+        for calls in 0..9 {
+            simulated.break_after(0, 719);
+            assert!(simulated.device().memory_info().is_err());
+            simulated.device().recover().unwrap();
+            simulated.break_after(calls, 719);
+            match take() {
+                Ok(()) => served += 1,
+                Err(error) => assert!(matches!(error, DeviceError::Lost { .. }), "{error}"),
+            }
+        }
+        assert!((1..9).contains(&served), "{served}");
+    }
+}

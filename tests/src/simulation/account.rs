@@ -49,8 +49,9 @@ pub(crate) struct Account {
     quarantined: bool,
     /// It has for sure.
     surely: bool,
-    /// When it was opened in a quarantine: that this is over is heard in the same millisecond.
-    early: Option<u64>,
+    /// When it was opened in a quarantine, and what is wrong with that unless the quarantine is over: that is
+    /// heard in the same millisecond.
+    early: Option<(u64, String)>,
     /// Instances that have a state now.
     open: BTreeSet<usize>,
     /// When it has exceeded its limit last.
@@ -105,11 +106,11 @@ impl Account {
             return Err(format!("instance {instance} had left, and was opened again"));
         }
         self.open.insert(instance);
-        if let Some(at) = self.early.filter(|at| *at < now) {
-            return Err(format!("an instance was opened in its quarantine, at {at} ms"));
+        if let Some((at, wrong)) = self.early.clone().filter(|(at, _)| *at < now) {
+            return Err(format!("{wrong}, at {at} ms"));
         }
         if self.surely && self.exceeded.is_some_and(|at| at < now) {
-            self.early = Some(now);
+            self.early = Some((now, "an instance was opened in its quarantine".to_owned()));
             return Ok(());
         }
         let Some(last) = self.last.remove(&instance) else { return Ok(()) };
@@ -119,10 +120,16 @@ impl Account {
         }
         self.restarted.retain(|at| at + window > last.at);
         self.restarted.push_back(last.at);
-        match self.restarted.len() {
-            count if count <= limit as usize => Ok(()),
-            count => Err(format!("{count} restarts within {window} ms, the limit is {limit}")),
+        let count = self.restarted.len();
+        if count <= limit as usize {
+            return Ok(());
         }
+        let wrong = format!("{count} restarts within {window} ms, the limit is {limit}");
+        if self.surely {
+            self.early = Some((now, wrong));
+            return Ok(());
+        }
+        Err(wrong)
     }
 
     /// It is tried after a quarantine, which is legal only in one.

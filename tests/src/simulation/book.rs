@@ -38,7 +38,7 @@ pub(crate) struct Entry {
     /// Copies of the request that there are.
     pub(crate) copies: u32,
     pub(crate) is_over: bool,
-    /// It runs on the device that can be lost.
+    /// It runs now, on the device that can be lost.
     pub(crate) on_device: bool,
     /// The device was lost under it: then it has its answer by that millisecond.
     pub(crate) lost_by: Option<u64>,
@@ -78,8 +78,7 @@ impl Book {
 
     /// Those that run on the device and have no end.
     pub(crate) fn on_device(&mut self) -> impl Iterator<Item = &mut Entry> {
-        let runs = |entry: &&mut Entry| entry.run == Run::Started && entry.on_device;
-        self.entries.iter_mut().filter(runs).filter(|entry| !entry.is_over)
+        self.entries.iter_mut().filter(|entry| entry.on_device && !entry.is_over)
     }
 
     /// How many calls were made.

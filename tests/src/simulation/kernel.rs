@@ -50,6 +50,15 @@ impl Drop for Job {
     }
 }
 
+/// A request's time in its kernel's code, which a panic ends too.
+struct Attempt(u32);
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        stage::with(|stage| stage.book.entry(self.0).on_device = false);
+    }
+}
+
 /// A kernel's state.
 pub(crate) struct Simulated {
     plan: KernelPlan,
@@ -202,6 +211,7 @@ impl Kernel for Simulated {
     async fn execute(&mut self, job: Job, cx: &mut KernelContext) -> KernelResult<u32> {
         let on_device = cx.device().kind() == DeviceKind::Cuda;
         stage::with(|stage| stage.started(self.plan.index, &job, cx.request_id(), on_device));
+        let _attempt = Attempt(job.number);
         let done = self.perform(&job, cx).await;
         let ended = if done.is_ok() { Ended::Completed } else { Ended::Failed };
         stage::with(|stage| stage.finished(job.number, ended));

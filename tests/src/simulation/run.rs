@@ -62,6 +62,7 @@ pub fn run(seed: u64, requests: u32) -> Outcome {
                 stage.broken(&format!("stuck: {open} requests have no answer"));
             });
         }
+        stage::with(Stage::end);
     });
     // What is left of a runtime that is stuck goes before the stage does.
     drop(system);

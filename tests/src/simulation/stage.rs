@@ -57,6 +57,8 @@ pub(crate) struct Stage {
     /// How long that may take at most.
     pub(crate) drains_within: u64,
     begin: Instant,
+    /// When it was over.
+    over: Option<u64>,
 }
 
 /// A kernel as the run sees it.
@@ -170,12 +172,18 @@ impl Stage {
             draining_since: None,
             drains_within: (plan.shutdown_timeout + SHUTDOWN_SLACK).as_millis() as u64,
             begin: rustkernel_actors::clock::now(),
+            over: None,
         }
     }
 
     /// Milliseconds since the run began.
     pub(crate) fn now(&self) -> u64 {
-        self.begin.elapsed().as_millis() as u64
+        self.over.unwrap_or_else(|| self.begin.elapsed().as_millis() as u64)
+    }
+
+    /// The run is over: its clock is, and what is dropped from now on is not of its trace.
+    pub(crate) fn end(&mut self) {
+        self.over = Some(self.now());
     }
 
     /// The run is over, and shuts the runtime down if it does not stop already.
