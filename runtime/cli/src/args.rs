@@ -1,6 +1,7 @@
 //! The command line: what can be said, and how it is explained.
 
 mod config;
+mod manual;
 mod service;
 
 use std::ffi::OsString;
@@ -15,7 +16,10 @@ use rustkernel_core::prelude::DeviceId;
 use crate::exit::Exit;
 use crate::output::BOLD;
 
+use config::config_examples;
 pub(crate) use config::{ConfigCommand, GenerateArgs, InitArgs, LayerArgs, ShowArgs, ValidateArgs};
+pub(crate) use manual::{CompletionsArgs, ManArgs};
+use manual::{completions_examples, man_examples};
 pub(crate) use service::{DrainArgs, RuntimeCommand, ServeArgs, ServiceArgs, StatsArgs};
 use service::{runtime_examples, serve_examples};
 
@@ -58,8 +62,14 @@ pub(crate) enum Command {
     #[command(subcommand, after_help = runtime_examples())]
     Runtime(RuntimeCommand),
     /// Write, check and explain configurations
-    #[command(subcommand)]
+    #[command(subcommand, after_help = config_examples())]
     Config(ConfigCommand),
+    /// Print what a shell needs to complete commands, flags and files
+    #[command(after_help = completions_examples())]
+    Completions(CompletionsArgs),
+    /// Print manual pages, or write them
+    #[command(after_help = man_examples())]
+    Man(ManArgs),
 }
 
 #[derive(Debug, Subcommand)]

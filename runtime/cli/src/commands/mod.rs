@@ -6,6 +6,7 @@ mod device;
 mod init;
 mod kernel;
 mod live;
+mod manual;
 mod runtime;
 mod serve;
 
@@ -32,6 +33,8 @@ pub(crate) fn run(Cli { command, talk }: Cli) -> Result<(), Failure> {
         Command::Config(ConfigCommand::Schema) => config::schema(),
         Command::Config(ConfigCommand::Reference) => config::reference(),
         Command::Runtime(command) => runtime::run(&command),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
     }
 }
 
