@@ -1,5 +1,6 @@
 //! The command line: what can be said, and how it is explained.
 
+mod bench;
 mod config;
 mod manual;
 mod service;
@@ -16,6 +17,8 @@ use rustkernel_core::prelude::DeviceId;
 use crate::exit::Exit;
 use crate::output::BOLD;
 
+pub(crate) use bench::BenchArgs;
+use bench::bench_help;
 use config::config_examples;
 pub(crate) use config::{ConfigCommand, GenerateArgs, InitArgs, LayerArgs, ShowArgs, ValidateArgs};
 pub(crate) use manual::{CompletionsArgs, ManArgs};
@@ -64,6 +67,9 @@ pub(crate) enum Command {
     /// Write, check and explain configurations
     #[command(subcommand, after_help = config_examples())]
     Config(ConfigCommand),
+    /// Measure calls, memory and transfers on this machine
+    #[command(after_help = bench_help())]
+    Bench(BenchArgs),
     /// Print what a shell needs to complete commands, flags and files
     #[command(after_help = completions_examples())]
     Completions(CompletionsArgs),

@@ -1,6 +1,7 @@
 //! What is made of the command line's definition is what its readers take: shells and `man`.
 //!
 //! Where a shell or `man` is not installed, its test has nothing to try and says so.
+#![allow(clippy::print_stderr, reason = "tests tell what they leave out")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod bench;
 mod call;
 mod config;
 mod device;
@@ -33,6 +34,7 @@ pub(crate) fn run(Cli { command, talk }: Cli) -> Result<(), Failure> {
         Command::Config(ConfigCommand::Schema) => config::schema(),
         Command::Config(ConfigCommand::Reference) => config::reference(),
         Command::Runtime(command) => runtime::run(&command),
+        Command::Bench(args) => bench::run(&args, talk),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),
     }
