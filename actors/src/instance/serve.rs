@@ -128,7 +128,8 @@ impl<K: Kernel> Instance<K> {
         answers: &mut Answers,
         kept: &mut Kept<K>,
     ) -> Option<Cause> {
-        let Envelope { key, id, deadline, request: Asked { request, priority, tries } } = envelope;
+        let Envelope { key, id, deadline, request: asked } = envelope;
+        let Asked { request, priority, tries, timing } = asked;
         if before.is_none() && self.client.cancels(priority) {
             let device = self.client.device().id();
             let cancellation = Cancellation::MemoryPressure { device };
@@ -150,7 +151,7 @@ impl<K: Kernel> Instance<K> {
                     }
                     Unreserved::Over => {}
                     Unreserved::Kept(request) => {
-                        let request = Asked { request, priority, tries };
+                        let request = Asked { request, priority, tries, timing };
                         let envelope = Envelope { key, id, deadline, request };
                         *kept = Some(Attempt { envelope, before });
                     }
@@ -159,8 +160,10 @@ impl<K: Kernel> Instance<K> {
             }
         };
         let copy = self.copy(&request);
+        timing.iter().for_each(|timing| timing.begin());
         let ended =
             panic::run_guarded(kernel.execute(request, cx), self.given_up(key, answers)).await;
+        timing.iter().for_each(|timing| timing.end());
         if let Some((reservation, need)) = cx.reservation() {
             self.shared.learned.note(reservation, need);
         }
@@ -180,7 +183,7 @@ impl<K: Kernel> Instance<K> {
         };
         let died = error.ends_instance().or_else(|| self.refused(&error, life));
         let again = died.as_ref().zip(copy).and_then(|(cause, request)| {
-            let asked = Asked { request, priority, tries: tries + 1 };
+            let asked = Asked { request, priority, tries: tries + 1, timing };
             self.try_again(cause, Envelope { key, id, deadline, request: asked })
         });
         match again {

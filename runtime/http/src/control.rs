@@ -1,12 +1,14 @@
 //! What routes and signals share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustkernel_core::runtime::Runtime;
+use rustkernel_core::runtime::{LifecycleState, Runtime};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::health::Readiness;
 use crate::signals::Ask;
 use crate::systemd;
 use crate::view::Problem;
@@ -37,6 +39,8 @@ pub(crate) struct Control {
     pub(crate) name: String,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) configuration: Option<Arc<dyn Configuration>>,
+    /// Set when it was told to end, which it may not have begun to do.
+    pub(crate) leaving: AtomicBool,
     /// To whoever runs the service.
     pub(crate) asks: mpsc::Sender<Ask>,
 }
@@ -46,6 +50,17 @@ impl Control {
     pub(crate) fn ask(&self, ask: Ask) {
         // (If as many wait already, one of them asks for the same; if nobody listens it has ended.)
         self.asks.try_send(ask).ok();
+    }
+
+    /// Whether it ends, or soon will.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+            || matches!(self.runtime.state(), LifecycleState::Draining | LifecycleState::Stopped)
+    }
+
+    /// How ready it is.
+    pub(crate) fn readiness(&self) -> Readiness {
+        Readiness::of(&self.runtime.stats(), self.is_leaving())
     }
 
     /// Reads the configuration again.

@@ -38,6 +38,10 @@
 mod client;
 mod control;
 mod endpoint;
+mod health;
+mod http;
+mod inference;
+mod metrics;
 mod routes;
 mod service;
 mod signals;

@@ -2,20 +2,24 @@
 
 use std::fmt;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
+use rustkernel_core::config::{HttpConfig, Listen};
 use rustkernel_core::runtime::{Runtime, ShutdownReport, StartError};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::control::{Configuration, Control, Reloaded};
 use crate::signals::{Ask, Signals};
 use crate::socket::Bound;
 use crate::view::Problem;
-use crate::{BindError, Endpoint, InvalidEndpoint, routes, systemd};
+use crate::{BindError, Endpoint, InvalidEndpoint, http, routes, systemd};
 
 /// Orders that may wait for whoever runs the service.
 const ASKS: usize = 16;
@@ -52,6 +56,8 @@ pub struct Service {
     runtime: Arc<Runtime>,
     name: String,
     endpoint: Option<Endpoint>,
+    http: Option<HttpConfig>,
+    metrics: bool,
     configuration: Option<Arc<dyn Configuration>>,
     notices: Box<dyn Fn(&Notice) + Send + Sync>,
 }
@@ -60,6 +66,8 @@ pub struct Service {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
+    /// Requests are listened for at that address; they are refused until the kernels have started.
+    Listening(SocketAddr),
     /// The kernels have started, and the endpoint is there.
     Serving(Endpoint),
     /// Requests in flight finish, then it ends.
@@ -83,6 +91,14 @@ pub enum ServeError {
     /// A kernel has not started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Where requests are to come in cannot be had.
+    #[error("cannot listen at {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
     /// Signals, or the endpoint's threads, are not to be had.
     #[error("the service cannot run: {0}")]
     Io(#[from] io::Error),
@@ -95,6 +111,8 @@ impl Service {
             runtime,
             name: "rustkernel".into(),
             endpoint: None,
+            http: None,
+            metrics: false,
             configuration: None,
             notices: Box::new(|_| ()),
         }
@@ -111,6 +129,20 @@ impl Service {
     #[must_use]
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoint = Some(endpoint);
+        self
+    }
+
+    /// Has requests come in over the network too, by the Open Inference Protocol. By default they do not.
+    #[must_use]
+    pub fn http(mut self, config: HttpConfig) -> Self {
+        self.http = Some(config);
+        self
+    }
+
+    /// Serves metrics beside them, at `/metrics`. By default it does not.
+    #[must_use]
+    pub fn metrics(mut self, enabled: bool) -> Self {
+        self.metrics = enabled;
         self
     }
 
@@ -141,22 +173,29 @@ impl Service {
         };
         let signals = Signals::listen()?;
         let bound = Bound::new(&endpoint)?;
+        let listener = self.http.as_ref().map(bind).transpose()?.flatten();
         let (asks, asked) = mpsc::channel(ASKS);
         let control = Data::new(Control {
             name: self.name,
             runtime: self.runtime,
             configuration: self.configuration,
+            leaving: AtomicBool::new(false),
             asks,
         });
-        let server = listen(&control, &bound)?;
-        let (handle, server) = (server.handle(), tokio::spawn(server));
-        let mut running = Running { control, signals, asked, notices: self.notices };
+        let mut servers = Servers::default();
+        servers.add(listen(&control, &bound)?);
+        let http = self.http.unwrap_or_default();
+        if let Some(listener) = listener {
+            (self.notices)(&Notice::Listening(listener.local_addr()?));
+            servers.add(http::server(&control, &http, self.metrics, listener)?);
+        }
+        let (notices, drain_delay) = (self.notices, http.drain_delay);
+        let mut running = Running { control, signals, asked, notices, drain_delay };
         let served = running.run(&endpoint).await;
-        end(&handle).await;
-        let ended = server.await;
+        let ended = servers.end().await;
         drop(bound);
         let report = served?;
-        ended.map_err(io::Error::other)??;
+        ended?;
         Ok(report)
     }
 }
@@ -174,9 +213,30 @@ fn listen(control: &Data<Control>, bound: &Bound) -> io::Result<Server> {
     Ok(server.listen_uds(bound.listener()?)?.run())
 }
 
-/// Lets the endpoint finish its last answers.
-async fn end(server: &ServerHandle) {
-    server.stop(true).await;
+/// A socket for requests, if there is to be one.
+fn bind(config: &HttpConfig) -> Result<Option<TcpListener>, ServeError> {
+    let Listen::On(address) = config.listen else { return Ok(None) };
+    let listener = http::bind(address).map_err(|error| ServeError::Listen { address, error })?;
+    Ok(Some(listener))
+}
+
+/// The servers that run.
+#[derive(Default)]
+struct Servers(Vec<(ServerHandle, JoinHandle<io::Result<()>>)>);
+
+impl Servers {
+    fn add(&mut self, server: Server) {
+        self.0.push((server.handle(), tokio::spawn(server)));
+    }
+
+    /// Lets each finish its last answers, the endpoint last.
+    async fn end(self) -> io::Result<()> {
+        for (handle, server) in self.0.into_iter().rev() {
+            handle.stop(true).await;
+            server.await.map_err(io::Error::other)??;
+        }
+        Ok(())
+    }
 }
 
 /// A service that runs.
@@ -185,6 +245,8 @@ struct Running {
     signals: Signals,
     asked: mpsc::Receiver<Ask>,
     notices: Box<dyn Fn(&Notice) + Send + Sync>,
+    /// How long requests are still taken when it was told to drain.
+    drain_delay: Duration,
 }
 
 impl Running {
@@ -215,11 +277,11 @@ impl Running {
         match ask {
             Ask::Drain => {
                 (self.notices)(&Notice::Draining);
-                self.shut_down(None);
+                self.shut_down(self.drain_delay, None);
             }
             Ask::Stop => {
                 (self.notices)(&Notice::Stopping);
-                self.shut_down(Some(Duration::ZERO));
+                self.shut_down(Duration::ZERO, Some(Duration::ZERO));
             }
             Ask::Reload => {
                 let reloaded = self.control.reload().await;
@@ -228,11 +290,14 @@ impl Running {
         }
     }
 
-    /// Has the runtime drain, within a time if one is given. Its end is heard of by whoever waits for it.
-    fn shut_down(&self, within: Option<Duration>) {
+    /// Has the runtime drain, after a delay, within a time if one is given. Its end is heard of by whoever
+    /// waits for it.
+    fn shut_down(&self, delay: Duration, within: Option<Duration>) {
         let runtime = Arc::clone(&self.control.runtime);
-        systemd::stopping(within.unwrap_or(runtime.config().shutdown_timeout));
+        self.control.leaving.store(true, Ordering::Release);
+        systemd::stopping(delay + within.unwrap_or(runtime.config().shutdown_timeout));
         tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
             match within {
                 Some(timeout) => runtime.shutdown_within(timeout).await,
                 None => runtime.shutdown().await,
@@ -254,6 +319,7 @@ impl fmt::Debug for Service {
         f.debug_struct("Service")
             .field("name", &self.name)
             .field("endpoint", &self.endpoint)
+            .field("http", &self.http)
             .finish_non_exhaustive()
     }
 }

@@ -8,8 +8,8 @@ use rustkernel_gpu::DeviceId;
 
 use super::error::{ConfigError, Origin, Problem};
 use super::{
-    KernelConfig, MemoryConfig, ObservabilityConfig, ProductionConfig, RuntimeConfig,
-    RuntimePreset, SecurityConfig,
+    HttpConfig, KernelConfig, Listen, MemoryConfig, ObservabilityConfig, ProductionConfig,
+    RuntimeConfig, RuntimePreset, SecurityConfig,
 };
 use crate::observability::LogConfig;
 
@@ -58,6 +58,20 @@ section! {
         critical_threshold: f64,
         emergency_threshold: f64,
         auto_defrag: bool,
+    }
+}
+
+section! {
+    /// Builds the section `http`.
+    HttpSection of HttpConfig {
+        listen: Listen,
+        workers: usize,
+        max_connections: usize,
+        max_body_bytes: u64,
+        header_timeout: Duration,
+        body_timeout: Duration,
+        keep_alive: Duration,
+        drain_delay: Duration,
     }
 }
 
@@ -151,6 +165,13 @@ impl ProductionConfigBuilder {
     #[must_use]
     pub fn memory(mut self, build: impl FnOnce(MemorySection) -> MemorySection) -> Self {
         self.config.memory = build(MemorySection(self.config.memory)).0;
+        self
+    }
+
+    /// Changes the section `http`.
+    #[must_use]
+    pub fn http(mut self, build: impl FnOnce(HttpSection) -> HttpSection) -> Self {
+        self.config.http = build(HttpSection(self.config.http)).0;
         self
     }
 

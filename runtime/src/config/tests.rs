@@ -275,6 +275,7 @@ fn every_key_is_explained_and_every_variable_sets_its_key() {
             values if values.starts_with("a whole") => "3".to_owned(),
             values if values.starts_with("a number") => "0.8".to_owned(),
             values if values.contains("device") => "host".to_owned(),
+            values if values.contains("address") => "off".to_owned(),
             _ => "text".to_owned(),
         };
         for name in field.short_variable().map(str::to_owned).into_iter().chain([field.variable()])

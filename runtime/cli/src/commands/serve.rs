@@ -20,12 +20,15 @@ use crate::{diagnostics, output};
 /// # Errors
 /// If it does not start, or stops because of a kernel or a device.
 pub(super) fn run(args: &ServeArgs, talk: Talk) -> Result<(), Failure> {
-    let loaded = config::load(&args.layers)?;
+    let layers = args.layers();
+    let loaded = config::load(&layers)?;
     check(&loaded)?;
     let runtime = Arc::new(build(&loaded.config, args, talk)?);
     let name = args.name.clone().unwrap_or_else(|| loaded.config.service_name.clone());
-    let live = Live::new(Arc::clone(&runtime), args.layers.clone(), loaded);
+    let (http, metrics) = (loaded.config.http.clone(), loaded.config.observability.metrics_enabled);
+    let live = Live::new(Arc::clone(&runtime), layers, loaded);
     let mut service = Service::new(runtime).name(name).configuration(Arc::new(live));
+    service = service.http(http).metrics(metrics);
     if let Some(endpoint) = &args.endpoint {
         service = service.endpoint(endpoint.clone());
     }
@@ -49,7 +52,6 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
     let asked = [
         ("security.rbac_enabled", security.rbac_enabled),
         ("security.audit_logging", security.audit_logging),
-        ("observability.metrics_enabled", observability.metrics_enabled),
         ("observability.tracing_enabled", observability.tracing_enabled),
     ];
     let rows = loaded.effective();
@@ -96,6 +98,7 @@ fn level(talk: Talk) -> Option<LogLevel> {
 
 fn tell(notice: &Notice) {
     match notice {
+        Notice::Listening(address) => output::note(format_args!("listening on http://{address}")),
         Notice::Serving(endpoint) => output::note(format_args!("serving; control at {endpoint}")),
         Notice::Draining => {
             output::note("draining: requests in flight finish, new ones are refused")
@@ -129,6 +132,8 @@ fn of_serve(error: &ServeError) -> Failure {
                 .hint("`rustkernel runtime status` shows what runs")
         }
         ServeError::Bind(error) => Failure::new(Exit::CannotCreate, error.to_string()),
+        ServeError::Listen { .. } => Failure::new(Exit::CannotCreate, error.to_string())
+            .hint("`--listen` names another address; `--listen off` listens nowhere"),
         ServeError::Start(error) => failure::of_start(error),
         error => Failure::new(Exit::TryAgain, error.to_string()),
     }
