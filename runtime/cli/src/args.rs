@@ -23,7 +23,9 @@ use config::config_examples;
 pub(crate) use config::{ConfigCommand, GenerateArgs, InitArgs, LayerArgs, ShowArgs, ValidateArgs};
 pub(crate) use manual::{CompletionsArgs, ManArgs};
 use manual::{completions_examples, man_examples};
-pub(crate) use service::{DrainArgs, RuntimeCommand, ServeArgs, ServiceArgs, StatsArgs};
+pub(crate) use service::{
+    DrainArgs, RuntimeCommand, ServeArgs, ServiceArgs, ShowRunningArgs, StatsArgs,
+};
 use service::{runtime_examples, serve_examples};
 
 /// Runs compute kernels, on the CPU and on CUDA GPUs.

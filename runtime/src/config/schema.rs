@@ -149,7 +149,7 @@ impl Field {
     }
 
     /// Whether that is the key of such a value, with a user's names in it.
-    pub(super) fn names(&self, key: &str) -> bool {
+    pub fn names(&self, key: &str) -> bool {
         let mut names = key.split('.');
         let alike = |own: &&str| names.next().is_some_and(|name| *own == "*" || *own == name);
         self.path.iter().all(alike) && names.next().is_none()

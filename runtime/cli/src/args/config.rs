@@ -73,6 +73,13 @@ pub(crate) struct LayerArgs {
     pub(crate) set: Vec<NamedText>,
 }
 
+impl LayerArgs {
+    /// Whether any of it was said.
+    pub(crate) fn is_given(&self) -> bool {
+        self.config.is_some() || self.preset.is_some() || !self.set.is_empty()
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
     /// The values to begin with; `hp` is short for high_performance
