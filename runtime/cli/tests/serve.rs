@@ -30,7 +30,7 @@ impl Place {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = rustkernel();
         command.env("XDG_RUNTIME_DIR", self.0.path("")).args(arguments);
-        command.env_remove("RUSTKERNEL_ENDPOINT");
+        command.env_remove("RUSTKERNEL_ENDPOINT").env("RUSTKERNEL_HTTP__LISTEN", "off");
         command
     }
 

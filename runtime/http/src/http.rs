@@ -75,6 +75,8 @@ pub(crate) fn server(
         .keep_alive(KeepAlive::Timeout(config.keep_alive))
         .client_request_timeout(config.header_timeout)
         .client_disconnect_timeout(Duration::from_secs(1))
+        // A client that closes its side has gone: its request is given up.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(LAST_ANSWERS)
         .disable_signals()
         .listen(listener)?;
