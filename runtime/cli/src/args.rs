@@ -1,6 +1,8 @@
 //! The command line: what can be said, and how it is explained.
 
+mod bench;
 mod config;
+mod manual;
 mod security;
 mod service;
 
@@ -16,12 +18,19 @@ use rustkernel_core::prelude::DeviceId;
 use crate::exit::Exit;
 use crate::output::BOLD;
 
+pub(crate) use bench::BenchArgs;
+use bench::bench_help;
+use config::config_examples;
 pub(crate) use config::{ConfigCommand, GenerateArgs, InitArgs, LayerArgs, ShowArgs, ValidateArgs};
+pub(crate) use manual::{CompletionsArgs, ManArgs};
+use manual::{completions_examples, man_examples};
 pub(crate) use security::{
     AuditCommand, CreateArgs, KeyCommand, KeysArgs, ListArgs, RevokeArgs, VerifyArgs,
 };
 use security::{audit_examples, key_examples};
-pub(crate) use service::{DrainArgs, RuntimeCommand, ServeArgs, ServiceArgs, StatsArgs};
+pub(crate) use service::{
+    DrainArgs, RuntimeCommand, ServeArgs, ServiceArgs, ShowRunningArgs, StatsArgs,
+};
 use service::{runtime_examples, serve_examples};
 
 /// Runs compute kernels, on the CPU and on CUDA GPUs.
@@ -63,7 +72,7 @@ pub(crate) enum Command {
     #[command(subcommand, after_help = runtime_examples())]
     Runtime(RuntimeCommand),
     /// Write, check and explain configurations
-    #[command(subcommand)]
+    #[command(subcommand, after_help = config_examples())]
     Config(ConfigCommand),
     /// Make and revoke the API keys that callers of a service need
     #[command(subcommand, after_help = key_examples())]
@@ -71,6 +80,15 @@ pub(crate) enum Command {
     /// Check audit logs
     #[command(subcommand, after_help = audit_examples())]
     Audit(AuditCommand),
+    /// Measure calls, memory and transfers on this machine
+    #[command(after_help = bench_help())]
+    Bench(BenchArgs),
+    /// Print what a shell needs to complete commands, flags and files
+    #[command(after_help = completions_examples())]
+    Completions(CompletionsArgs),
+    /// Print manual pages, or write them
+    #[command(after_help = man_examples())]
+    Man(ManArgs),
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,4 +1,4 @@
-//! A spinner for whoever watches, once something takes longer than a moment.
+//! A spinner or a bar for whoever watches, once something takes longer than a moment.
 
 use std::borrow::Cow;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -28,11 +28,25 @@ struct Painter {
 impl Progress {
     /// Shown only if it is `wanted`.
     pub(crate) fn start(wanted: bool) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+        Self::new(None, "{spinner} {msg} {elapsed}", wanted)
+    }
+
+    /// A bar of so many steps.
+    pub(crate) fn of(steps: usize, wanted: bool) -> Self {
+        Self::new(Some(steps as u64), "{bar:24} {pos}/{len} {msg}", wanted)
+    }
+
+    fn new(steps: Option<u64>, template: &str, wanted: bool) -> Self {
+        let bar = ProgressBar::with_draw_target(steps, ProgressDrawTarget::hidden());
+        let style = ProgressStyle::with_template(template);
         bar.set_style(style.expect("invariant: the template is sound"));
         let painter = if wanted { Painter::start(bar.clone()) } else { None };
         Self { bar, painter }
+    }
+
+    /// One more step is done.
+    pub(crate) fn step(&self) {
+        self.bar.inc(1);
     }
 
     /// Says what goes on now.

@@ -153,3 +153,45 @@ fn memory_of_each_device_is_recorded_in_a_file_of_its_own() {
     let told = format!("memory of cuda:0: {blocks} allocations → trace.cuda0.csv\n");
     assert!(ended.stderr.contains(&told), "{}", ended.stderr);
 }
+
+#[test]
+fn a_bench_measures_every_device() {
+    let folder = Folder::new();
+    let arguments = ["bench", "--time", "1ms", "--output-format", "json"];
+    let ended = end(&mut with_devices(&folder, 1, "", &arguments));
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(report["cuda"]["available"], true);
+    let devices = report["devices"].as_array().unwrap();
+    assert_eq!(devices.iter().map(|it| &it["id"]).collect::<Vec<_>>(), ["host", "cuda:0"]);
+    for device in devices {
+        let figures = |of: &str, key: &str| -> Vec<f64> {
+            let rows = device[of].as_array().unwrap().iter();
+            rows.map(|row| row[key].as_f64().unwrap()).collect()
+        };
+        let calls = &device["calls"];
+        assert!(calls["p99_ns"].as_f64() >= calls["median_ns"].as_f64(), "{calls}");
+        let mut all = vec![calls["per_second"].as_f64(), calls["per_second_at_once"].as_f64()];
+        for (of, key) in [
+            ("memory", "lease_ns"),
+            ("memory", "malloc_ns"),
+            ("transfers", "to_device_bytes_per_second"),
+            ("transfers", "from_device_bytes_per_second"),
+        ] {
+            let figures = figures(of, key);
+            assert_eq!(figures.len(), 3, "{of} {key}");
+            all.extend(figures.into_iter().map(Some));
+        }
+        assert!(all.iter().all(|figure| figure.is_some_and(|it| it > 0.0)), "{device}");
+    }
+}
+
+#[test]
+fn a_bench_tells_of_a_device_that_breaks() {
+    let folder = Folder::new();
+    let arguments = ["bench", "--time", "1ms", "--device", "cuda:0"];
+    let ended = end(&mut with_devices(&folder, 1, "cuMemcpyHtoDAsync_v2=700", &arguments));
+    assert_eq!(ended.code, 70, "{}", ended.stderr);
+    assert!(ended.stderr.contains("error: cuda:0: "), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "", "no figures of a device that broke");
+}

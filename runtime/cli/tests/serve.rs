@@ -249,12 +249,39 @@ fn a_file_is_read_again_and_one_that_is_wrong_changes_nothing() {
     let changed = ["kernels.saxpy.deadline", "kernels.saxpy.queue", "observability.log.level"];
     assert_eq!(reloaded["changed"], serde_json::json!(changed));
     assert_eq!(reloaded["need_restart"], serde_json::json!(["service_name"]));
+    let waiting = || -> Vec<(String, serde_json::Value)> {
+        let shown = json(&place.run(&["runtime", "show", "--output-format", "json"]).stdout);
+        let rows = shown.as_array().unwrap().iter().filter(|row| row["needs_restart"] == true);
+        rows.map(|row| (row["key"].as_str().unwrap().to_owned(), row["in_effect"].clone()))
+            .collect()
+    };
+    assert_eq!(waiting(), [("service_name".to_owned(), "images".into())]);
+    let table = place.run(&["runtime", "show"]).stdout;
+    let (_, until) = table.split_once("UNTIL THEN\n").unwrap();
+    assert_eq!(until, "service_name         \"images\"\n");
 
     // Longer than at the start: for that the places are not there.
     write("service_name = \"images\"\n[kernels.saxpy]\nqueue = 65\ndeadline = \"1s\"\n");
     let reloaded = json(&reload().stdout);
     assert_eq!(reloaded["changed"], serde_json::json!(["observability.log.level"]));
     assert_eq!(reloaded["need_restart"], serde_json::json!(["kernels.saxpy.queue"]));
+    assert_eq!(waiting(), [("kernels.saxpy.queue".to_owned(), 8.into())]);
+    let again = json(&reload().stdout);
+    assert_eq!(again["changed"], serde_json::json!([]));
+    assert_eq!(again["need_restart"], reloaded["need_restart"], "as long as it differs");
+    let both = place.run(&["runtime", "show", "--preset", "hp", "--endpoint", "unix:/a.sock"]);
+    assert_eq!(both.code, 64, "{}", both.stderr);
+
+    // What the file does not say any more stays as it is until the next start.
+    write("[kernels.saxpy]\nqueue = 8\n");
+    assert_eq!(json(&reload().stdout)["changed"], serde_json::json!([]));
+    assert_eq!(
+        waiting(),
+        [
+            ("service_name".to_owned(), "images".into()),
+            ("kernels.saxpy.deadline".to_owned(), "1s".into()),
+        ]
+    );
 
     write("[kernels.saxpy]\nqueue = \"many\"\n");
     let refused = reload();

@@ -3,12 +3,13 @@
 use regex_lite::Regex;
 use serde_json::Value;
 
+use super::error::TOLD;
 use super::schema::{self, Field, SECONDS, fields};
 
 /// A key, and what is wrong with its value.
 pub(super) type Finding = (String, String);
 
-/// Everything that is wrong with the value, by the schema.
+/// Everything that is wrong with the value, by the schema; a little more than is told of very much.
 pub(super) fn check(value: &Value) -> Vec<Finding> {
     let mut findings = Vec::new();
     check_node(schema::json_schema(), value, "", &mut findings);
@@ -16,6 +17,9 @@ pub(super) fn check(value: &Value) -> Vec<Finding> {
 }
 
 fn check_node(node: &Value, value: &Value, key: &str, findings: &mut Vec<Finding>) {
+    if findings.len() > TOLD {
+        return;
+    }
     let mut wrong = |reason: String| findings.push((key.to_owned(), reason));
     if !has_type(node, value) {
         return wrong(mistyped(node, value, key));
@@ -25,6 +29,7 @@ fn check_node(node: &Value, value: &Value, key: &str, findings: &mut Vec<Finding
             for (name, below) in entries {
                 let key = join(key, name);
                 match schema::node(node, &[name]) {
+                    None if findings.len() > TOLD => break,
                     None => findings.push((key.clone(), unknown(node, name, &key))),
                     Some(node) => check_node(node, below, &key, findings),
                 }
@@ -177,6 +182,11 @@ fn unknown(node: &Value, name: &str, key: &str) -> String {
 /// The name that is most like the one that was written, if one is.
 pub(super) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     const LIKE: f64 = 0.7;
+    // (Longer than any name there is; likeness takes time by the length.)
+    const LONGEST: usize = 100;
+    if name.len() > LONGEST {
+        return None;
+    }
     let likeness = known.map(|known| (strsim::normalized_damerau_levenshtein(name, known), known));
     let best = likeness.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
     Some(best.1).filter(|_| best.0 >= LIKE)

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use crate::runtime::RuntimePreset;
 
+/// Most problems that are told at once.
+pub(super) const TOLD: usize = 100;
+
 /// Where a value is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -89,8 +92,15 @@ impl ConfigError {
         }
     }
 
-    /// An error if there are problems.
-    pub(super) fn of(problems: Vec<Problem>) -> Result<(), Self> {
+    /// An error if there are problems. Of very many the first are told.
+    pub(super) fn of(mut problems: Vec<Problem>) -> Result<(), Self> {
+        problems.truncate(TOLD + 1);
+        if let Some(last) = problems.get_mut(TOLD) {
+            *last = Problem {
+                reason: "there is more that is wrong, from here on".into(),
+                ..last.clone()
+            };
+        }
         if problems.is_empty() { Ok(()) } else { Err(Self::Invalid(problems)) }
     }
 }

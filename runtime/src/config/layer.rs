@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::check::check;
-use super::error::{Origin, Problem};
+use super::error::{Origin, Problem, TOLD};
 use super::schema::{Field, SECONDS, fields, is, json_schema, node};
 use super::{ProductionConfig, check};
 use crate::runtime::RuntimePreset;
@@ -37,11 +37,6 @@ impl Layer {
     /// Takes these values.
     pub(super) fn fill(&mut self, values: Map<String, Value>) {
         self.values = values;
-    }
-
-    /// The keys of its values.
-    pub(super) fn keys(&self) -> Vec<String> {
-        leaves(&self.values).into_iter().map(|(path, _)| path.join(".")).collect()
     }
 
     #[cfg(test)]
@@ -105,7 +100,8 @@ impl Layer {
     /// Where the first value of a table is from that somebody has set, if the key is one's.
     fn origin_below(&self, key: &str) -> Option<Origin> {
         let below = format!("{key}.");
-        let set = self.origins.iter().filter(|(name, _)| name.starts_with(&below));
+        let set =
+            self.origins.range(below.clone()..).take_while(|(name, _)| name.starts_with(&below));
         let mut set = set.map(|(_, origin)| origin);
         let is_own = |origin: &&Origin| !matches!(origin, Origin::Default | Origin::Preset(_));
         set.find(is_own).filter(|_| !self.origins.contains_key(key)).cloned()
@@ -239,6 +235,9 @@ pub(super) fn preset(preset: Option<RuntimePreset>) -> Layer {
 pub(super) fn variables(variables: &[(String, String)]) -> (Layer, Vec<Problem>) {
     let (mut layer, mut problems) = (Layer::default(), Vec::new());
     for (name, text) in variables {
+        if problems.len() > TOLD {
+            break;
+        }
         let origin = Origin::Variable(name.clone());
         match path_of(name) {
             Some(Named::Field(path)) => {
@@ -254,8 +253,7 @@ pub(super) fn variables(variables: &[(String, String)]) -> (Layer, Vec<Problem>)
             }
             Some(Named::Foreign) => {}
             None => {
-                let names = fields().iter().flat_map(names_of).collect::<Vec<_>>();
-                let near = check::nearest(name, names.iter().map(String::as_str));
+                let near = check::nearest(name, NAMES.iter().map(String::as_str));
                 let hint = near.map_or_else(
                     || "`rustkernel config env` lists them".into(),
                     |near| format!("did you mean {near}?"),
@@ -278,6 +276,10 @@ enum Named {
 
 /// Variables beside those of keys: where the running process is, and which file.
 const OTHERS: [&str; 2] = ["RUSTKERNEL_ENDPOINT", "RUSTKERNEL_CONFIG"];
+
+/// The names of all variables.
+static NAMES: LazyLock<Vec<String>> =
+    LazyLock::new(|| fields().iter().flat_map(names_of).collect());
 
 fn names_of(field: &Field) -> Vec<String> {
     let short = field.short_variable().map(str::to_owned);
@@ -303,6 +305,9 @@ fn path_of(name: &str) -> Option<Named> {
     if let (Some(last), Some(place)) = (seconds, full.last_mut()) {
         *place = last.to_owned();
     }
-    let known = |path: &Vec<String>| fields().iter().any(|field| field.names(&path.join(".")));
+    let known = |path: &[String]| {
+        let key = path.join(".");
+        fields().iter().any(|field| field.names(&key))
+    };
     (known(&path) || known(&full)).then_some(Named::Field(path))
 }

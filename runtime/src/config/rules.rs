@@ -59,14 +59,16 @@ fn kernels(config: &ProductionConfig) -> Vec<Finding> {
         let reason = format!("{own} are more than `runtime.max_kernel_instances`, {most}");
         Some((format!("kernels.{name}.instances"), reason))
     });
-    let restarts = config
-        .kernels
-        .iter()
-        .map(|(name, kernel)| (format!("kernels.{name}.restart"), &kernel.restart));
-    let restarts = restarts.chain([("supervision.restart".into(), &config.supervision.restart)]);
-    let restarts = restarts.filter_map(|(key, restart)| {
-        let shared = config.supervision.restart.over(Default::default());
-        Some((key, restart.over(shared).validate().err()?))
+    late.chain(crowded).chain(restarts(config)).collect()
+}
+
+fn restarts(config: &ProductionConfig) -> Vec<Finding> {
+    let shared = config.supervision.restart.over(Default::default());
+    let wrong = shared.validate().err();
+    // (What is wrong with the one for all is not said again of each kernel.)
+    let sound = if wrong.is_some() { Default::default() } else { shared };
+    let own = config.kernels.iter().filter_map(|(name, kernel)| {
+        Some((format!("kernels.{name}.restart"), kernel.restart.over(sound).validate().err()?))
     });
-    late.chain(crowded).chain(restarts).collect()
+    wrong.map(|reason| ("supervision.restart".into(), reason)).into_iter().chain(own).collect()
 }

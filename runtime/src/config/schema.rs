@@ -149,10 +149,10 @@ impl Field {
     }
 
     /// Whether that is the key of such a value, with a user's names in it.
-    pub(super) fn names(&self, key: &str) -> bool {
-        let names: Vec<&str> = key.split('.').collect();
-        let alike = |(own, name): (&&str, &&str)| *own == "*" || own == name;
-        names.len() == self.path.len() && self.path.iter().zip(&names).all(alike)
+    pub fn names(&self, key: &str) -> bool {
+        let mut names = key.split('.');
+        let alike = |own: &&str| names.next().is_some_and(|name| *own == "*" || *own == name);
+        self.path.iter().all(alike) && names.next().is_none()
     }
 
     /// What it is, in sentences.

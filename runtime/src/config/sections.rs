@@ -10,8 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::values::{Choice, choice, chosen, device_choice_schema, duration_schema, text};
-use crate::observability::{LogConfig, LogFormat, LogLevel};
-use crate::runtime::RuntimePreset;
+use crate::observability::{LogConfig, LogFormat};
 
 /// What the runtime tells about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -208,61 +207,50 @@ impl KernelConfig {
     }
 }
 
-impl Choice for RuntimePreset {
-    const NAMES: &'static [(&'static str, Self)] = &[
-        ("development", Self::Development),
-        ("production", Self::Production),
-        ("high_performance", Self::HighPerformance),
-        ("hp", Self::HighPerformance),
-    ];
-}
-
 impl Choice for OnDeviceLoss {
-    const NAMES: &'static [(&'static str, Self)] =
-        &[("recover", Self::Recover), ("exit", Self::Exit)];
+    fn names() -> impl IntoIterator<Item = (&'static str, Self)> {
+        [("recover", Self::Recover), ("exit", Self::Exit)]
+    }
 }
 
 impl Choice for Strategy {
-    const NAMES: &'static [(&'static str, Self)] = &[
-        ("one_for_one", Self::OneForOne),
-        ("one_for_all", Self::OneForAll),
-        ("rest_for_one", Self::RestForOne),
-    ];
+    fn names() -> impl IntoIterator<Item = (&'static str, Self)> {
+        [
+            ("one_for_one", Self::OneForOne),
+            ("one_for_all", Self::OneForAll),
+            ("rest_for_one", Self::RestForOne),
+        ]
+    }
 }
 
 impl Choice for RestartType {
-    const NAMES: &'static [(&'static str, Self)] = &[
-        ("permanent", Self::Permanent),
-        ("transient", Self::Transient),
-        ("temporary", Self::Temporary),
-    ];
+    fn names() -> impl IntoIterator<Item = (&'static str, Self)> {
+        [
+            ("permanent", Self::Permanent),
+            ("transient", Self::Transient),
+            ("temporary", Self::Temporary),
+        ]
+    }
 }
 
 impl Choice for Exceeded {
-    const NAMES: &'static [(&'static str, Self)] = &[
-        ("quarantine", Self::Quarantine),
-        ("quarantine_until_lifted", Self::QuarantineUntilLifted),
-        ("stop_runtime", Self::StopRuntime),
-    ];
+    fn names() -> impl IntoIterator<Item = (&'static str, Self)> {
+        [
+            ("quarantine", Self::Quarantine),
+            ("quarantine_until_lifted", Self::QuarantineUntilLifted),
+            ("stop_runtime", Self::StopRuntime),
+        ]
+    }
 }
 
 impl Choice for Priority {
-    const NAMES: &'static [(&'static str, Self)] =
-        &[("low", Self::Low), ("normal", Self::Normal), ("high", Self::High)];
-}
-
-impl Choice for LogLevel {
-    const NAMES: &'static [(&'static str, Self)] = &[
-        ("off", Self::Off),
-        ("error", Self::Error),
-        ("warning", Self::Warning),
-        ("info", Self::Info),
-        ("debug", Self::Debug),
-        ("trace", Self::Trace),
-    ];
+    fn names() -> impl IntoIterator<Item = (&'static str, Self)> {
+        [("low", Self::Low), ("normal", Self::Normal), ("high", Self::High)]
+    }
 }
 
 impl Choice for LogFormat {
-    const NAMES: &'static [(&'static str, Self)] =
-        &[("auto", Self::Auto), ("text", Self::Text), ("json", Self::Json)];
+    fn names() -> impl IntoIterator<Item = (&'static str, Self)> {
+        [("auto", Self::Auto), ("text", Self::Text), ("json", Self::Json)]
+    }
 }

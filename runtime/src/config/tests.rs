@@ -218,6 +218,17 @@ fn kernels_groups_and_restarts_are_declared_in_files() {
 }
 
 #[test]
+fn what_is_wrong_for_all_kernels_is_said_once_and_where_it_is_from() {
+    let said = lines(toml(
+        "[supervision.restart]\nwindow = '0s'\n[kernels.a]\nqueue = 3\n\
+         [kernels.b.restart]\nbackoff = '10s'\nbackoff_cap = '1s'\n",
+    ));
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("c.toml:2: supervision.restart: its restarts are limited within"));
+    assert!(said[1].starts_with("c.toml:6: kernels.b.restart: its backoff begins at 10s"));
+}
+
+#[test]
 fn a_key_said_twice_is_refused() {
     let said = lines(toml(
         "[runtime]\nspin = '10us'\nshutdown_timeout = '1m'\nshutdown_timeout_secs = 3\n",

@@ -79,7 +79,12 @@ pub(crate) mod size {
 /// What has one of a few values, each with a name.
 pub(crate) trait Choice: Copy + PartialEq + 'static {
     /// The names. Where a value has two, the first is written.
-    const NAMES: &'static [(&'static str, Self)];
+    fn names() -> impl IntoIterator<Item = (&'static str, Self)>;
+
+    /// What has that name.
+    fn named(text: &str) -> Option<Self> {
+        Self::names().into_iter().find(|(name, _)| *name == text).map(|(_, value)| value)
+    }
 }
 
 /// Choices by their names.
@@ -90,8 +95,8 @@ pub(crate) mod choice {
         value: &T,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let (name, _) = T::NAMES
-            .iter()
+        let (name, _) = T::names()
+            .into_iter()
             .find(|(_, other)| other == value)
             .expect("invariant: every value has a name");
         name.serialize(serializer)
@@ -101,14 +106,11 @@ pub(crate) mod choice {
         deserializer: D,
     ) -> Result<T, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let found = T::NAMES.iter().find(|(name, _)| *name == text);
-        found
-            .map(|(_, value)| *value)
-            .ok_or_else(|| de::Error::custom(format!("unknown name `{text}`")))
+        T::named(&text).ok_or_else(|| de::Error::custom(format!("unknown name `{text}`")))
     }
 
     pub(crate) fn schema<T: Choice>(_: &mut SchemaGenerator) -> Schema {
-        let names: Vec<&str> = T::NAMES.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = T::names().into_iter().map(|(name, _)| name).collect();
         json_schema!({ "type": "string", "enum": names })
     }
 }

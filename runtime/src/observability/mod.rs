@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use slog::{Drain, Level, Logger, OwnedKVList, Record, o};
 use slog_async::AsyncGuard;
 
-use crate::config::values::choice;
+use crate::config::values::{Choice, choice};
 
 /// Lines that may wait to be written. If the writer falls behind, further lines are dropped and
 /// counted in a line of their own.
@@ -88,6 +88,12 @@ impl LogLevel {
     }
 }
 
+impl Choice for LogLevel {
+    fn names() -> impl IntoIterator<Item = (&'static str, Self)> {
+        Self::ALL.map(|level| (level.name(), level))
+    }
+}
+
 impl fmt::Display for LogLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
@@ -103,8 +109,7 @@ impl FromStr for LogLevel {
     type Err = ParseLogLevelError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|level| level.name() == text);
-        found.ok_or_else(|| ParseLogLevelError(text.to_owned()))
+        Self::named(text).ok_or_else(|| ParseLogLevelError(text.to_owned()))
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::config::values::Choice;
+
 /// A set of values for a purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RuntimePreset {
@@ -28,6 +30,13 @@ impl RuntimePreset {
     }
 }
 
+impl Choice for RuntimePreset {
+    fn names() -> impl IntoIterator<Item = (&'static str, Self)> {
+        let names = Self::ALL.map(|preset| (preset.name(), preset));
+        names.into_iter().chain([("hp", Self::HighPerformance)])
+    }
+}
+
 impl fmt::Display for RuntimePreset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
@@ -43,12 +52,6 @@ impl FromStr for RuntimePreset {
     type Err = ParsePresetError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "hp" => Ok(Self::HighPerformance),
-            _ => {
-                let found = Self::ALL.into_iter().find(|preset| preset.name() == text);
-                found.ok_or_else(|| ParsePresetError(text.to_owned()))
-            }
-        }
+        Self::named(text).ok_or_else(|| ParsePresetError(text.to_owned()))
     }
 }

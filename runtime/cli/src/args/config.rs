@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::StyledStr;
+use clap::builder::{PossibleValue, PossibleValuesParser, StyledStr, TypedValueParser};
 use clap::{Args, Subcommand};
 use rustkernel_core::runtime::RuntimePreset;
 
@@ -11,29 +11,29 @@ use super::{FormatArgs, NamedText, named_text, section};
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Write a file to begin with: every key, explained
-    #[command(after_help = examples())]
+    #[command(after_help = config_examples())]
     Generate(GenerateArgs),
     /// Check a file, and say everything that is wrong with it
-    #[command(after_help = examples())]
+    #[command(after_help = config_examples())]
     Validate(ValidateArgs),
     /// Show every value in effect, and where it is from
-    #[command(after_help = examples())]
+    #[command(after_help = config_examples())]
     Show(ShowArgs),
     /// Show the variables of the environment, and what they are
-    #[command(after_help = examples())]
+    #[command(after_help = config_examples())]
     Env(FormatArgs),
     /// Print the JSON Schema of configuration files, for editors
-    #[command(after_help = examples())]
+    #[command(after_help = config_examples())]
     Schema,
     /// Print the reference of all keys, as Markdown
-    #[command(after_help = examples())]
+    #[command(after_help = config_examples())]
     Reference,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
-    /// The values to begin with: development, production or high_performance
-    #[arg(long, default_value = "production")]
+    /// The values to begin with; `hp` is short for high_performance
+    #[arg(long, value_parser = preset(), default_value = "production")]
     pub(crate) preset: RuntimePreset,
     /// The file to write; without it the text is printed
     #[arg(short, long, value_name = "FILE")]
@@ -66,17 +66,24 @@ pub(crate) struct LayerArgs {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The preset, whatever the file or RUSTKERNEL_ENV says
-    #[arg(long)]
+    #[arg(long, value_parser = preset())]
     pub(crate) preset: Option<RuntimePreset>,
     /// A value by its key, as in runtime.worker_threads=4
     #[arg(long, value_name = "KEY=VALUE", value_parser = named_text)]
     pub(crate) set: Vec<NamedText>,
 }
 
+impl LayerArgs {
+    /// Whether any of it was said.
+    pub(crate) fn is_given(&self) -> bool {
+        self.config.is_some() || self.preset.is_some() || !self.set.is_empty()
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// The values to begin with: development, production or high_performance
-    #[arg(long, default_value = "development")]
+    /// The values to begin with; `hp` is short for high_performance
+    #[arg(long, value_parser = preset(), default_value = "development")]
     pub(crate) preset: RuntimePreset,
     /// Where to write; made if it is not there
     #[arg(default_value = ".", value_name = "DIRECTORY")]
@@ -86,7 +93,16 @@ pub(crate) struct InitArgs {
     pub(crate) example: bool,
 }
 
-fn examples() -> StyledStr {
+/// A preset by its name, which shells complete.
+fn preset() -> impl TypedValueParser<Value = RuntimePreset> {
+    let names = RuntimePreset::ALL.map(|preset| match preset {
+        RuntimePreset::HighPerformance => PossibleValue::new(preset.name()).alias("hp"),
+        _ => PossibleValue::new(preset.name()),
+    });
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<RuntimePreset>())
+}
+
+pub(super) fn config_examples() -> StyledStr {
     section(
         "Examples",
         "  rustkernel config generate --preset production --output config.toml

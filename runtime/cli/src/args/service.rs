@@ -8,7 +8,7 @@ use rustkernel_core::config::Listen;
 use rustkernel_http::Endpoint;
 
 use super::config::init_examples;
-use super::{FormatArgs, InitArgs, LayerArgs, NamedText, ShowArgs, section};
+use super::{FormatArgs, InitArgs, LayerArgs, NamedText, section};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -59,12 +59,20 @@ pub(crate) enum RuntimeCommand {
     /// Have it read its configuration again
     #[command(after_help = runtime_examples())]
     Reload(ServiceArgs),
-    /// Show every value in effect, and where it is from
+    /// Show every value of its configuration, and where it is from; if none runs, of one started here
     #[command(after_help = runtime_examples())]
-    Show(ShowArgs),
+    Show(ShowRunningArgs),
     /// Begin a project: a configuration file, and an application if wanted
     #[command(after_help = init_examples())]
     Init(InitArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowRunningArgs {
+    #[command(flatten)]
+    pub(crate) layers: LayerArgs,
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +138,7 @@ pub(super) fn runtime_examples() -> StyledStr {
         "Examples",
         "  rustkernel runtime status
   rustkernel runtime status --output-format json
+  rustkernel runtime show
   rustkernel runtime drain --endpoint unix:/run/rustkernel/a.sock",
     )
 }

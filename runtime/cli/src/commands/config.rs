@@ -121,8 +121,12 @@ pub(super) fn layers(args: &LayerArgs) -> Loader {
 }
 
 pub(crate) fn show(args: &ShowArgs) -> Result<(), Failure> {
-    let rows = load(&args.layers)?.effective();
-    let format = args.format.output_format;
+    show_layers(&args.layers, args.format.output_format)
+}
+
+/// What a process that is started here with these flags has.
+pub(super) fn show_layers(layers: &LayerArgs, format: OutputFormat) -> Result<(), Failure> {
+    let rows = load(layers)?.effective();
     if format != OutputFormat::Table {
         let rows = rows.iter().map(
             |row| json!({ "key": row.key, "value": row.value, "origin": row.origin.to_string() }),

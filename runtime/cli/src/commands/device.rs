@@ -69,7 +69,8 @@ fn look_for(wanted: DeviceId, devices: &Devices) -> Result<(), Failure> {
     }
 }
 
-fn all(devices: &Devices) -> impl Iterator<Item = &DeviceInfo> {
+/// The host and then the GPUs.
+pub(super) fn all(devices: &Devices) -> impl Iterator<Item = &DeviceInfo> {
     std::iter::once(&devices.host).chain(devices.cuda.iter().flatten())
 }
 
@@ -148,18 +149,24 @@ impl<'a> From<&'a DeviceInfo> for InfoJson<'a> {
     }
 }
 
+/// Whether there is CUDA, and why not.
 #[derive(Debug, Serialize)]
-struct CudaJson {
+pub(super) struct CudaJson {
     available: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
+}
+
+impl From<&Devices> for CudaJson {
+    fn from(devices: &Devices) -> Self {
+        let reason = devices.cuda.as_ref().err().map(ToString::to_string);
+        Self { available: reason.is_none(), reason }
+    }
 }
 
 impl<'a> From<&'a Devices> for DevicesJson<'a> {
     fn from(devices: &'a Devices) -> Self {
-        let reason = devices.cuda.as_ref().err().map(ToString::to_string);
-        let cuda = CudaJson { available: reason.is_none(), reason };
-        Self { devices: all(devices).map(DeviceJson::from).collect(), cuda }
+        Self { devices: all(devices).map(DeviceJson::from).collect(), cuda: devices.into() }
     }
 }
 

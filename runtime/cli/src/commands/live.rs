@@ -1,8 +1,9 @@
 //! The configuration of a service: shown, and read again while it runs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustkernel_core::config::Loaded;
+use rustkernel_core::config::{Loaded, fields};
 use rustkernel_core::gpu::memory::PressureThresholds;
 use rustkernel_core::kernel::ChangeError;
 use rustkernel_core::runtime::{LiveConfig, ReconfigureError, Runtime};
@@ -12,51 +13,94 @@ use serde_json::{Value, json};
 use super::config;
 use crate::args::LayerArgs;
 
-/// What a service was started with, and what has become of it.
+/// What a service was told, and what has become of it.
 pub(super) struct Live {
     runtime: Arc<Runtime>,
     layers: LayerArgs,
-    started: Loaded,
-    current: Mutex<Loaded>,
+    /// Whether callers have keys, which are read again with it.
+    has_keys: bool,
+    told: Mutex<Told>,
+}
+
+/// The configuration that was read last, and the values that are in effect, some of them of earlier ones.
+struct Told {
+    last: Loaded,
+    in_effect: BTreeMap<String, Value>,
 }
 
 impl Live {
     pub(super) fn new(runtime: Arc<Runtime>, layers: LayerArgs, started: Loaded) -> Self {
-        let current = Mutex::new(started.clone());
-        Self { runtime, layers, started, current }
+        let has_keys = started.config.security.rbac_enabled;
+        let told = Mutex::new(Told { in_effect: values(&started), last: started });
+        Self { runtime, layers, has_keys, told }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn values(loaded: &Loaded) -> BTreeMap<String, Value> {
+    loaded.effective().into_iter().map(|row| (row.key, row.value)).collect()
+}
+
+impl Told {
+    /// The keys whose values in effect are not those of that configuration.
+    fn differing(&self, new: &Loaded) -> Vec<String> {
+        let new = values(new);
+        let keys: BTreeSet<&String> = self.in_effect.keys().chain(new.keys()).collect();
+        let differs = |key: &&String| self.in_effect.get(*key) != new.get(*key);
+        keys.into_iter().filter(differs).cloned().collect()
+    }
+}
+
+fn is_live(key: &String) -> bool {
+    fields().iter().any(|field| field.is_live() && field.names(key))
+}
+
 impl Configuration for Live {
+    /// A row for each key: `key`, `value`, `origin` and, as long as another value is in effect, `needs_restart` and
+    /// that value, `in_effect`.
     fn show(&self) -> Value {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let pending = self.started.changes(&current).at_restart;
-        let rows = current.effective().into_iter().map(|row| {
-            json!({
-                "key": row.key,
-                "value": row.value,
-                "origin": row.origin.to_string(),
-                "needs_restart": pending.contains(&row.key),
-            })
+        let told = self.told();
+        let waiting = told.differing(&told.last);
+        let rows = told.last.effective();
+        let gone = waiting.iter().filter(|key| rows.iter().all(|row| row.key != **key));
+        let gone = gone.map(|key| (key.clone(), Value::Null, "nowhere any more".to_owned()));
+        let rows =
+            rows.iter().map(|row| (row.key.clone(), row.value.clone(), row.origin.to_string()));
+        let shown = rows.chain(gone).map(|(key, value, origin)| {
+            let needs_restart = waiting.contains(&key);
+            let mut row = json!({
+                "key": key, "value": value, "origin": origin, "needs_restart": needs_restart,
+            });
+            if needs_restart {
+                row["in_effect"] = json!(told.in_effect.get(&key));
+            }
+            row
         });
-        rows.collect()
+        shown.collect()
     }
 
     fn reload(&self) -> Result<Reloaded, Vec<String>> {
-        // (Where callers have keys, those are read again in any case.)
-        let has_keys = self.started.config.security.rbac_enabled;
-        if !has_keys && config::file(self.layers.config.as_ref()).is_none() {
+        if !self.has_keys && config::file(self.layers.config.as_ref()).is_none() {
             let none = "there is no configuration file to read again; `--config FILE` names one at the start";
             return Err(vec![none.into()]);
         }
         // (Held while the file is read: of two reloads the later one wins.)
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told();
         let new = config::layers(&self.layers)
             .load()
             .map_err(|error| error.to_string().lines().map(str::to_owned).collect::<Vec<_>>())?;
-        let (changed, mut need_restart) = self.change(&current.changes(&new).live, &new)?;
-        need_restart.extend(self.started.changes(&new).at_restart);
-        *current = new;
+        let (live, mut need_restart): (Vec<String>, Vec<String>) =
+            told.differing(&new).into_iter().partition(is_live);
+        let (changed, later) = self.change(&live, &new)?;
+        need_restart.extend(later);
+        need_restart.sort();
+        let values = values(&new);
+        let now = changed.iter().filter_map(|key| Some((key.clone(), values.get(key)?.clone())));
+        told.in_effect.extend(now);
+        told.last = new;
         Ok(Reloaded { changed, need_restart })
     }
 }

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod audit;
+mod bench;
 mod call;
 mod config;
 mod device;
@@ -8,6 +9,7 @@ mod init;
 mod kernel;
 mod key;
 mod live;
+mod manual;
 mod runtime;
 mod serve;
 
@@ -40,6 +42,9 @@ pub(crate) fn run(Cli { command, talk }: Cli) -> Result<(), Failure> {
         Command::Key(KeyCommand::Revoke(args)) => key::revoke(&args),
         Command::Audit(AuditCommand::Verify(args)) => audit::verify(&args),
         Command::Runtime(command) => runtime::run(&command),
+        Command::Bench(args) => bench::run(&args, talk),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
     }
 }
 

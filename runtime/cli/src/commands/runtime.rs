@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use rustkernel_http::view::{Kernel, Kernels, State, Status};
 use rustkernel_http::{Client, ClientError, FindError};
+use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{config, init, serve};
-use crate::args::{DrainArgs, OutputFormat, RuntimeCommand, ServiceArgs, StatsArgs};
+use crate::args::{
+    DrainArgs, OutputFormat, RuntimeCommand, ServiceArgs, ShowRunningArgs, StatsArgs,
+};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Table};
 use crate::progress::Progress;
@@ -25,7 +28,7 @@ const LAST_STEPS: Duration = Duration::from_secs(10);
 pub(super) fn run(command: &RuntimeCommand) -> Result<(), Failure> {
     let executor = super::executor()?;
     match command {
-        RuntimeCommand::Show(args) => config::show(args),
+        RuntimeCommand::Show(args) => executor.block_on(show_configuration(args)),
         RuntimeCommand::Init(args) => init::run(args),
         RuntimeCommand::Status(args) => executor.block_on(status(args)),
         RuntimeCommand::Drain(args) => executor.block_on(drain(args)),
@@ -57,6 +60,54 @@ pub(super) fn stats(args: &StatsArgs) -> Result<(), Failure> {
 async fn status(args: &ServiceArgs) -> Result<(), Failure> {
     let status = client(args).await?.status().await.map_err(failure)?;
     show(args.format.output_format, &status, table_of_status)
+}
+
+/// The configuration of the running process; where flags say what it is made of, or none runs, that of one
+/// that is started here.
+async fn show_configuration(args: &ShowRunningArgs) -> Result<(), Failure> {
+    let ShowRunningArgs { layers, service } = args;
+    let format = service.format.output_format;
+    if layers.is_given() {
+        if service.endpoint.is_some() {
+            let message = "a running process has its own configuration";
+            return Err(Failure::usage(message)
+                .hint("leave out `--endpoint`, or `--config`, `--preset` and `--set`"));
+        }
+        return config::show_layers(layers, format);
+    }
+    let client = match &service.endpoint {
+        Some(endpoint) => Client::new(endpoint.clone()),
+        None => match Client::find().await {
+            Ok(client) => client,
+            Err(none @ FindError::None(_)) => {
+                output::note(format_args!("{none}; one that is started here would have:"));
+                return config::show_layers(layers, format);
+            }
+            Err(error) => return Err(not_found(&error)),
+        },
+    };
+    let rows = client.config().await.map_err(failure)?;
+    show(format, &rows, table_of_configuration)
+}
+
+/// Its rows, and what is in effect instead where that differs.
+fn table_of_configuration(rows: &Value) -> String {
+    let rows = rows.as_array().map_or(&[][..], Vec::as_slice);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let waits = |row: &&Value| row["needs_restart"] == true;
+    let mut table = Table::new(&["key", "value", "from"]);
+    for row in rows {
+        table.row([text(&row["key"]), row["value"].to_string(), text(&row["origin"])]);
+    }
+    let mut told = table.to_string();
+    if rows.iter().any(|row| waits(&row)) {
+        let mut table = Table::new(&["with the next start", "until then"]);
+        for row in rows.iter().filter(waits) {
+            table.row([text(&row["key"]), row["in_effect"].to_string()]);
+        }
+        told += &format!("\n{table}");
+    }
+    told
 }
 
 async fn reload(args: &ServiceArgs) -> Result<(), Failure> {

@@ -12,7 +12,7 @@
 pub(super) mod failure;
 mod plan;
 mod report;
-mod run;
+pub(super) mod run;
 
 use rustkernel_core::kernel::AnySpec;
 use rustkernel_core::message::Signature;

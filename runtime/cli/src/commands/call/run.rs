@@ -154,7 +154,7 @@ fn warn_of_unused_gpu(runtime: &Runtime) {
 }
 
 /// What the runtime logs: nothing unasked, because what matters is told as a failure or a warning.
-fn log(talk: Talk) -> LogConfig {
+pub(in crate::commands) fn log(talk: Talk) -> LogConfig {
     let level = match talk.verbose {
         0 => LogLevel::Off,
         1 => LogLevel::Info,
