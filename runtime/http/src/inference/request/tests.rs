@@ -1,3 +1,5 @@
+//! Requests: what is read of them, and what is refused.
+
 use proptest::prelude::*;
 use rustkernel_core::kernel::Tensor;
 use rustkernel_core::message::{FieldSpec, ParameterValue};
