@@ -21,7 +21,9 @@ use crate::error::{CallError, StartError};
 use crate::event::Events;
 use crate::hosted::HostedActor;
 use crate::instance::Threads;
-use crate::kernel::{AnyKernel, AnySpec, ChangeError, Kernel, KernelChange, KernelRef, Shared};
+use crate::kernel::{
+    AnyKernel, AnySpec, ChangeError, Kernel, KernelChange, KernelRef, NamedKernel, Shared,
+};
 use crate::message::{Fields, Signature};
 use crate::panic;
 use crate::restart::DeadLetter;
@@ -293,6 +295,15 @@ impl Supervisor {
     ) -> Result<BoxFuture<'static, Result<Fields, CallError<Fields>>>, LookupError> {
         let kernel = self.board.kernel(name).ok_or_else(|| self.unknown(name))?;
         kernel.call_by_name(fields).ok_or_else(|| LookupError::NotPublished(name.into()))
+    }
+
+    /// The published kernel of that name, to be called often.
+    ///
+    /// # Errors
+    /// As [`call_by_name`](Self::call_by_name).
+    pub fn named_kernel(&self, name: &str) -> Result<NamedKernel, LookupError> {
+        let kernel = self.board.kernel(name).ok_or_else(|| self.unknown(name))?;
+        NamedKernel::new(kernel).ok_or_else(|| LookupError::NotPublished(name.into()))
     }
 
     /// The signatures of the published kernels, by name.

@@ -4,9 +4,9 @@
 
 pub use rustkernel_actors::clock::Instant;
 pub use rustkernel_actors::kernel::{
-    AnySpec, Call, CancelToken, ChangeError, Condition, DeviceChoice, Devices, Kernel,
+    AnySpec, Call, CallOptions, CancelToken, ChangeError, Condition, DeviceChoice, Devices, Kernel,
     KernelChange, KernelContext, KernelProxy, KernelRef, KernelSpec, KernelStats, LearnedMemory,
-    LearnedPeaks, Placement, Priority,
+    LearnedPeaks, NamedKernel, Placement, Priority, Timing,
 };
 pub use rustkernel_actors::{
     ActorSpec, AnyElement, AnyTensor, Backoff, CallError, Cancellation, Cause, Effects,

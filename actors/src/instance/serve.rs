@@ -129,7 +129,8 @@ impl<K: Kernel> Instance<K> {
         answers: &mut Answers,
         kept: &mut Kept<K>,
     ) -> Option<Cause> {
-        let Envelope { key, id, deadline, request: Asked { request, priority, tries } } = envelope;
+        let Envelope { key, id, deadline, request: asked } = envelope;
+        let Asked { request, priority, tries, timing } = asked;
         if before.is_none() && self.client.cancels(priority) {
             let device = self.client.device().id();
             let cancellation = Cancellation::MemoryPressure { device };
@@ -151,7 +152,7 @@ impl<K: Kernel> Instance<K> {
                     }
                     Unreserved::Over => {}
                     Unreserved::Kept(request) => {
-                        let request = Asked { request, priority, tries };
+                        let request = Asked { request, priority, tries, timing };
                         let envelope = Envelope { key, id, deadline, request };
                         self.put_aside(Attempt { envelope, before }, kept);
                     }
@@ -160,10 +161,13 @@ impl<K: Kernel> Instance<K> {
             }
         };
         let tries = tries + 1;
-        let copy = Asked { request: self.copy(&request, tries), priority, tries };
+        let copy = self.copy(&request, tries);
+        let copy = Asked { request: copy, priority, tries, timing: timing.clone() };
         let tried = Envelope { key, id, deadline, request: copy };
         let given_up = self.given_up(key, answers, |wanted| wanted >= Wanted::SuspendNow);
+        timing.iter().for_each(|timing| timing.begin());
         let ended = panic::run_guarded(kernel.execute(request, cx), given_up).await;
+        timing.iter().for_each(|timing| timing.end());
         if let Some((reservation, need)) = cx.reservation() {
             self.shared.learned.note(reservation, need);
         }
@@ -200,10 +204,11 @@ impl<K: Kernel> Instance<K> {
     ) -> (Option<Cause>, Kept<K>) {
         let died = error.ends_instance().or_else(|| self.refused(&error, life));
         let again = died.as_ref().is_some_and(|cause| self.is_tried_again(cause, &tried));
-        let Envelope { key, id, deadline, request: Asked { request, priority, tries } } = tried;
+        let Envelope { key, id, deadline, request: asked } = tried;
+        let Asked { request, priority, tries, timing } = asked;
         let kept = match request {
             Some(request) if again => {
-                let request = Asked { request, priority, tries };
+                let request = Asked { request, priority, tries, timing };
                 Some(Retry { envelope: Envelope { key, id, deadline, request }, before: error })
             }
             copy => {

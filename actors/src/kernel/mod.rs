@@ -6,6 +6,8 @@
 //! | [`KernelSpec`] | how to run it: name, factory, instances, bounds, memory, deadline |
 //! | [`KernelContext`] | what the code is given: device, stream, memory, deadline, logger |
 //! | [`KernelRef`] | how it is called |
+//! | [`NamedKernel`] | how it is called by name |
+//! | [`Timing`] | when a request was run |
 //! | `actor` | the kernel's actor: starts, drains and stops its instances, and has them wait |
 //! | `places` | where its instances sit, which of them hang, who replaces them |
 //! | `gate` | whether requests come in, and why not |
@@ -17,11 +19,13 @@ mod change;
 mod context;
 mod gate;
 mod learned;
+mod named;
 mod places;
 mod priority;
 mod reference;
 mod shared;
 mod spec;
+mod timing;
 
 use std::future::{Future, ready};
 
@@ -33,10 +37,12 @@ pub use change::{ChangeError, KernelChange};
 pub use context::{CancelToken, KernelContext};
 pub use gate::Condition;
 pub use learned::{LearnedMemory, LearnedPeaks};
+pub use named::{CallOptions, NamedKernel};
 pub use priority::Priority;
 pub use reference::{Call, KernelProxy, KernelRef};
 pub use shared::KernelStats;
 pub use spec::{AnySpec, DeviceChoice, KernelSpec, Placement};
+pub use timing::Timing;
 
 pub(crate) use actor::{Hold, KernelActor, KernelReport, Order};
 pub(crate) use context::{HealthBell, Request, Setting};

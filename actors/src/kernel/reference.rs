@@ -10,7 +10,7 @@ use actix::prelude::*;
 use rustkernel_port::Refusal;
 
 use super::shared::{Answer, AnyKernel, Asked, KernelStats, Shared};
-use super::{Kernel, Priority};
+use super::{Kernel, Priority, Timing};
 use crate::clock::{self, Instant};
 use crate::error::{CallError, Rejection};
 
@@ -27,17 +27,24 @@ type Submitted<'a, K> = Result<
 pub struct KernelRef<K: Kernel> {
     shared: Arc<Shared<K>>,
     priority: Priority,
+    timing: Option<Arc<Timing>>,
 }
 
 impl<K: Kernel> KernelRef<K> {
     pub(crate) fn new(shared: Arc<Shared<K>>) -> Self {
-        Self { priority: shared.parts.priority, shared }
+        Self { priority: shared.parts.priority, shared, timing: None }
     }
 
     /// The same kernel, to be called with that priority instead of its spec's.
     #[must_use]
     pub fn with_priority(&self, priority: Priority) -> Self {
-        Self { shared: Arc::clone(&self.shared), priority }
+        Self { priority, ..self.clone() }
+    }
+
+    /// The same kernel, whose calls note in `timing` when they were run. For one call at a time.
+    #[must_use]
+    pub fn with_timing(&self, timing: Arc<Timing>) -> Self {
+        Self { timing: Some(timing), ..self.clone() }
     }
 
     /// The kernel's name.
@@ -91,10 +98,30 @@ impl<K: Kernel> KernelRef<K> {
         &self,
         request: K::Request,
     ) -> Result<K::Response, CallError<K::Request>> {
+        self.try_call_until(request, self.shared.deadline()).await
+    }
+
+    /// Calls the kernel if there is room now, to be answered within `timeout`.
+    ///
+    /// # Errors
+    /// As [`try_call`](Self::try_call).
+    pub async fn try_call_within(
+        &self,
+        request: K::Request,
+        timeout: Duration,
+    ) -> Result<K::Response, CallError<K::Request>> {
+        self.try_call_until(request, clock::after(timeout)).await
+    }
+
+    async fn try_call_until(
+        &self,
+        request: K::Request,
+        deadline: u64,
+    ) -> Result<K::Response, CallError<K::Request>> {
         if let Err(rejection) = self.admit(&request) {
             return Err(self.reject(rejection, request));
         }
-        match self.submit(request, self.shared.deadline()).await {
+        match self.submit(request, deadline).await {
             Ok(call) => call.await.map_err(|error| *error),
             Err((rejection, request)) => Err(self.reject(rejection, request)),
         }
@@ -151,7 +178,8 @@ impl<K: Kernel> KernelRef<K> {
     /// Brings a request to the port. Ready at once, or, if the answer is not there within a moment,
     /// when it is.
     async fn submit(&self, request: K::Request, deadline: u64) -> Submitted<'_, K> {
-        let mut request = Some(Asked { request, priority: self.priority, tries: 0 });
+        let timing = self.timing.clone();
+        let mut request = Some(Asked { request, priority: self.priority, tries: 0, timing });
         let mut submitted = None;
         poll_fn(|cx| {
             if let Some(call) = submitted.take() {
@@ -212,7 +240,8 @@ impl<K: Kernel> KernelRef<K> {
 
 impl<K: Kernel> Clone for KernelRef<K> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), priority: self.priority }
+        let (shared, timing) = (Arc::clone(&self.shared), self.timing.clone());
+        Self { shared, priority: self.priority, timing }
     }
 }
 

@@ -18,7 +18,7 @@ use super::gate::{Condition, Gate};
 use super::learned::{Learned, LearnedMemory};
 use super::reference::KernelRef;
 use super::spec::{Environment, Parts};
-use super::{Kernel, Placement, Priority};
+use super::{CallOptions, Kernel, Placement, Priority, Timing};
 use crate::clock;
 use crate::error::{CallError, Rejection};
 use crate::event::Announcer;
@@ -44,6 +44,8 @@ pub(crate) struct Asked<Q> {
     pub(crate) priority: Priority,
     /// How often its kernel has ended while it ran.
     pub(crate) tries: u32,
+    /// Where to note when it is run.
+    pub(crate) timing: Option<Arc<Timing>>,
 }
 
 /// One kernel's data path and counters.
@@ -215,6 +217,8 @@ pub(crate) trait AnyKernel: Send + Sync {
     fn name(&self) -> &str;
     fn signature(&self) -> Option<&Signature>;
     fn stats(&self) -> KernelStats;
+    /// How it is.
+    fn condition(&self) -> Condition;
     /// Whether its requests are let through.
     fn circuit(&self) -> Circuit;
     /// Whether a change can be made while it runs.
@@ -228,6 +232,12 @@ pub(crate) trait AnyKernel: Send + Sync {
         self: Arc<Self>,
         fields: Fields,
     ) -> Option<BoxFuture<'static, Result<Fields, CallError<Fields>>>>;
+    /// Calls it with named values and what their caller says of them; `None` if it is not published.
+    fn call_named(
+        self: Arc<Self>,
+        fields: Fields,
+        options: CallOptions,
+    ) -> Option<BoxFuture<'static, Result<Fields, CallError<()>>>>;
     /// Lets whoever waits for room at the port find out that none will come.
     fn rouse_waiting(&self);
     /// Tells every instance to end, those too that have not started yet.
@@ -246,6 +256,10 @@ impl<K: Kernel> AnyKernel for Shared<K> {
 
     fn circuit(&self) -> Circuit {
         Self::circuit(self)
+    }
+
+    fn condition(&self) -> Condition {
+        Self::condition(self)
     }
 
     fn stats(&self) -> KernelStats {
@@ -296,6 +310,15 @@ impl<K: Kernel> AnyKernel for Shared<K> {
     ) -> Option<BoxFuture<'static, Result<Fields, CallError<Fields>>>> {
         let call = self.parts.published.as_ref()?.call;
         Some(call(KernelRef::new(self), fields))
+    }
+
+    fn call_named(
+        self: Arc<Self>,
+        fields: Fields,
+        options: CallOptions,
+    ) -> Option<BoxFuture<'static, Result<Fields, CallError<()>>>> {
+        let call = self.parts.published.as_ref()?.call_named;
+        Some(call(KernelRef::new(self), fields, options))
     }
 
     fn rouse_waiting(&self) {

@@ -14,7 +14,7 @@ use slog::Logger;
 use super::actor::{KernelActor, KernelReport, Order};
 use super::reference::KernelRef;
 use super::shared::{AnyKernel, Shared};
-use super::{Devices, Kernel, Priority};
+use super::{CallOptions, Devices, Kernel, Priority};
 use crate::allocator::MemoryClient;
 use crate::error::CallError;
 use crate::event::Announcer;
@@ -85,6 +85,9 @@ type Check<K> = fn(&<K as Kernel>::Request) -> Result<(), MessageError>;
 type CallByName<K> =
     fn(KernelRef<K>, Fields) -> BoxFuture<'static, Result<Fields, CallError<Fields>>>;
 
+type CallNamed<K> =
+    fn(KernelRef<K>, Fields, CallOptions) -> BoxFuture<'static, Result<Fields, CallError<()>>>;
+
 /// What a kernel's actor and instances need of its spec.
 pub(crate) struct Parts<K: Kernel> {
     pub(crate) name: Arc<str>,
@@ -119,6 +122,7 @@ pub(crate) struct Published<K: Kernel> {
     pub(crate) signature: Signature,
     pub(crate) check: Check<K>,
     pub(crate) call: CallByName<K>,
+    pub(crate) call_named: CallNamed<K>,
 }
 
 impl<K: Kernel> KernelSpec<K> {
@@ -307,8 +311,8 @@ where
         let (name, version, description) = (String::new(), String::new(), String::new());
         let signature = Signature { name, version, description, request, response };
         self.signature = Some(signature.clone());
-        self.parts.published =
-            Some(Published { signature, check: K::Request::check, call: call_by_name });
+        let (check, call) = (K::Request::check, call_by_name);
+        self.parts.published = Some(Published { signature, check, call, call_named });
         self
     }
 }
@@ -330,6 +334,37 @@ where
         response
             .map(KernelMessage::into_fields)
             .map_err(|error| error.map_request(KernelMessage::into_fields))
+    })
+}
+
+fn call_named<K: Kernel>(
+    mut kernel: KernelRef<K>,
+    fields: Fields,
+    options: CallOptions,
+) -> BoxFuture<'static, Result<Fields, CallError<()>>>
+where
+    K::Request: KernelMessage,
+    K::Response: KernelMessage,
+{
+    Box::pin(async move {
+        let CallOptions { timeout, priority, no_waiting, timing } = options;
+        if let Some(priority) = priority {
+            kernel = kernel.with_priority(priority);
+        }
+        if let Some(timing) = timing {
+            kernel = kernel.with_timing(timing);
+        }
+        let request = match K::Request::from_fields(fields) {
+            Ok(request) => request,
+            Err(error) => return Err(kernel.reject(error.into(), ())),
+        };
+        let answer = match (timeout, no_waiting) {
+            (None, false) => kernel.call(request).await,
+            (None, true) => kernel.try_call(request).await,
+            (Some(timeout), false) => kernel.call_within(request, timeout).await,
+            (Some(timeout), true) => kernel.try_call_within(request, timeout).await,
+        };
+        answer.map(KernelMessage::into_fields).map_err(CallError::forget_request)
     })
 }
 

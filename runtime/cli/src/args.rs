@@ -1,6 +1,7 @@
 //! The command line: what can be said, and how it is explained.
 
 mod config;
+mod security;
 mod service;
 
 use std::ffi::OsString;
@@ -16,6 +17,10 @@ use crate::exit::Exit;
 use crate::output::BOLD;
 
 pub(crate) use config::{ConfigCommand, GenerateArgs, InitArgs, LayerArgs, ShowArgs, ValidateArgs};
+pub(crate) use security::{
+    AuditCommand, CreateArgs, KeyCommand, KeysArgs, ListArgs, RevokeArgs, VerifyArgs,
+};
+use security::{audit_examples, key_examples};
 pub(crate) use service::{DrainArgs, RuntimeCommand, ServeArgs, ServiceArgs, StatsArgs};
 use service::{runtime_examples, serve_examples};
 
@@ -60,6 +65,12 @@ pub(crate) enum Command {
     /// Write, check and explain configurations
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make and revoke the API keys that callers of a service need
+    #[command(subcommand, after_help = key_examples())]
+    Key(KeyCommand),
+    /// Check audit logs
+    #[command(subcommand, after_help = audit_examples())]
+    Audit(AuditCommand),
 }
 
 #[derive(Debug, Subcommand)]

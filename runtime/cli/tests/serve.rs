@@ -30,7 +30,8 @@ impl Place {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = rustkernel();
         command.env("XDG_RUNTIME_DIR", self.0.path("")).args(arguments);
-        command.env_remove("RUSTKERNEL_ENDPOINT");
+        command.env("XDG_CONFIG_HOME", self.0.path("")).env("XDG_STATE_HOME", self.0.path("state"));
+        command.env_remove("RUSTKERNEL_ENDPOINT").env("RUSTKERNEL_HTTP__LISTEN", "off");
         command
     }
 
@@ -54,7 +55,8 @@ impl Served {
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(process.stderr.take().unwrap());
         let mut line = String::new();
-        while !line.starts_with("serving") {
+        // (A part of the log's line may come before it.)
+        while !line.contains("serving; control at") {
             line.clear();
             assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it has ended");
         }
@@ -270,16 +272,51 @@ fn a_file_is_read_again_and_one_that_is_wrong_changes_nothing() {
 #[test]
 fn what_is_asked_for_and_not_there_is_refused() {
     let place = Place::new();
-    let refused = place.run(&["serve", "--preset", "production"]);
-    assert_eq!(refused.code, 78);
-    assert!(
-        refused.stderr.contains("preset production: security.rbac_enabled"),
-        "{}",
-        refused.stderr
-    );
-    let refused = place.run(&["serve", "--set", "observability.metrics_enabled=true"]);
-    assert!(refused.stderr.contains("--set: observability.metrics_enabled"), "{}", refused.stderr);
+    let refused = place.run(&["serve", "--set", "observability.tracing_enabled=true"]);
+    assert!(refused.stderr.contains("--set: observability.tracing_enabled"), "{}", refused.stderr);
     let refused = place.run(&["serve", "--set", "kernels.saxpi.queue=3"]);
     assert_eq!(refused.code, 78);
     assert!(refused.stderr.contains("names the kernel `saxpi`"), "{}", refused.stderr);
+}
+
+#[test]
+fn production_needs_a_key_to_begin_with_and_writes_down_what_is_done() {
+    let place = Place::new();
+    let production = ["--preset", "production", "--set", "http.drain_delay=0s"];
+    let refused = place.run(&[&["serve"], &production[..]].concat());
+    assert_eq!(refused.code, 78);
+    let missing = refused.stderr.split('`').find(|text| text.starts_with("rustkernel key create"));
+    let create = missing.unwrap_or_else(|| panic!("{}", refused.stderr));
+    // What it says to do is enough.
+    let made = place.run(&create.split(' ').skip(1).collect::<Vec<_>>());
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let key = made.stdout.trim();
+    let served = place.serve(&[&production[..], &["-v"]].concat());
+    let second =
+        place.run(&[&["serve", "--endpoint", &place.endpoint("b")], &production[..]].concat());
+    assert_eq!(second.code, 73);
+    assert!(second.stderr.contains("another process writes the audit log"), "{}", second.stderr);
+    let revoked = place.run(&["key", "revoke", &key[3..15]]);
+    assert_eq!(revoked.code, 0, "{}", revoked.stderr);
+    assert_eq!(place.run(&["runtime", "reload"]).code, 0);
+    let shown = place.run(&[&["config", "show"], &production[..]].concat());
+    assert_eq!(place.run(&["runtime", "drain"]).code, 0);
+    let (code, said) = served.end();
+    assert_eq!(code, 0, "{said}");
+
+    let log = place.0.path("state/rustkernel/rustkernel.audit.jsonl");
+    let verified = place.run(&["audit", "verify", log.to_str().unwrap()]);
+    assert_eq!(verified.code, 0, "{}", verified.stderr);
+    let log = std::fs::read_to_string(log).unwrap();
+    let records: Vec<serde_json::Value> = log.lines().map(json).collect();
+    let orders = records.iter().filter(|record| record["event"] == "outcome");
+    let orders: Vec<&str> = orders.map(|record| record["action"].as_str().unwrap()).collect();
+    assert_eq!(orders, ["reload", "drain"]);
+    assert_eq!(records.last().unwrap()["action"], "service.ended");
+    for told in [&said, &log, &shown.stdout, &second.stderr] {
+        assert!(!told.contains(&key[16..]), "{told}");
+    }
+    let exposed = place.run(&["serve", "--preset", "production", "--listen", "0.0.0.0:0"]);
+    assert_eq!(exposed.code, 78);
+    assert!(exposed.stderr.contains("needs TLS"), "{}", exposed.stderr);
 }

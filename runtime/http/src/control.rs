@@ -1,12 +1,15 @@
 //! What routes and signals share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustkernel_core::runtime::Runtime;
+use rustkernel_core::runtime::{LifecycleState, Runtime};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::health::Readiness;
+use crate::security::Guard;
 use crate::signals::Ask;
 use crate::systemd;
 use crate::view::Problem;
@@ -37,6 +40,10 @@ pub(crate) struct Control {
     pub(crate) name: String,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) configuration: Option<Arc<dyn Configuration>>,
+    /// Who admits requests, and has them written down.
+    pub(crate) guard: Arc<Guard>,
+    /// Set when it was told to end, which it may not have begun to do.
+    pub(crate) leaving: AtomicBool,
     /// To whoever runs the service.
     pub(crate) asks: mpsc::Sender<Ask>,
 }
@@ -48,17 +55,29 @@ impl Control {
         self.asks.try_send(ask).ok();
     }
 
-    /// Reads the configuration again.
+    /// Whether it ends, or soon will.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+            || matches!(self.runtime.state(), LifecycleState::Draining | LifecycleState::Stopped)
+    }
+
+    /// How ready it is.
+    pub(crate) fn readiness(&self) -> Readiness {
+        Readiness::of(&self.runtime.stats(), self.is_leaving()).with_audit(self.guard.audit())
+    }
+
+    /// Reads the configuration and the keys of callers again.
     ///
     /// # Errors
-    /// If there is none, or it is wrong.
+    /// If there is none, or one of them is wrong.
     pub(crate) async fn reload(&self) -> Result<Reloaded, Problem> {
         let Some(configuration) = self.configuration.clone() else {
             return Err(Problem::new("there is no configuration file to read again")
                 .hint("it was started without one; start it anew to change anything"));
         };
         systemd::reloading();
-        let read = tokio::task::spawn_blocking(move || configuration.reload()).await;
+        let guard = Arc::clone(&self.guard);
+        let read = tokio::task::spawn_blocking(move || read_again(&guard, &*configuration)).await;
         systemd::reloaded();
         match read {
             Ok(Ok(reloaded)) => Ok(reloaded),
@@ -69,4 +88,12 @@ impl Control {
             Err(panicked) => Err(Problem::new(format!("reading the configuration: {panicked}"))),
         }
     }
+}
+
+/// Reads keys, certificates and configuration again; if any is wrong, nothing changes.
+fn read_again(guard: &Guard, configuration: &dyn Configuration) -> Result<Reloaded, Vec<String>> {
+    let fresh = guard.read_again().map_err(|error| vec![error.to_string()])?;
+    let reloaded = configuration.reload()?;
+    guard.put_in_place(fresh);
+    Ok(reloaded)
 }

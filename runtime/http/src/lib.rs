@@ -15,6 +15,8 @@
 //! | `socket` | listening there, alone |
 //! | `routes`, [`view`] | what can be asked, and the JSON that answers it |
 //! | [`Client`] | who asks |
+//! | [`security`] | who calls, and what they may do |
+//! | [`audit`] | what they asked for, and what came of it, written down |
 //!
 //! | request | answer |
 //! |---|---|
@@ -35,10 +37,18 @@
 #![cfg(unix)]
 #![forbid(unsafe_code)]
 
+pub mod audit;
 mod client;
+mod clock;
 mod control;
 mod endpoint;
+mod health;
+mod http;
+mod inference;
+mod metrics;
+mod places;
 mod routes;
+pub mod security;
 mod service;
 mod signals;
 mod socket;

@@ -2,9 +2,10 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::ALLOW;
-use actix_web::web::{self, Data, Json, Path, ServiceConfig};
+use actix_web::web::{self, Data, Json, Path, Query, ServiceConfig};
 use actix_web::{HttpResponse, Resource, ResponseError, Route};
 use rustkernel_core::runtime::{LifecycleState, LookupError};
+use serde::Deserialize;
 use serde_json::Value;
 use std::fmt;
 
@@ -34,11 +35,19 @@ impl ResponseError for Refusal {
 
 type Answer<T> = Result<Json<T>, Refusal>;
 
-/// Every route. `Data<Control>` has to be there.
-pub(crate) fn configure(routes: &mut ServiceConfig) {
+/// How the service is, for probes. `Data<Control>` has to be there.
+pub(crate) fn health(routes: &mut ServiceConfig) {
     routes
         .service(resource("/livez", "GET", web::get().to(live)))
         .service(resource("/readyz", "GET", web::get().to(ready)))
+        .service(resource("/healthz", "GET", web::get().to(ready)))
+        .service(resource("/startupz", "GET", web::get().to(started)));
+}
+
+/// Every route of the control endpoint. `Data<Control>` has to be there.
+pub(crate) fn configure(routes: &mut ServiceConfig) {
+    routes
+        .configure(health)
         .service(resource("/admin/v1/status", "GET", web::get().to(status)))
         .service(resource("/admin/v1/kernels", "GET", web::get().to(kernels)))
         .service(resource("/admin/v1/kernels/{name}", "GET", web::get().to(kernel)))
@@ -53,7 +62,7 @@ pub(crate) fn configure(routes: &mut ServiceConfig) {
 }
 
 /// A path that takes one method.
-fn resource(path: &str, method: &'static str, route: Route) -> Resource {
+pub(crate) fn resource(path: &str, method: &'static str, route: Route) -> Resource {
     let other = move || async move {
         let problem = Problem::new(format!("this path takes {method} alone"));
         HttpResponse::MethodNotAllowed().insert_header((ALLOW, method)).json(problem)
@@ -70,14 +79,37 @@ async fn live(control: Data<Control>) -> Json<State> {
     Json(State::of(control.runtime.state()))
 }
 
-async fn ready(control: Data<Control>) -> Answer<State> {
-    let state = control.runtime.state();
-    match state {
-        LifecycleState::Running => Ok(Json(State::of(state))),
-        _ => Err(Refusal(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Problem::new(format!("the runtime is {state}")),
-        )),
+/// What is asked of a probe: to say more.
+#[derive(Deserialize)]
+struct Probe {
+    verbose: Option<String>,
+}
+
+async fn ready(control: Data<Control>, probe: Query<Probe>) -> HttpResponse {
+    let readiness = control.readiness();
+    let status = match readiness.is_ready() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut answer = HttpResponse::build(status);
+    if probe.verbose.is_some() {
+        return answer.content_type("text/plain; charset=utf-8").body(readiness.to_string());
+    }
+    if readiness.is_ready() {
+        return answer.json(State::of(control.runtime.state()));
+    }
+    let reasons: Vec<String> = readiness.reasons().collect();
+    answer.json(Problem { problems: reasons, ..Problem::new("no requests are taken") })
+}
+
+/// Whether the start is over, however what was started is now.
+async fn started(control: Data<Control>) -> Answer<State> {
+    match control.runtime.state() {
+        LifecycleState::Starting => {
+            let problem = Problem::new("the runtime is starting");
+            Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, problem))
+        }
+        state => Ok(Json(State::of(state))),
     }
 }
 

@@ -2,20 +2,27 @@
 
 use std::fmt;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
+use rustkernel_core::config::{HttpConfig, Listen};
 use rustkernel_core::runtime::{Runtime, ShutdownReport, StartError};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
+use crate::audit::AuditError;
 use crate::control::{Configuration, Control, Reloaded};
+use crate::security::{Guard, recorded, remember_peer};
 use crate::signals::{Ask, Signals};
 use crate::socket::Bound;
 use crate::view::Problem;
-use crate::{BindError, Endpoint, InvalidEndpoint, routes, systemd};
+use crate::{BindError, Endpoint, InvalidEndpoint, http, routes, systemd};
 
 /// Orders that may wait for whoever runs the service.
 const ASKS: usize = 16;
@@ -52,7 +59,10 @@ pub struct Service {
     runtime: Arc<Runtime>,
     name: String,
     endpoint: Option<Endpoint>,
+    http: Option<HttpConfig>,
+    metrics: bool,
     configuration: Option<Arc<dyn Configuration>>,
+    guard: Arc<Guard>,
     notices: Box<dyn Fn(&Notice) + Send + Sync>,
 }
 
@@ -60,6 +70,8 @@ pub struct Service {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
+    /// Requests are listened for at that address; they are refused until the kernels have started.
+    Listening(SocketAddr),
     /// The kernels have started, and the endpoint is there.
     Serving(Endpoint),
     /// Requests in flight finish, then it ends.
@@ -80,9 +92,20 @@ pub enum ServeError {
     /// Its endpoint cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Its start cannot be written into the audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// A kernel has not started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Where requests are to come in cannot be had.
+    #[error("cannot listen at {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
     /// Signals, or the endpoint's threads, are not to be had.
     #[error("the service cannot run: {0}")]
     Io(#[from] io::Error),
@@ -95,7 +118,10 @@ impl Service {
             runtime,
             name: "rustkernel".into(),
             endpoint: None,
+            http: None,
+            metrics: false,
             configuration: None,
+            guard: Arc::default(),
             notices: Box::new(|_| ()),
         }
     }
@@ -114,10 +140,32 @@ impl Service {
         self
     }
 
+    /// Has requests come in over the network too, by the Open Inference Protocol. By default they do not.
+    #[must_use]
+    pub fn http(mut self, config: HttpConfig) -> Self {
+        self.http = Some(config);
+        self
+    }
+
+    /// Serves metrics beside them, at `/metrics`. By default it does not.
+    #[must_use]
+    pub fn metrics(mut self, enabled: bool) -> Self {
+        self.metrics = enabled;
+        self
+    }
+
     /// Gives it a configuration to show and to read again.
     #[must_use]
     pub fn configuration(mut self, configuration: Arc<dyn Configuration>) -> Self {
         self.configuration = Some(configuration);
+        self
+    }
+
+    /// Has requests admitted, and written down, by a guard. By default everybody is, and nothing is. What is
+    /// done over the control endpoint is written down as well, as done by the user who opened it.
+    #[must_use]
+    pub fn guard(mut self, guard: Guard) -> Self {
+        self.guard = Arc::new(guard);
         self
     }
 
@@ -141,22 +189,32 @@ impl Service {
         };
         let signals = Signals::listen()?;
         let bound = Bound::new(&endpoint)?;
+        let listener = self.http.as_ref().map(bind).transpose()?.flatten();
+        self.guard.lifecycle("service.starting", &self.name).await?;
         let (asks, asked) = mpsc::channel(ASKS);
         let control = Data::new(Control {
             name: self.name,
             runtime: self.runtime,
             configuration: self.configuration,
+            guard: Arc::clone(&self.guard),
+            leaving: AtomicBool::new(false),
             asks,
         });
-        let server = listen(&control, &bound)?;
-        let (handle, server) = (server.handle(), tokio::spawn(server));
-        let mut running = Running { control, signals, asked, notices: self.notices };
+        let mut servers = Servers::default();
+        servers.add(listen(&control, &bound)?);
+        let http = self.http.unwrap_or_default();
+        if let Some(listener) = listener {
+            (self.notices)(&Notice::Listening(listener.local_addr()?));
+            servers.add(http::server(&control, &http, self.metrics, listener)?);
+        }
+        let (notices, drain_delay) = (self.notices, http.drain_delay);
+        let mut running = Running { control, signals, asked, notices, drain_delay };
         let served = running.run(&endpoint).await;
-        end(&handle).await;
-        let ended = server.await;
+        let ended = servers.end().await;
         drop(bound);
+        self.guard.close(&served).await;
         let report = served?;
-        ended.map_err(io::Error::other)??;
+        ended?;
         Ok(report)
     }
 }
@@ -164,9 +222,16 @@ impl Service {
 /// The endpoint's server, on threads of its own: it answers whatever the kernels do.
 fn listen(control: &Data<Control>, bound: &Bound) -> io::Result<Server> {
     let control = control.clone();
-    let app = move || App::new().app_data(control.clone()).configure(routes::configure);
+    let app = move || {
+        App::new()
+            .app_data(control.clone())
+            .app_data(Data::from(Arc::clone(&control.guard)))
+            .configure(routes::configure)
+            .wrap(from_fn(recorded))
+    };
     let server = HttpServer::new(app)
         .workers(1)
+        .on_connect(remember_peer)
         .max_connections(CONNECTIONS)
         .client_request_timeout(PATIENCE)
         .shutdown_timeout(LAST_ANSWERS)
@@ -174,9 +239,30 @@ fn listen(control: &Data<Control>, bound: &Bound) -> io::Result<Server> {
     Ok(server.listen_uds(bound.listener()?)?.run())
 }
 
-/// Lets the endpoint finish its last answers.
-async fn end(server: &ServerHandle) {
-    server.stop(true).await;
+/// A socket for requests, if there is to be one.
+fn bind(config: &HttpConfig) -> Result<Option<TcpListener>, ServeError> {
+    let Listen::On(address) = config.listen else { return Ok(None) };
+    let listener = http::bind(address).map_err(|error| ServeError::Listen { address, error })?;
+    Ok(Some(listener))
+}
+
+/// The servers that run.
+#[derive(Default)]
+struct Servers(Vec<(ServerHandle, JoinHandle<io::Result<()>>)>);
+
+impl Servers {
+    fn add(&mut self, server: Server) {
+        self.0.push((server.handle(), tokio::spawn(server)));
+    }
+
+    /// Lets each finish its last answers, the endpoint last.
+    async fn end(self) -> io::Result<()> {
+        for (handle, server) in self.0.into_iter().rev() {
+            handle.stop(true).await;
+            server.await.map_err(io::Error::other)??;
+        }
+        Ok(())
+    }
 }
 
 /// A service that runs.
@@ -185,6 +271,8 @@ struct Running {
     signals: Signals,
     asked: mpsc::Receiver<Ask>,
     notices: Box<dyn Fn(&Notice) + Send + Sync>,
+    /// How long requests are still taken when it was told to drain.
+    drain_delay: Duration,
 }
 
 impl Running {
@@ -197,6 +285,7 @@ impl Running {
                 ask = next(&mut self.signals, &mut self.asked) => self.act(ask).await,
             }
         }
+        self.written_down("service.started").await;
         systemd::ready(&self.control.name, runtime.stats().kernels.len());
         (self.notices)(&Notice::Serving(endpoint.clone()));
         let watchdog = systemd::watchdog(&runtime);
@@ -211,28 +300,39 @@ impl Running {
         Ok(report)
     }
 
+    /// Tells the audit log. What is told by a signal, or happens by itself, is done even if it cannot be.
+    async fn written_down(&self, what: &str) {
+        self.control.guard.lifecycle(what, &self.control.name).await.ok();
+    }
+
     async fn act(&self, ask: Ask) {
         match ask {
             Ask::Drain => {
+                self.written_down("service.draining").await;
                 (self.notices)(&Notice::Draining);
-                self.shut_down(None);
+                self.shut_down(self.drain_delay, None);
             }
             Ask::Stop => {
+                self.written_down("service.stopping").await;
                 (self.notices)(&Notice::Stopping);
-                self.shut_down(Some(Duration::ZERO));
+                self.shut_down(Duration::ZERO, Some(Duration::ZERO));
             }
             Ask::Reload => {
+                self.written_down("service.reloading").await;
                 let reloaded = self.control.reload().await;
                 (self.notices)(&Notice::Reloaded(reloaded));
             }
         }
     }
 
-    /// Has the runtime drain, within a time if one is given. Its end is heard of by whoever waits for it.
-    fn shut_down(&self, within: Option<Duration>) {
+    /// Has the runtime drain, after a delay, within a time if one is given. Its end is heard of by whoever
+    /// waits for it.
+    fn shut_down(&self, delay: Duration, within: Option<Duration>) {
         let runtime = Arc::clone(&self.control.runtime);
-        systemd::stopping(within.unwrap_or(runtime.config().shutdown_timeout));
+        self.control.leaving.store(true, Ordering::Release);
+        systemd::stopping(delay + within.unwrap_or(runtime.config().shutdown_timeout));
         tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
             match within {
                 Some(timeout) => runtime.shutdown_within(timeout).await,
                 None => runtime.shutdown().await,
@@ -254,6 +354,7 @@ impl fmt::Debug for Service {
         f.debug_struct("Service")
             .field("name", &self.name)
             .field("endpoint", &self.endpoint)
+            .field("http", &self.http)
             .finish_non_exhaustive()
     }
 }

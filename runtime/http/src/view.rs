@@ -336,7 +336,11 @@ fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
 }
 
-fn condition(condition: Condition) -> &'static str {
+/// The names of the conditions that a kernel can be in.
+pub(crate) const CONDITIONS: [&str; 5] =
+    ["serving", "restarting", "quarantined", "on_trial", "ended"];
+
+pub(crate) fn condition(condition: Condition) -> &'static str {
     match condition {
         Condition::Serving => "serving",
         Condition::Restarting => "restarting",

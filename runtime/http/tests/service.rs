@@ -103,7 +103,7 @@ async fn a_drain_finishes_what_is_in_flight_and_answers_all_the_while() {
     assert_eq!(status.await.in_flight, 1);
     assert_eq!(running.raw("GET /livez").await.0, 200);
     let (status, problem) = running.raw("GET /readyz").await;
-    assert_eq!((status, &problem["error"]), (503, &json!("the runtime is draining")));
+    assert_eq!((status, &problem["problems"]), (503, &json!(["runtime: it is draining"])));
     assert_eq!(refused(running.client.restart("waits").await.unwrap_err()).0, 409);
     running.client.drain().await.expect("a second time changes nothing");
     assert_eq!(running.client.status().await.unwrap().in_flight, 1);

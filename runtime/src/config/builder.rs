@@ -1,6 +1,7 @@
 //! Building a configuration in code.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustkernel_actors::supervisor::OnDeviceLoss;
@@ -8,8 +9,8 @@ use rustkernel_gpu::DeviceId;
 
 use super::error::{ConfigError, Origin, Problem};
 use super::{
-    KernelConfig, MemoryConfig, ObservabilityConfig, ProductionConfig, RuntimeConfig,
-    RuntimePreset, SecurityConfig,
+    AuditConfig, HttpConfig, JwtConfig, KernelConfig, Listen, MemoryConfig, ObservabilityConfig,
+    ProductionConfig, RuntimeConfig, RuntimePreset, SecurityConfig, TlsConfig,
 };
 use crate::observability::LogConfig;
 
@@ -62,11 +63,31 @@ section! {
 }
 
 section! {
+    /// Builds the section `http`.
+    HttpSection of HttpConfig {
+        listen: Listen,
+        workers: usize,
+        max_connections: usize,
+        max_body_bytes: u64,
+        header_timeout: Duration,
+        body_timeout: Duration,
+        keep_alive: Duration,
+        drain_delay: Duration,
+    }
+}
+
+section! {
     /// Builds the section `security`.
     SecuritySection of SecurityConfig {
         rbac_enabled: bool,
         audit_logging: bool,
         allow_unauthenticated: bool,
+        allow_unaudited: bool,
+        allow_plaintext: bool,
+        keys_file: Option<PathBuf>,
+        jwt: JwtConfig,
+        audit: AuditConfig,
+        tls: TlsConfig,
     }
 }
 
@@ -151,6 +172,13 @@ impl ProductionConfigBuilder {
     #[must_use]
     pub fn memory(mut self, build: impl FnOnce(MemorySection) -> MemorySection) -> Self {
         self.config.memory = build(MemorySection(self.config.memory)).0;
+        self
+    }
+
+    /// Changes the section `http`.
+    #[must_use]
+    pub fn http(mut self, build: impl FnOnce(HttpSection) -> HttpSection) -> Self {
+        self.config.http = build(HttpSection(self.config.http)).0;
         self
     }
 

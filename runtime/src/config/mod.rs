@@ -24,12 +24,14 @@ mod builder;
 mod check;
 mod error;
 mod file;
+mod http;
 mod layer;
 mod load;
 mod reference;
 mod rules;
 mod schema;
 mod sections;
+mod security;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -42,18 +44,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use builder::{
-    MemorySection, ObservabilitySection, ProductionConfigBuilder, RuntimeSection, SecuritySection,
+    HttpSection, MemorySection, ObservabilitySection, ProductionConfigBuilder, RuntimeSection,
+    SecuritySection,
 };
 pub use error::{ConfigError, Origin, Problem};
 pub use file::Format;
+pub use http::{HttpConfig, Listen};
 pub use layer::Effective;
 pub use load::{Changes, Loaded, Loader};
 pub use reference::reference;
 pub use schema::{Field, fields, json_schema};
 pub use sections::{
-    Exceeded, GroupConfig, KernelConfig, ObservabilityConfig, RestartConfig, SecurityConfig,
-    SupervisionConfig,
+    Exceeded, GroupConfig, KernelConfig, ObservabilityConfig, RestartConfig, SupervisionConfig,
 };
+pub use security::{AuditConfig, JwtAlgorithm, JwtConfig, SecurityConfig, TlsConfig};
 pub use template::template;
 
 use crate::memory::MemoryConfig;
@@ -78,6 +82,8 @@ pub struct ProductionConfig {
     pub runtime: RuntimeConfig,
     /// Memory, and what is done when it runs short.
     pub memory: MemoryConfig,
+    /// How requests come in over the network.
+    pub http: HttpConfig,
     /// How kernels are supervised.
     pub supervision: SupervisionConfig,
     /// How single kernels are run, by name.
@@ -97,6 +103,7 @@ impl Default for ProductionConfig {
             service_version: env!("CARGO_PKG_VERSION").into(),
             runtime: RuntimeConfig::default(),
             memory: MemoryConfig::default(),
+            http: HttpConfig::default(),
             supervision: SupervisionConfig::default(),
             kernels: BTreeMap::new(),
             security: SecurityConfig::default(),
@@ -113,6 +120,7 @@ impl ProductionConfig {
         Self {
             environment: Some(preset),
             memory: MemoryConfig::preset(preset),
+            http: HttpConfig::preset(preset),
             security: SecurityConfig::preset(preset),
             observability,
             runtime: RuntimeConfig { log: LogConfig::default(), ..runtime },

@@ -1,7 +1,7 @@
 //! What values together have to be.
 
-use super::ProductionConfig;
 use super::check::Finding;
+use super::{Listen, ProductionConfig};
 use crate::runtime::{self, RuntimePreset};
 
 /// Everything that is wrong with a configuration whose values are each acceptable.
@@ -12,7 +12,8 @@ pub(super) fn problems(config: &ProductionConfig) -> Vec<Finding> {
     let memory = memory.map(|found| (format!("memory.{}", found.name()), found.to_string()));
     let mut found: Vec<Finding> = runtime.chain(memory).collect();
     found.extend(staging(config));
-    found.extend(authentication(config));
+    found.extend(config.security.problems(is_exposed(config)));
+    found.extend(plaintext(config));
     found.extend(kernels(config));
     found
 }
@@ -26,13 +27,22 @@ fn staging(config: &ProductionConfig) -> Option<Finding> {
     })
 }
 
-fn authentication(config: &ProductionConfig) -> Option<Finding> {
-    let exposed = !matches!(config.environment, None | Some(RuntimePreset::Development));
-    let security = config.security;
-    (exposed && !security.rbac_enabled && !security.allow_unauthenticated).then(|| {
-        let reason = "in production nobody may call without saying who they are; set it to true, or \
-                      `security.allow_unauthenticated = true` if that is what you want";
-        ("security.rbac_enabled".into(), reason.into())
+/// Whether it is meant for others than its developers.
+fn is_exposed(config: &ProductionConfig) -> bool {
+    !matches!(config.environment, None | Some(RuntimePreset::Development))
+}
+
+/// What others than this machine's own programs can reach is read by whoever is on the way.
+fn plaintext(config: &ProductionConfig) -> Option<Finding> {
+    let Listen::On(address) = config.http.listen else { return None };
+    let guarded = config.security.tls.is_on() || config.security.allow_plaintext;
+    (is_exposed(config) && !address.ip().is_loopback() && !guarded).then(|| {
+        let reason = format!(
+            "in production {address} needs TLS, or keys and data can be read on the way; set \
+             `security.tls`, listen on 127.0.0.1 behind a proxy that has it, or set \
+             `security.allow_plaintext = true` if that is what you want"
+        );
+        ("http.listen".into(), reason)
     })
 }
 

@@ -13,26 +13,6 @@ use super::values::{Choice, choice, chosen, device_choice_schema, duration_schem
 use crate::observability::{LogConfig, LogFormat, LogLevel};
 use crate::runtime::RuntimePreset;
 
-/// Who may do what, and what is written down about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SecurityConfig {
-    /// Let callers do only what their role allows; who is not known may do nothing.
-    pub rbac_enabled: bool,
-    /// Write each request and each denial into an audit log.
-    pub audit_logging: bool,
-    /// Serve in production although nobody has to say who they are.
-    pub allow_unauthenticated: bool,
-}
-
-impl SecurityConfig {
-    /// The values of a preset.
-    pub fn preset(preset: RuntimePreset) -> Self {
-        let guarded = preset != RuntimePreset::Development;
-        Self { rbac_enabled: guarded, audit_logging: guarded, allow_unauthenticated: false }
-    }
-}
-
 /// What the runtime tells about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

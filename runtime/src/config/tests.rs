@@ -264,6 +264,8 @@ fn every_key_is_explained_and_every_variable_sets_its_key() {
             values if values.starts_with("a whole") => "3".to_owned(),
             values if values.starts_with("a number") => "0.8".to_owned(),
             values if values.contains("device") => "host".to_owned(),
+            values if values.contains("EdDSA") => "EdDSA".to_owned(),
+            values if values.contains("address") => "off".to_owned(),
             _ => "text".to_owned(),
         };
         for name in field.short_variable().map(str::to_owned).into_iter().chain([field.variable()])
@@ -458,4 +460,57 @@ fn the_documented_examples_are_valid() {
         count += 1;
     }
     assert!(count > 0);
+}
+
+#[test]
+fn production_is_guarded_unless_it_says_otherwise() {
+    let production = |security: &str, listen: &str| {
+        toml(&format!(
+            "environment = 'production'\n[security]\n{security}\n[http]\nlisten = '{listen}'\n"
+        ))
+    };
+    let said = |security: &str, listen: &str| lines(production(security, listen)).join("\n");
+    let local = "127.0.0.1:8000";
+    production("", local).unwrap();
+    for (security, wrong, right) in [
+        (
+            "rbac_enabled = false",
+            "security.rbac_enabled: in production nobody",
+            "allow_unauthenticated = true",
+        ),
+        (
+            "audit_logging = false",
+            "security.audit_logging: in production what",
+            "allow_unaudited = true",
+        ),
+    ] {
+        assert!(said(security, local).contains(wrong));
+        production(&format!("{security}\n{right}"), local).unwrap();
+    }
+    for open in ["0.0.0.0:8000", "[::]:8000", "192.168.0.1:80"] {
+        assert!(said("", open).contains("http.listen: in production"), "{}", said("", open));
+        production("allow_plaintext = true", open).unwrap();
+        production("tls = { certificate = 'c.pem', key = 'k.pem' }", open).unwrap();
+    }
+    production("", "[::1]:8000").unwrap();
+    production("", "off").unwrap();
+    toml("[http]\nlisten = '0.0.0.0:8000'\n").unwrap();
+}
+
+#[test]
+fn what_belongs_together_is_said_together() {
+    let said = |security: &str| lines(toml(&format!("[security]\n{security}\n"))).join("\n");
+    for part in [
+        "jwt = { keys_file = 'k' }",
+        "jwt = { issuer = 'i', audience = 'a' }",
+        "jwt = { keys_file = 'k', algorithms = ['EdDSA'], issuer = 'i' }",
+    ] {
+        assert!(said(part).contains("are all said; some are not"), "{}", said(part));
+    }
+    let all = "keys_file = 'k', algorithms = ['EdDSA', 'ES256'], issuer = 'i', audience = 'a'";
+    toml(&format!("[security]\njwt = {{ {all} }}\n")).unwrap();
+    assert!(said(&format!("jwt = {{ {all}, leeway = '2h' }}")).contains("more than an hour"));
+    assert!(said("jwt = { algorithms = ['none'] }").contains("one of HS256"));
+    assert!(said("tls = { key = 'k' }").contains("security.tls.key: it needs"));
+    assert!(said("tls = { certificate = 'c' }").contains("security.tls.certificate: it needs"));
 }

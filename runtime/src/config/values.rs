@@ -34,6 +34,11 @@ pub(crate) fn device_choice_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "device", "pattern": DEVICE_CHOICE })
 }
 
+/// The schema of where is listened.
+pub(crate) fn listen_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "address", "pattern": r"^(off|.+:[0-9]{1,5})$" })
+}
+
 /// Sizes in bytes.
 pub(crate) mod size {
     use super::*;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustkernel_actors::kernel::{Kernel, KernelRef, KernelSpec};
+use rustkernel_actors::kernel::{Kernel, KernelRef, KernelSpec, NamedKernel};
 use rustkernel_actors::message::{Fields, Signature};
 use rustkernel_actors::supervisor::{LifecycleState, ShutdownReport};
 use rustkernel_actors::{
@@ -192,6 +192,14 @@ impl Runtime {
     ) -> Result<impl Future<Output = Result<Fields, CallError<Fields>>> + Send + use<>, LookupError>
     {
         self.supervisor.call_by_name(name, fields)
+    }
+
+    /// The published kernel of that name, to be called often.
+    ///
+    /// # Errors
+    /// As [`call_by_name`](Self::call_by_name).
+    pub fn named_kernel(&self, name: &str) -> Result<NamedKernel, LookupError> {
+        self.supervisor.named_kernel(name)
     }
 
     /// The signatures of the published kernels, by name.

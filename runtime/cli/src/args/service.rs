@@ -4,10 +4,11 @@ use std::ffi::OsString;
 
 use clap::builder::{OsStringValueParser, StyledStr, TypedValueParser};
 use clap::{Args, Subcommand};
+use rustkernel_core::config::Listen;
 use rustkernel_http::Endpoint;
 
 use super::config::init_examples;
-use super::{FormatArgs, InitArgs, LayerArgs, ShowArgs, section};
+use super::{FormatArgs, InitArgs, LayerArgs, NamedText, ShowArgs, section};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -19,6 +20,10 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) layers: LayerArgs,
 
+    /// Where requests are listened for, as in 127.0.0.1:8000, or `off`; without it, what the configuration says
+    #[arg(long, value_name = "ADDRESS", value_parser = listen)]
+    pub(crate) listen: Option<Listen>,
+
     /// Where its control endpoint is, as in unix:/run/a.sock; without it, a place that goes by the name
     #[arg(long, value_name = "ENDPOINT", value_parser = endpoint())]
     pub(crate) endpoint: Option<Endpoint>,
@@ -26,6 +31,18 @@ pub(crate) struct ServeArgs {
     /// Also serve `identity` and `delay`, for trying out a deployment
     #[arg(long)]
     pub(crate) diagnostics: bool,
+}
+
+impl ServeArgs {
+    /// What its configuration is made of.
+    pub(crate) fn layers(&self) -> LayerArgs {
+        let listen = self
+            .listen
+            .map(|listen| NamedText { name: "http.listen".into(), text: listen.to_string() });
+        let mut layers = self.layers.clone();
+        layers.set.extend(listen);
+        layers
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,6 +98,10 @@ fn endpoint() -> impl TypedValueParser<Value = Endpoint> {
     OsStringValueParser::new().try_map(|text: OsString| Endpoint::parse(&text))
 }
 
+fn listen(text: &str) -> Result<Listen, String> {
+    text.parse()
+}
+
 fn name(text: &str) -> Result<String, rustkernel_http::InvalidEndpoint> {
     Endpoint::of_service(text).map(|_| text.to_owned())
 }
@@ -96,7 +117,11 @@ pub(super) fn serve_examples() -> StyledStr {
 
   Two on one machine:
     rustkernel serve --name a &
-    rustkernel serve --name b &",
+    rustkernel serve --name b --listen 127.0.0.1:8001 &
+
+  Call a kernel over HTTP:
+    curl http://127.0.0.1:8000/v2/models/scan/infer -d \\
+      '{\"inputs\":[{\"name\":\"input\",\"datatype\":\"FP32\",\"shape\":[3],\"data\":[1,2,3]}]}'",
     )
 }
 

@@ -1,15 +1,19 @@
 //! What each command does.
 
+mod audit;
 mod call;
 mod config;
 mod device;
 mod init;
 mod kernel;
+mod key;
 mod live;
 mod runtime;
 mod serve;
 
-use crate::args::{Cli, Command, ConfigCommand, DeviceCommand, KernelCommand};
+use crate::args::{
+    AuditCommand, Cli, Command, ConfigCommand, DeviceCommand, KernelCommand, KeyCommand,
+};
 use crate::exit::{Exit, Failure};
 
 /// Does what the command line says.
@@ -31,6 +35,10 @@ pub(crate) fn run(Cli { command, talk }: Cli) -> Result<(), Failure> {
         Command::Config(ConfigCommand::Env(args)) => config::env(args.output_format),
         Command::Config(ConfigCommand::Schema) => config::schema(),
         Command::Config(ConfigCommand::Reference) => config::reference(),
+        Command::Key(KeyCommand::Create(args)) => key::create(args),
+        Command::Key(KeyCommand::List(args)) => key::list(&args),
+        Command::Key(KeyCommand::Revoke(args)) => key::revoke(&args),
+        Command::Audit(AuditCommand::Verify(args)) => audit::verify(&args),
         Command::Runtime(command) => runtime::run(&command),
     }
 }

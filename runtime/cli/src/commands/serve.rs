@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustkernel_core::config::{Loaded, ProductionConfig};
 use rustkernel_core::observability::{LogConfig, LogLevel};
 use rustkernel_core::runtime::{Runtime, ShutdownReport, StartError, StopReason};
+use rustkernel_http::security::{Guard, GuardError};
 use rustkernel_http::view::Problem;
 use rustkernel_http::{BindError, Notice, Reloaded, ServeError, Service};
 
@@ -20,17 +21,22 @@ use crate::{diagnostics, output};
 /// # Errors
 /// If it does not start, or stops because of a kernel or a device.
 pub(super) fn run(args: &ServeArgs, talk: Talk) -> Result<(), Failure> {
-    let loaded = config::load(&args.layers)?;
+    let layers = args.layers();
+    let loaded = config::load(&layers)?;
     check(&loaded)?;
     let runtime = Arc::new(build(&loaded.config, args, talk)?);
     let name = args.name.clone().unwrap_or_else(|| loaded.config.service_name.clone());
-    let live = Live::new(Arc::clone(&runtime), args.layers.clone(), loaded);
-    let mut service = Service::new(runtime).name(name).configuration(Arc::new(live));
+    let ProductionConfig { http, security, observability, .. } = loaded.config.clone();
+    let live = Live::new(Arc::clone(&runtime), layers, loaded);
+    let guard = Guard::of(&security, &name).map_err(|error| of_guard(&error))?;
+    let mut service = Service::new(runtime).name(name).configuration(Arc::new(live)).guard(guard);
+    service = service.http(http).metrics(observability.metrics_enabled);
     if let Some(endpoint) = &args.endpoint {
         service = service.endpoint(endpoint.clone());
     }
     if !talk.quiet {
-        service = service.notices(tell);
+        let scheme = if security.tls.is_on() { "https" } else { "http" };
+        service = service.notices(move |notice| tell(notice, scheme));
     }
     match super::executor()?.block_on(service.serve()) {
         Ok(report) => ended(&report, talk),
@@ -40,18 +46,13 @@ pub(super) fn run(args: &ServeArgs, talk: Talk) -> Result<(), Failure> {
     }
 }
 
-/// What is asked for and not there is refused: nobody shall believe to be guarded, or recorded.
+/// What is asked for and not there is refused: nobody shall believe to be watched.
 ///
 /// # Errors
 /// If there is any such thing.
 fn check(loaded: &Loaded) -> Result<(), Failure> {
-    let ProductionConfig { security, observability, .. } = &loaded.config;
-    let asked = [
-        ("security.rbac_enabled", security.rbac_enabled),
-        ("security.audit_logging", security.audit_logging),
-        ("observability.metrics_enabled", observability.metrics_enabled),
-        ("observability.tracing_enabled", observability.tracing_enabled),
-    ];
+    let ProductionConfig { observability, .. } = &loaded.config;
+    let asked = [("observability.tracing_enabled", observability.tracing_enabled)];
     let rows = loaded.effective();
     let asked = asked.into_iter().filter(|(_, asked)| *asked).map(|(key, _)| {
         let origin = rows.iter().find(|row| row.key == key).map(|row| row.origin.to_string());
@@ -62,10 +63,7 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!("this version of the service cannot do what is asked for:{asked}");
-    Err(Failure::new(Exit::Config, message).hint(
-        "set them to false; the control endpoint is a socket that only its owner can open, and in \
-         production `security.allow_unauthenticated = true` has to say that this will do",
-    ))
+    Err(Failure::new(Exit::Config, message).hint("set them to false"))
 }
 
 fn build(config: &ProductionConfig, args: &ServeArgs, talk: Talk) -> Result<Runtime, Failure> {
@@ -94,8 +92,11 @@ fn level(talk: Talk) -> Option<LogLevel> {
     }
 }
 
-fn tell(notice: &Notice) {
+fn tell(notice: &Notice, scheme: &str) {
     match notice {
+        Notice::Listening(address) => {
+            output::note(format_args!("listening on {scheme}://{address}"));
+        }
         Notice::Serving(endpoint) => output::note(format_args!("serving; control at {endpoint}")),
         Notice::Draining => {
             output::note("draining: requests in flight finish, new ones are refused")
@@ -121,6 +122,13 @@ pub(super) fn of_reload(Reloaded { changed, need_restart }: &Reloaded) -> String
     text
 }
 
+fn of_guard(error: &GuardError) -> Failure {
+    match error {
+        GuardError::Audit(error) => Failure::new(Exit::CannotCreate, error.to_string()),
+        error => Failure::new(Exit::Config, error.to_string()),
+    }
+}
+
 fn of_serve(error: &ServeError) -> Failure {
     match error {
         ServeError::Endpoint(error) => Failure::usage(error.to_string()),
@@ -129,6 +137,8 @@ fn of_serve(error: &ServeError) -> Failure {
                 .hint("`rustkernel runtime status` shows what runs")
         }
         ServeError::Bind(error) => Failure::new(Exit::CannotCreate, error.to_string()),
+        ServeError::Listen { .. } => Failure::new(Exit::CannotCreate, error.to_string())
+            .hint("`--listen` names another address; `--listen off` listens nowhere"),
         ServeError::Start(error) => failure::of_start(error),
         error => Failure::new(Exit::TryAgain, error.to_string()),
     }

@@ -1,0 +1,133 @@
+//! The server that callers reach: over TCP, on threads of its own.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, Service as _, ServiceResponse};
+use actix_web::http::KeepAlive;
+use actix_web::http::header::{CONNECTION, HeaderValue};
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{App, HttpResponse, HttpServer, ResponseError};
+use rustkernel_core::config::HttpConfig;
+
+use crate::control::Control;
+use crate::inference::{self, BodyLimits, Fault, Models, Reason};
+use crate::metrics::Metrics;
+use crate::routes::{self, resource};
+use crate::security::guarded;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// How long answers that are ready are still sent, in whole seconds, when the runtime has stopped.
+const LAST_ANSWERS: u64 = 2;
+
+/// What the routes of the server share.
+#[derive(Clone)]
+struct Shared {
+    control: Data<Control>,
+    models: Data<Models>,
+    metrics: Option<Data<Metrics>>,
+    limits: Data<BodyLimits>,
+}
+
+/// A socket that listens.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// The server at that socket.
+pub(crate) fn server(
+    control: &Data<Control>,
+    config: &HttpConfig,
+    metrics_enabled: bool,
+    listener: TcpListener,
+) -> io::Result<Server> {
+    let metrics = Arc::new(Metrics::new());
+    let models = Models::new(Arc::clone(&control.runtime), Arc::clone(&metrics));
+    let shared = Shared {
+        control: control.clone(),
+        models: Data::new(models),
+        metrics: metrics_enabled.then(|| Data::from(metrics)),
+        limits: Data::new(BodyLimits {
+            bytes: usize::try_from(config.max_body_bytes).unwrap_or(usize::MAX),
+            patience: config.body_timeout,
+        }),
+    };
+    let workers = config.workers.max(1);
+    let app = move || {
+        let shared = shared.clone();
+        let control = shared.control.clone();
+        App::new()
+            .app_data(Data::from(Arc::clone(&control.guard)))
+            .configure(|routes| configure(routes, &shared))
+            .wrap(from_fn(guarded))
+            .wrap_fn(move |request, service| {
+                let control = control.clone();
+                let answered = service.call(request);
+                async move { answered.await.map(|answer| farewell(answer, &control)) }
+            })
+    };
+    let server = HttpServer::new(app)
+        .workers(workers)
+        .max_connections(config.max_connections.div_ceil(workers))
+        .backlog(BACKLOG)
+        .keep_alive(KeepAlive::Timeout(config.keep_alive))
+        .client_request_timeout(config.header_timeout)
+        .client_disconnect_timeout(Duration::from_secs(1))
+        // A client that closes its side has gone: its request is given up.
+        .h1_allow_half_closed(false)
+        .shutdown_timeout(LAST_ANSWERS)
+        .disable_signals();
+    let server = match control.guard.certificates() {
+        Some(certificates) => {
+            let tls = certificates.server_config().map_err(io::Error::other)?;
+            server.listen_rustls_0_23(listener, tls)?
+        }
+        None => server.listen(listener)?,
+    };
+    Ok(server.run())
+}
+
+fn configure(routes: &mut ServiceConfig, shared: &Shared) {
+    routes
+        .app_data(shared.control.clone())
+        .app_data(shared.models.clone())
+        .app_data(shared.limits.clone())
+        .configure(routes::health)
+        .configure(inference::configure);
+    if let Some(metrics) = &shared.metrics {
+        routes.app_data(metrics.clone()).service(resource(
+            "/metrics",
+            "GET",
+            web::get().to(metrics_text),
+        ));
+    }
+    routes.default_service(web::to(nowhere));
+}
+
+async fn nowhere() -> HttpResponse {
+    let error = "there is nothing at this path; POST /v2/repository/index lists the kernels";
+    Fault::new(Reason::NotFound, error).error_response()
+}
+
+async fn metrics_text(control: Data<Control>, metrics: Data<Metrics>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        .body(metrics.text(&control))
+}
+
+/// Connections are closed behind each answer once the end is near: nobody is to send a further request
+/// into a connection that goes away.
+fn farewell<B>(mut answer: ServiceResponse<B>, control: &Control) -> ServiceResponse<B> {
+    if control.is_leaving() {
+        let head = answer.response_mut().head_mut();
+        head.set_connection_type(actix_web::http::ConnectionType::Close);
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}

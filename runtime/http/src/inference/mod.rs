@@ -1,0 +1,37 @@
+//! Kernels behind the Open Inference Protocol, version 2, over REST, with the binary tensor extension.
+//!
+//! The [protocol](https://github.com/kserve/open-inference-protocol) calls a kernel a model. Its tensors are the
+//! kernel's, a request's parameters are the kernel's parameters, and an answer's single values are the
+//! answer's parameters.
+//!
+//! | part | role |
+//! |---|---|
+//! | `routes` | what can be asked |
+//! | `models` | kernels as they are found by name, and what is counted of each |
+//! | `request` | a body as a kernel's fields, and what is said of the call |
+//! | `response` | a kernel's fields as a body |
+//! | `tensor` | tensors in JSON and in bytes |
+//! | `describe` | a kernel's metadata and configuration |
+//! | `statistics` | what was counted, as clients of Triton expect it |
+//! | `fault` | what goes wrong, and its status |
+
+mod body;
+mod describe;
+mod fault;
+mod models;
+mod request;
+mod response;
+mod routes;
+mod statistics;
+mod tensor;
+
+pub(crate) use body::BodyLimits;
+pub(crate) use fault::{Fault, Reason};
+pub(crate) use models::Models;
+pub(crate) use routes::configure;
+pub(crate) use statistics::Parts;
+
+/// Where, in a body with binary tensors, its JSON ends.
+const HEADER_LENGTH: &str = "inference-header-content-length";
+/// How long, in milliseconds, a request may take.
+const TIMEOUT: &str = "x-request-timeout-ms";

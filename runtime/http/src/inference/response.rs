@@ -1,0 +1,150 @@
+//! A kernel's fields as a body.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use rustkernel_core::kernel::AnyTensor;
+use rustkernel_core::message::{Fields, Parameter, Signature};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::request::Outputs;
+use super::tensor::{self, Data};
+use super::{Fault, HEADER_LENGTH};
+
+/// An answer, ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Body {
+    bytes: Vec<u8>,
+    /// The length of the JSON, where bytes follow.
+    header: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    model_name: &'a str,
+    model_version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    parameters: Map<String, Value>,
+    outputs: Vec<Output<'a>>,
+}
+
+#[derive(Serialize)]
+struct Output<'a> {
+    name: &'a str,
+    datatype: &'static str,
+    shape: &'a [usize],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<OutputParameters>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Data<'a>>,
+}
+
+#[derive(Serialize)]
+struct OutputParameters {
+    binary_data_size: usize,
+}
+
+/// Writes an answer.
+///
+/// # Errors
+/// If the kernel's answer lacks a tensor that was asked for.
+pub(crate) fn write(
+    signature: &Signature,
+    id: Option<&str>,
+    wanted: &Outputs,
+    fields: &Fields,
+) -> Result<Body, Fault> {
+    let chosen = choose(signature, wanted, fields)?;
+    let outputs = chosen.iter().map(|(name, tensor, binary)| Output {
+        name,
+        datatype: tensor.element_type().name(),
+        shape: tensor.shape(),
+        parameters: binary
+            .then(|| OutputParameters { binary_data_size: tensor::bytes(tensor).len() }),
+        data: (!binary).then_some(Data(tensor)),
+    });
+    let document = Document {
+        model_name: &signature.name,
+        model_version: &signature.version,
+        id,
+        parameters: fields
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.clone(), of(value)))
+            .collect(),
+        outputs: outputs.collect(),
+    };
+    let packed = || {
+        chosen.iter().filter(|(_, _, binary)| *binary).map(|(_, tensor, _)| tensor::bytes(tensor))
+    };
+    let mut bytes = Vec::with_capacity(capacity(&chosen));
+    serde_json::to_writer(&mut bytes, &document)
+        .map_err(|error| Fault::new(super::Reason::Failed, format!("the answer: {error}")))?;
+    let header = packed().next().is_some().then_some(bytes.len());
+    packed().for_each(|packed| bytes.extend_from_slice(packed));
+    Ok(Body { bytes, header })
+}
+
+/// A tensor of the answer, and whether it is sent in bytes.
+type Chosen<'a> = (&'a str, &'a AnyTensor, bool);
+
+fn choose<'a>(
+    signature: &'a Signature,
+    wanted: &'a Outputs,
+    fields: &'a Fields,
+) -> Result<Vec<Chosen<'a>>, Fault> {
+    let tensor = |name: &str| {
+        fields.tensors.get(name).ok_or_else(|| {
+            let error = format!("`{}` has given no `{name}`", signature.name);
+            Fault::new(super::Reason::Failed, error)
+        })
+    };
+    if wanted.named.is_empty() {
+        let all = signature.outputs();
+        return all.map(|field| Ok((&*field.name, tensor(&field.name)?, wanted.binary))).collect();
+    }
+    let named = wanted.named.iter();
+    named
+        .map(|(name, binary)| Ok((&**name, tensor(name)?, binary.unwrap_or(wanted.binary))))
+        .collect()
+}
+
+/// Roughly what the body takes: a number in JSON has a dozen characters.
+fn capacity(chosen: &[Chosen<'_>]) -> usize {
+    let size = |(_, tensor, binary): &Chosen<'_>| {
+        let bytes = tensor::bytes(tensor).len();
+        if *binary { bytes } else { bytes / tensor.element_type().size() * 12 }
+    };
+    512 + chosen.iter().map(size).sum::<usize>()
+}
+
+/// A single value in JSON; numbers that JSON does not have are null.
+fn of(parameter: &Parameter) -> Value {
+    match parameter {
+        Parameter::Bool(value) => json!(value),
+        // (Every integer type that a parameter can have fits one of the two.)
+        Parameter::Int(value) => i64::try_from(*value)
+            .map_or_else(|_| json!(u64::try_from(*value).ok()), |value| json!(value)),
+        Parameter::Float(value) => json!(value),
+        Parameter::Text(value) => json!(value),
+        other => json!(other.to_string()),
+    }
+}
+
+impl Body {
+    /// As an answer.
+    pub(crate) fn into_response(self) -> HttpResponse {
+        let mut response = HttpResponse::Ok();
+        match self.header {
+            None => {
+                response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
+            }
+            Some(length) => response
+                .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")))
+                .insert_header((HeaderName::from_static(HEADER_LENGTH), length)),
+        };
+        response.body(self.bytes)
+    }
+}

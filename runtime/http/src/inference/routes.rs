@@ -1,0 +1,253 @@
+//! What can be asked over the Open Inference Protocol.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::HeaderMap;
+use actix_web::web::{self, Bytes, Data, Json, Path, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use rustkernel_core::kernel::{CallOptions, Condition, Instant, Timing};
+use rustkernel_core::runtime::LifecycleState;
+use serde::{Deserialize, Serialize};
+
+use super::body::{self, BodyLimits};
+use super::describe::{Config, Metadata, ServerMetadata};
+use super::models::{Model, Models};
+use super::request::{self, Inference};
+use super::response::{self, Body};
+use super::statistics::{Parts, Statistics};
+use super::{Fault, HEADER_LENGTH, Reason, TIMEOUT};
+use crate::control::Control;
+use crate::metrics::Pending;
+use crate::routes::resource;
+
+/// A body from here on is read, and an answer written, on a thread where that keeps nobody waiting.
+const LARGE: usize = 256 << 10;
+
+/// The part of a path that names a kernel.
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+    version: Option<String>,
+}
+
+/// Every route of the protocol.
+pub(crate) fn configure(routes: &mut ServiceConfig) {
+    routes
+        .service(resource("/v2", "GET", web::get().to(server)))
+        .service(resource("/v2/health/live", "GET", web::get().to(live)))
+        .service(resource("/v2/health/ready", "GET", web::get().to(ready)))
+        .service(resource("/v2/models/stats", "GET", web::get().to(all_statistics)))
+        .service(resource("/v2/repository/index", "POST", web::post().to(index)))
+        .service(resource("/v2/repository/models/{name}/load", "POST", web::post().to(load)))
+        .service(resource("/v2/repository/models/{name}/unload", "POST", web::post().to(unload)));
+    for model in ["/v2/models/{name}", "/v2/models/{name}/versions/{version}"] {
+        let path = |end: &str| format!("{model}{end}");
+        routes
+            .service(resource(&path(""), "GET", web::get().to(metadata)))
+            .service(resource(&path("/ready"), "GET", web::get().to(model_ready)))
+            .service(resource(&path("/config"), "GET", web::get().to(config)))
+            .service(resource(&path("/stats"), "GET", web::get().to(statistics)))
+            .service(resource(&path("/infer"), "POST", web::post().to(infer)));
+    }
+}
+
+async fn server(control: Data<Control>) -> HttpResponse {
+    HttpResponse::Ok().json(ServerMetadata::new(&control.name))
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().finish()
+}
+
+async fn ready(control: Data<Control>) -> HttpResponse {
+    if control.readiness().is_ready() {
+        HttpResponse::Ok().finish()
+    } else {
+        HttpResponse::ServiceUnavailable().finish()
+    }
+}
+
+async fn metadata(models: Data<Models>, path: Path<Named>) -> Result<HttpResponse, Fault> {
+    let model = find(&models, &path)?;
+    Ok(HttpResponse::Ok().json(Metadata::from(model.signature())))
+}
+
+async fn config(models: Data<Models>, path: Path<Named>) -> Result<HttpResponse, Fault> {
+    let model = find(&models, &path)?;
+    Ok(HttpResponse::Ok().json(Config::from(model.signature())))
+}
+
+async fn model_ready(
+    control: Data<Control>,
+    models: Data<Models>,
+    path: Path<Named>,
+) -> Result<HttpResponse, Fault> {
+    let model = find(&models, &path)?;
+    models.admit()?;
+    let (reason, why) = match model.kernel.condition() {
+        _ if control.is_leaving() => (Reason::Draining, "is about to be drained"),
+        Condition::Quarantined => (Reason::Quarantined, "is quarantined"),
+        Condition::Ended => (Reason::Ended, "has ended"),
+        _ => return Ok(HttpResponse::Ok().finish()),
+    };
+    Err(Fault::new(reason, format!("`{}` {why}", path.name)))
+}
+
+async fn statistics(models: Data<Models>, path: Path<Named>) -> Result<HttpResponse, Fault> {
+    let model = find(&models, &path)?;
+    Ok(HttpResponse::Ok().json(Statistics::of([&*model])))
+}
+
+async fn all_statistics(models: Data<Models>) -> HttpResponse {
+    let all = models.all();
+    HttpResponse::Ok().json(Statistics::of(all.iter().map(|model| &**model)))
+}
+
+fn find(models: &Models, path: &Named) -> Result<Arc<Model>, Fault> {
+    models.find(&path.name, path.version.as_deref())
+}
+
+/// A kernel in the repository's index.
+#[derive(Serialize)]
+struct Indexed {
+    name: String,
+    version: String,
+    state: &'static str,
+    reason: String,
+}
+
+async fn index(control: Data<Control>, models: Data<Models>) -> Json<Vec<Indexed>> {
+    let running = control.runtime.state() == LifecycleState::Running;
+    let indexed = |model: &Arc<Model>| {
+        let stats = model.kernel.stats();
+        let refuses = matches!(stats.condition, Condition::Quarantined | Condition::Ended);
+        let why = stats.history.last().map(|entry| entry.what.clone()).unwrap_or_default();
+        Indexed {
+            name: stats.name,
+            version: model.signature().version.clone(),
+            state: if running && !refuses { "READY" } else { "UNAVAILABLE" },
+            reason: if refuses { why } else { String::new() },
+        }
+    };
+    Json(models.all().iter().map(indexed).collect())
+}
+
+/// What is there is loaded; one that is quarantined is tried again.
+async fn load(
+    control: Data<Control>,
+    models: Data<Models>,
+    path: Path<Named>,
+) -> Result<HttpResponse, Fault> {
+    let model = find(&models, &path)?;
+    models.admit()?;
+    if model.kernel.condition() == Condition::Quarantined {
+        let lifted = control.runtime.lift_quarantine(&path.name).await;
+        lifted.map_err(|error| Fault::new(Reason::NotFound, error.to_string()))?;
+    }
+    Ok(HttpResponse::Ok().finish())
+}
+
+async fn unload(models: Data<Models>, path: Path<Named>) -> Result<HttpResponse, Fault> {
+    find(&models, &path)?;
+    let error = format!("`{}` is a part of the program and ends with it", path.name);
+    Err(Fault::new(Reason::NotSupported, error))
+}
+
+async fn infer(
+    http: HttpRequest,
+    mut payload: Payload,
+    models: Data<Models>,
+    limits: Data<BodyLimits>,
+    path: Path<Named>,
+) -> Result<HttpResponse, Fault> {
+    models.admit()?;
+    let model = find(&models, &path)?;
+    let pending = model.metrics.begin();
+    let answered = answer(&http, &mut payload, &model, **limits, pending.since()).await;
+    finish(&model, pending, answered)
+}
+
+/// Counts a request, whatever has come of it.
+fn finish(
+    model: &Model,
+    pending: Pending<'_>,
+    answered: Result<(Body, Parts), Fault>,
+) -> Result<HttpResponse, Fault> {
+    match answered {
+        Ok((body, parts)) => {
+            let total = pending.succeeded(parts);
+            model.counts.succeeded(total, parts);
+            Ok(body.into_response())
+        }
+        Err(fault) => {
+            let total = pending.failed(fault.reason);
+            model.counts.failed(total);
+            Err(fault)
+        }
+    }
+}
+
+async fn answer(
+    http: &HttpRequest,
+    payload: &mut Payload,
+    model: &Arc<Model>,
+    limits: BodyLimits,
+    since: Instant,
+) -> Result<(Body, Parts), Fault> {
+    let header = number(http.headers(), HEADER_LENGTH)?;
+    let patience: Option<u64> = number(http.headers(), TIMEOUT)?;
+    let body = body::read(http, payload, limits).await?;
+    let Inference { id, fields, outputs, timeout, priority } = read(model, header, body).await?;
+    let asked = Instant::now();
+    let timing = Arc::new(Timing::default());
+    let options = CallOptions {
+        timeout: patience.map(Duration::from_millis).or(timeout),
+        priority,
+        no_waiting: true,
+        timing: Some(Arc::clone(&timing)),
+    };
+    let answered = model.kernel.call(fields, options).await;
+    let began = timing.began().unwrap_or(asked);
+    let ended = timing.ended().unwrap_or(began);
+    let fields = answered.map_err(Fault::from)?;
+    let writing = Instant::now();
+    let size: u64 = fields.tensors.values().map(|tensor| tensor.bytes()).sum();
+    let write = {
+        let model = Arc::clone(model);
+        move || response::write(model.signature(), id.as_deref(), &outputs, &fields)
+    };
+    let body = if size < LARGE as u64 { write()? } else { elsewhere(write).await? };
+    let parts = Parts {
+        input: asked.saturating_duration_since(since),
+        queue: began.saturating_duration_since(asked),
+        compute: ended.saturating_duration_since(began),
+        output: writing.elapsed(),
+    };
+    Ok((body, parts))
+}
+
+async fn read(model: &Arc<Model>, header: Option<usize>, body: Bytes) -> Result<Inference, Fault> {
+    if body.len() < LARGE {
+        return request::read(model.signature(), header, &body);
+    }
+    let model = Arc::clone(model);
+    elsewhere(move || request::read(model.signature(), header, &body)).await
+}
+
+/// Does something long where that keeps nobody waiting.
+async fn elsewhere<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let done = web::block(work).await;
+    done.unwrap_or_else(|error| Err(Fault::new(Reason::Failed, error.to_string())))
+}
+
+/// The number that a header has, if it is there.
+fn number<N: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Result<Option<N>, Fault> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let number = value.to_str().ok().and_then(|text| text.parse().ok());
+    number.map(Some).ok_or_else(|| {
+        Fault::invalid(format!("the header `{name}` is {value:?}; it has to be a whole number"))
+    })
+}

@@ -1,0 +1,279 @@
+//! Admits requests, or denies them, and has both written down.
+
+use std::sync::Arc;
+
+use rustkernel_core::config::SecurityConfig;
+use rustkernel_core::runtime::ShutdownReport;
+
+use super::authenticator::{Authenticator, Credentials, Fresh, SecurityError};
+use super::denial::Denial;
+use super::need::Need;
+use super::principal::{Pattern, Principal};
+use super::request_id::RequestId;
+use super::roles::{Permission, Role};
+use super::tls::{Certificates, FreshCertificate, TlsError};
+use crate::ServeError;
+use crate::audit::{Audit, AuditError, Entry, Event, OpenError, Settings};
+
+/// Why there is no guard.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GuardError {
+    /// Nobody can be told from anybody.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
+    /// There is no TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Nothing can be written down.
+    #[error(transparent)]
+    Audit(#[from] OpenError),
+}
+
+/// Admits requests, or denies them, and has both written down.
+#[derive(Debug, Default)]
+pub struct Guard {
+    authenticator: Option<Authenticator>,
+    audit: Option<Audit>,
+    certificates: Option<Arc<Certificates>>,
+}
+
+/// Files that were read again, and do not hold yet.
+#[must_use = "they hold when they are put in place"]
+pub struct FreshGuard {
+    known: Option<Fresh>,
+    certificate: Option<FreshCertificate>,
+}
+
+/// What is asked for.
+pub struct Asked<'r> {
+    /// The request's id.
+    pub id: RequestId,
+    /// Its path, as it stands there.
+    pub path: &'r str,
+    /// What it says of its sender.
+    pub credentials: Credentials<'r>,
+    /// From where it comes.
+    pub source: String,
+    /// The id of the trace that it belongs to.
+    pub trace_id: Option<String>,
+}
+
+impl Guard {
+    /// The guard that a configuration asks for, of a service of that name: with `rbac_enabled` callers
+    /// have to say who they are, with `audit_logging` what they do is written down. Its log is open then.
+    ///
+    /// # Errors
+    /// [`GuardError`] if the files of either cannot be used.
+    pub fn of(config: &SecurityConfig, service: &str) -> Result<Self, GuardError> {
+        let authenticator = config.rbac_enabled.then(|| Authenticator::of(config)).transpose()?;
+        let certificates = Certificates::of(&config.tls)?;
+        let settings = config.audit_logging.then(|| Settings::of(&config.audit, service));
+        let audit = settings.transpose()?.map(|settings| Audit::open(&settings)).transpose()?;
+        Ok(Self { authenticator, audit, certificates })
+    }
+
+    /// A guard of these parts. Without the first everybody may do everything, without the second nothing
+    /// is written down.
+    pub fn new(authenticator: Option<Authenticator>, audit: Option<Audit>) -> Self {
+        Self { authenticator, audit, certificates: None }
+    }
+
+    /// The certificates of TLS, if there is to be any.
+    pub fn certificates(&self) -> Option<&Arc<Certificates>> {
+        self.certificates.as_ref()
+    }
+
+    /// Reads keys and certificates again. Nothing holds before it is put [in place](Self::put_in_place).
+    ///
+    /// # Errors
+    /// [`GuardError`] if any cannot be used.
+    pub fn read_again(&self) -> Result<FreshGuard, GuardError> {
+        let known = self.authenticator.as_ref().map(Authenticator::read_again).transpose()?;
+        let certificate = self.certificates.as_ref().map(|own| own.read_again()).transpose()?;
+        Ok(FreshGuard { known, certificate })
+    }
+
+    /// Has what was read hold, for every request and connection from now on.
+    pub fn put_in_place(&self, FreshGuard { known, certificate }: FreshGuard) {
+        if let (Some(authenticator), Some(known)) = (&self.authenticator, known) {
+            authenticator.put_in_place(known);
+        }
+        if let (Some(certificates), Some(certificate)) = (&self.certificates, certificate) {
+            certificates.put_in_place(certificate);
+        }
+    }
+
+    /// The log.
+    pub fn audit(&self) -> Option<&Audit> {
+        self.audit.as_ref()
+    }
+
+    /// Admits a request: it is known who asks, they may do it, and that it is about to be done is durable.
+    /// Probes of health are always admitted, and not written down.
+    ///
+    /// # Errors
+    /// [`Denial`], which is written down as well.
+    pub async fn admit(&self, asked: &Asked<'_>) -> Result<Admitted, Denial> {
+        if self.authenticator.is_none() && self.audit.is_none() {
+            return Ok(Admitted { principal: anybody(), open: None });
+        }
+        let need = Need::of(asked.path);
+        if need.is_some_and(|need| need.permission == Permission::Health) {
+            return Ok(Admitted { principal: nobody(), open: None });
+        }
+        let principal = match &self.authenticator {
+            Some(authenticator) => authenticator.principal(asked.credentials),
+            None => Ok(anybody()),
+        };
+        match principal {
+            Ok(principal) => self.admit_principal(principal, asked).await,
+            Err(refused) => self.deny(&nobody(), asked, Denial::Unauthenticated(refused)).await,
+        }
+    }
+
+    /// Admits a request of somebody who is known already.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub async fn admit_principal(
+        &self,
+        principal: Principal,
+        asked: &Asked<'_>,
+    ) -> Result<Admitted, Denial> {
+        let Some(Need { permission, kernel }) = Need::of(asked.path) else {
+            return self.deny(&principal, asked, Denial::Nowhere).await;
+        };
+        if !principal.may(permission, kernel) {
+            let kernel = kernel.map(str::to_owned);
+            let denial = Denial::Forbidden { permission, kernel };
+            return self.deny(&principal, asked, denial).await;
+        }
+        let open = match &self.audit {
+            Some(audit) => {
+                let entry = entry(Event::Request, &principal, asked);
+                audit.record(entry.clone()).await?;
+                Some(Open { audit: audit.clone(), entry: Some(entry) })
+            }
+            None => None,
+        };
+        Ok(Admitted { principal, open })
+    }
+
+    async fn deny(
+        &self,
+        principal: &Principal,
+        asked: &Asked<'_>,
+        denial: Denial,
+    ) -> Result<Admitted, Denial> {
+        if let Some(audit) = &self.audit {
+            let entry = Entry {
+                outcome: Some(denial.kind().into()),
+                reason: Some(denial.reason()),
+                ..entry(Event::Denied, principal, asked)
+            };
+            audit.record(entry).await?;
+        }
+        Err(denial)
+    }
+
+    /// Writes down that the service started, drains or ends.
+    ///
+    /// # Errors
+    /// [`AuditError`] if it cannot be.
+    pub async fn lifecycle(&self, action: &str, reason: &str) -> Result<(), AuditError> {
+        let Some(audit) = &self.audit else { return Ok(()) };
+        audit.record(Entry::of_system(Event::Lifecycle, action, reason)).await.map(drop)
+    }
+
+    /// Writes down how the service ended, and closes the log: nobody is admitted any more.
+    pub(crate) async fn close(&self, ended: &Result<ShutdownReport, ServeError>) {
+        let Some(audit) = &self.audit else { return };
+        let reason = match ended {
+            Ok(report) => format!("{}; {} requests cancelled", report.reason, report.cancelled),
+            Err(error) => error.to_string(),
+        };
+        self.lifecycle("service.ended", &reason).await.ok();
+        audit.close().await;
+    }
+}
+
+/// Whom nobody knows.
+fn nobody() -> Principal {
+    Principal::new("", Vec::new(), Vec::new())
+}
+
+/// The user who opened the control endpoint, which its owner alone can.
+pub(super) fn user(uid: Option<u32>) -> Principal {
+    let name = uid.map_or_else(|| "unix".into(), |uid| format!("unix:{uid}"));
+    Principal::new(name, vec![Role::Admin], vec![Pattern::any()])
+}
+
+/// Whom nobody has to know.
+fn anybody() -> Principal {
+    Principal::new("anonymous", vec![Role::Admin], vec![Pattern::any()])
+}
+
+fn entry(event: Event, principal: &Principal, asked: &Asked<'_>) -> Entry {
+    let need = Need::of(asked.path);
+    let object = need.and_then(|need| need.kernel).unwrap_or(asked.path);
+    Entry {
+        id: asked.id.to_string(),
+        actor: principal.name().into(),
+        roles: principal.roles(),
+        source: asked.source.clone(),
+        object: object.into(),
+        trace_id: asked.trace_id.clone(),
+        ..Entry::new(event, need.map_or("unknown", |need| need.permission.name()))
+    }
+}
+
+/// A request that was admitted. What comes of it has to be [told](Self::finish); if it is dropped before,
+/// it is written down as abandoned.
+#[derive(Debug)]
+pub struct Admitted {
+    principal: Principal,
+    open: Option<Open>,
+}
+
+impl Admitted {
+    /// Who asks.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Writes down what came of it, by the status of its answer, which may be given when this is durable.
+    ///
+    /// # Errors
+    /// [`AuditError`] if it cannot be: then another answer is to be given.
+    pub async fn finish(mut self, status: u16) -> Result<(), AuditError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let outcome = match status {
+            ..400 => "ok",
+            400..500 => "refused",
+            _ => "failed",
+        };
+        let Some(entry) = open.entry.take() else { return Ok(()) };
+        let reason = Some(format!("status {status}"));
+        let entry = Entry { event: Event::Outcome, outcome: Some(outcome.into()), reason, ..entry };
+        open.audit.record(entry).await.map(drop)
+    }
+}
+
+/// A request whose outcome is not written down yet.
+#[derive(Debug)]
+struct Open {
+    audit: Audit,
+    entry: Option<Entry>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry.take() {
+            let (outcome, reason) = (Some("abandoned".into()), Some("its caller is gone".into()));
+            let entry = Entry { event: Event::Outcome, outcome, reason, ..entry };
+            // (Nobody is left to be told if it cannot be; its request is in the log.)
+            self.audit.note(entry).ok();
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The guard as a middleware: who is let in, and what is written down.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails is to say where")]
+
+mod identities;
+
+use std::fs;
+use std::future::Future;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
+use actix_web::test::{self, TestRequest};
+use actix_web::web::{self, Data, ReqData};
+use actix_web::{App, HttpResponse};
+use identities::Files;
+use rustkernel_http::security::{Guard, Principal, RequestId, Role, guarded};
+use serde_json::Value;
+
+/// The rows of the documented table: a permission, and whether each role has it.
+fn documented() -> Vec<(String, [bool; 4])> {
+    let page = include_str!("../../../docs/security.md");
+    let rows = page.lines().skip_while(|line| !line.starts_with("| permission | viewer |")).skip(2);
+    let rows = rows.take_while(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let has = |at: usize| match cells[at] {
+            "yes" => true,
+            "–" => false,
+            other => panic!("{other} in {row}"),
+        };
+        (cells[0].trim_matches('`').to_owned(), [has(1), has(2), has(3), has(4)])
+    })
+    .collect()
+}
+
+/// A path that needs a permission, about a kernel if that can be.
+fn path(permission: &str) -> &'static str {
+    match permission {
+        "health" => "/readyz",
+        "metadata" => "/v2/models/gemm",
+        "inference" => "/v2/models/gemm/infer",
+        "model-config" => "/v2/models/gemm/config",
+        "model-repository" => "/v2/repository/models/gemm/load",
+        "statistics" => "/v2/models/gemm/stats",
+        "metrics" => "/metrics",
+        "status" => "/admin/v1/status",
+        "config" => "/admin/v1/config",
+        "drain" => "/admin/v1/drain",
+        "stop" => "/admin/v1/stop",
+        "reload" => "/admin/v1/reload",
+        "restart" => "/admin/v1/kernels/gemm/restart",
+        "lift" => "/admin/v1/kernels/gemm/lift",
+        other => panic!("no path is known that needs {other}"),
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    actix_web::rt::System::new().block_on(test);
+}
+
+/// What the application does behind the guard.
+async fn handle(done: Data<AtomicUsize>, request: actix_web::HttpRequest) -> HttpResponse {
+    done.fetch_add(1, Ordering::Relaxed);
+    match request.query_string() {
+        "never" => std::future::pending().await,
+        "fails" => HttpResponse::InternalServerError().finish(),
+        _ => HttpResponse::Ok().body("done"),
+    }
+}
+
+macro_rules! app {
+    ($guard:expr, $done:expr) => {
+        test::init_service(
+            App::new()
+                .app_data(Data::from(Arc::clone(&$guard)))
+                .app_data(Data::from(Arc::clone(&$done)))
+                .wrap(from_fn(guarded))
+                .route("/v2/models/who/infer", web::get().to(who))
+                .default_service(web::to(handle)),
+        )
+        .await
+    };
+}
+
+async fn who(principal: ReqData<Principal>, id: ReqData<RequestId>) -> String {
+    format!("{} {}", principal.name(), *id)
+}
+
+fn get(path: &str, key: Option<&str>) -> TestRequest {
+    let request = TestRequest::with_uri(path).peer_addr("10.0.0.1:77".parse().unwrap());
+    match key {
+        Some(key) => request.insert_header(("authorization", format!("Bearer {key}"))),
+        None => request,
+    }
+}
+
+macro_rules! status {
+    ($app:expr, $request:expr) => {
+        $app.call($request.to_request()).await.unwrap().status()
+    };
+}
+
+fn header<'a, B>(answer: &'a ServiceResponse<B>, name: &str) -> &'a str {
+    answer.headers().get(name).unwrap().to_str().unwrap()
+}
+
+#[test]
+fn each_cell_of_the_documented_table_holds() {
+    run(async {
+        let files = Files::new(&[]);
+        let keys = Role::ALL.map(|role| files.key(&[role], "g*").1);
+        let (_, nothing) = files.key(&[], "*");
+        let config =
+            rustkernel_core::config::SecurityConfig { jwt: Default::default(), ..files.config() };
+        let guard = Arc::new(Guard::of(&config, "test").unwrap());
+        let done = Arc::new(AtomicUsize::new(0));
+        let app = app!(guard, done);
+        let (rows, mut expected) = (documented(), 0);
+        assert_eq!(rows.len(), 14);
+        for (permission, row) in rows {
+            let path = path(&permission);
+            let open = permission == "health";
+            let unknown = status!(app, get(path, None));
+            assert_eq!(unknown, if open { StatusCode::OK } else { StatusCode::UNAUTHORIZED });
+            let nobody = status!(app, get(path, Some(&nothing)));
+            assert_eq!(nobody, if open { StatusCode::OK } else { StatusCode::FORBIDDEN });
+            expected += if open { 2 } else { 0 };
+            for (key, may) in keys.iter().zip(row) {
+                let found = status!(app, get(path, Some(key)));
+                let wanted = if may { StatusCode::OK } else { StatusCode::FORBIDDEN };
+                assert_eq!(found, wanted, "{permission}");
+                expected += usize::from(may);
+                if path.contains("gemm") {
+                    let other = path.replace("gemm", "softmax");
+                    let found = status!(app, get(&other, Some(key)));
+                    assert_eq!(found, StatusCode::FORBIDDEN, "{permission} of another kernel");
+                }
+            }
+        }
+        assert_eq!(done.load(Ordering::Relaxed), expected, "nothing else was done");
+        for path in ["/", "/v2/models/gemm/generate", "/v2/models/%67emm/infer"] {
+            let found = status!(app, get(path, Some(&keys[3])));
+            assert_eq!(found, StatusCode::NOT_FOUND);
+            assert_eq!(status!(app, get(path, None)), StatusCode::UNAUTHORIZED);
+        }
+    });
+}
+
+#[test]
+fn a_request_and_its_outcome_are_written_down_by_an_id_that_the_caller_gets() {
+    run(async {
+        let signer = identities::Signer::new(1);
+        let files = Files::new(&[&signer]);
+        let (id, key) = files.key(&[Role::Executor], "*");
+        let guard = Arc::new(Guard::of(&files.config(), "test").unwrap());
+        let done = Arc::new(AtomicUsize::new(0));
+        let app = app!(guard, done);
+        let trace = "0af7651916cd43dd8448eb211c80319c";
+        let request = get("/v2/models/who/infer", Some(&key))
+            .insert_header(("traceparent", format!("00-{trace}-b7ad6b7169203331-01")));
+        let answer = app.call(request.to_request()).await.unwrap();
+        let request_id = header(&answer, "x-request-id").to_owned();
+        let body = test::read_body(answer).await;
+        assert_eq!(body, format!("key:{id} {request_id}"));
+        status!(app, get("/v2/models/gemm/infer?fails", Some(&key)));
+        let denied = app.call(get("/metrics", Some(&key)).to_request()).await.unwrap();
+        let denied_id = header(&denied, "x-request-id").to_owned();
+        let body: Value = test::read_body_json(denied).await;
+        assert_eq!(
+            (&body["reason"], &body["request_id"]),
+            (&"forbidden".into(), &denied_id.clone().into())
+        );
+        let unknown = app.call(get("/v2", None).to_request()).await.unwrap();
+        assert_eq!(header(&unknown, "www-authenticate"), "Bearer realm=\"rustkernel\"");
+        let wrong = app.call(get("/v2", Some("x")).to_request()).await.unwrap();
+        assert!(header(&wrong, "www-authenticate").ends_with("\"invalid_token\""));
+        // Whoever gives up leaves an outcome as well.
+        let gone = app.call(get("/v2/models/gemm/infer?never", Some(&key)).to_request());
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(200), gone).await.is_err());
+        guard.lifecycle("draining", "SIGTERM").await.unwrap();
+        guard.audit().unwrap().close().await;
+
+        let lines = files.audited();
+        let told: Vec<String> = lines
+            .iter()
+            .map(|line| {
+                let text = |key: &str| line[key].as_str().unwrap_or("-").to_owned();
+                format!(
+                    "{} {} {} {} {}",
+                    text("event"),
+                    text("action"),
+                    text("object"),
+                    text("outcome"),
+                    text("reason")
+                )
+            })
+            .collect();
+        assert_eq!(
+            told[1..],
+            [
+                "request inference who - -",
+                "outcome inference who ok status 200",
+                "request inference gemm - -",
+                "outcome inference gemm failed status 500",
+                "denied metrics /metrics forbidden this needs the permission `metrics`",
+                "denied metadata /v2 unauthenticated no credentials",
+                "denied metadata /v2 unauthenticated credentials that are neither a key nor a token",
+                "request inference gemm - -",
+                "outcome inference gemm abandoned its caller is gone",
+                "lifecycle draining  - SIGTERM",
+            ]
+        );
+        assert_eq!(
+            (&lines[1]["id"], &lines[2]["id"]),
+            (&request_id.clone().into(), &request_id.into())
+        );
+        assert_eq!(lines[5]["id"], denied_id.as_str());
+        assert_eq!(lines[1]["trace_id"], trace);
+        assert_eq!(
+            (&lines[1]["source"], &lines[1]["roles"][0]),
+            (&"10.0.0.1:77".into(), &"executor".into())
+        );
+    });
+}
+
+#[test]
+fn nothing_is_done_that_cannot_be_written_down() {
+    run(async {
+        let files = Files::new(&[&identities::Signer::new(1)]);
+        let (_, key) = files.key(&[Role::Admin], "*");
+        let guard = Arc::new(Guard::of(&files.config(), "test").unwrap());
+        let done = Arc::new(AtomicUsize::new(0));
+        let app = app!(guard, done);
+        let kept = files.directory.path().join("kept");
+        fs::rename(files.audit(), &kept).unwrap();
+        symlink("/dev/full", files.audit()).unwrap();
+        let infer = || get("/v2/models/gemm/infer", Some(&key));
+        let refused = app.call(infer().to_request()).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(header(&refused, "retry-after"), "1");
+        let body: Value = test::read_body_json(refused).await;
+        assert_eq!(body["reason"], "audit_unavailable");
+        assert_eq!(status!(app, get("/v2", None)), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(done.load(Ordering::Relaxed), 0);
+        assert_eq!(status!(app, get("/readyz", None)), StatusCode::OK, "probes go on");
+        fs::remove_file(files.audit()).unwrap();
+        fs::rename(&kept, files.audit()).unwrap();
+        assert_eq!(status!(app, infer()), StatusCode::OK);
+        assert_eq!(done.load(Ordering::Relaxed), 2);
+    });
+}
+
+#[test]
+fn without_a_guard_nobody_is_let_in() {
+    run(async {
+        let done = Arc::new(AtomicUsize::new(0));
+        let app = test::init_service(
+            App::new()
+                .app_data(Data::from(Arc::clone(&done)))
+                .wrap(from_fn(guarded))
+                .default_service(web::to(handle)),
+        )
+        .await;
+        assert_eq!(status!(app, get("/v2", None)), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(done.load(Ordering::Relaxed), 0);
+        // One that asks for nothing lets everybody in.
+        let app = app!(Arc::new(Guard::default()), done);
+        assert_eq!(status!(app, get("/v2", None)), StatusCode::OK);
+    });
+}

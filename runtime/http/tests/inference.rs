@@ -1,0 +1,230 @@
+//! Kernels over the Open Inference Protocol: what is answered, and what is refused.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails is to say where")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use rustkernel_core::config::HttpConfig;
+use serde_json::{Value, json};
+use support::tcp::{Serving, config, held};
+use support::within_a_minute;
+
+fn saxpy() -> Value {
+    json!({
+        "id": "7",
+        "parameters": { "a": 2 },
+        "inputs": [
+            { "name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2.5] },
+            { "name": "y", "datatype": "FP32", "shape": [2], "data": [[10], [20]] },
+        ],
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kernel_is_described_called_and_counted() {
+    let serving = Serving::start(config()).await;
+    assert_eq!(serving.get("/v2").await.json()["name"], "test");
+    let metadata = serving.get("/v2/models/saxpy").await.json();
+    let vector = |name: &str| json!({ "name": name, "datatype": "FP32", "shape": [-1] });
+    assert_eq!(metadata["inputs"], json!([vector("x"), vector("y")]));
+    assert_eq!(metadata["versions"], json!(["1"]));
+    let configuration = serving.get("/v2/models/saxpy/versions/1/config").await.json();
+    assert_eq!(
+        configuration["input"][0],
+        json!({ "name": "x", "data_type": "TYPE_FP32", "dims": [-1] })
+    );
+    assert_eq!(serving.get("/v2/models/saxpy/ready").await.status, 200);
+
+    let answer = serving.infer("saxpy", &saxpy()).await.json();
+    let output =
+        json!({ "name": "output", "datatype": "FP32", "shape": [2], "data": [12.0, 25.0] });
+    let expected =
+        json!({ "model_name": "saxpy", "model_version": "1", "id": "7", "outputs": [output] });
+    assert_eq!(answer, expected);
+
+    let statistics = serving.get("/v2/models/saxpy/stats").await.json();
+    let statistics = &statistics["model_stats"][0];
+    assert_eq!((&statistics["name"], &statistics["inference_count"]), (&json!("saxpy"), &json!(1)));
+    assert!(statistics["inference_stats"]["compute_infer"]["ns"].as_u64().unwrap() > 0);
+    let all = serving.get("/v2/models/stats").await.json();
+    let index = serving.post("/v2/repository/index", &[], "").await.json();
+    assert_eq!(all["model_stats"].as_array().unwrap().len(), index.as_array().unwrap().len());
+    assert!(index.as_array().unwrap().iter().all(|kernel| kernel["state"] == "READY"));
+    assert_eq!(serving.post("/v2/repository/models/saxpy/load", &[], "{}").await.status, 200);
+    let unload = serving.post("/v2/repository/models/saxpy/unload", &[], "{}").await;
+    assert_eq!(unload.refusal(), (501, "not_supported".into()));
+    serving.control.drain().await.unwrap();
+    assert!(serving.end().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tensors_come_and_go_as_bytes() {
+    let serving = Serving::start(config()).await;
+    let header = json!({
+        "parameters": { "a": 0.5, "binary_data_output": true },
+        "inputs": [
+            { "name": "x", "datatype": "FP32", "shape": [2], "parameters": { "binary_data_size": 8 } },
+            { "name": "y", "datatype": "FP32", "shape": [2], "data": [1, 1] },
+        ],
+    })
+    .to_string();
+    let mut body = header.clone().into_bytes();
+    [2.0f32, -4.0].iter().for_each(|x| body.extend_from_slice(&x.to_le_bytes()));
+    let length = header.len().to_string();
+    let headers = [("Inference-Header-Content-Length", length.as_str())];
+    let answer = serving.post("/v2/models/saxpy/infer", &headers, &body).await;
+    assert_eq!(answer.header("content-type"), Some("application/octet-stream"));
+    let length = answer.header("inference-header-content-length").unwrap().parse().unwrap();
+    let (header, bytes) = answer.body.split_at(length);
+    let header: Value = serde_json::from_slice(header).unwrap();
+    assert_eq!(header["outputs"][0]["parameters"], json!({ "binary_data_size": 8 }));
+    assert_eq!(header["outputs"][0].get("data"), None);
+    assert_eq!(bytes, [2.0f32.to_le_bytes(), (-1.0f32).to_le_bytes()].concat());
+
+    let raw = [("Inference-Header-Content-Length", "0")];
+    let answer =
+        serving.post("/v2/models/scan/infer", &raw, [1.0f32.to_le_bytes(); 3].concat()).await;
+    assert!(answer.body.ends_with(&3.0f32.to_le_bytes()), "{answer:?}");
+
+    // (Large ones are read and written on other threads.)
+    let many = vec![1.0f32; 1 << 17];
+    let input = json!({ "name": "input", "datatype": "FP32", "shape": [many.len()], "data": many });
+    let sums = serving.infer("scan", &json!({ "inputs": [input] })).await.json();
+    assert_eq!(sums["outputs"][0]["data"][many.len() - 1], 131_072.0);
+    serving.control.drain().await.unwrap();
+    serving.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_says_why() {
+    let small = HttpConfig { max_body_bytes: 1000, ..config() };
+    let serving = Serving::start(small).await;
+    let refused = |answer: support::tcp::Answer| answer.refusal();
+    let unknown = serving.infer("nope", &saxpy()).await;
+    assert_eq!(unknown.json()["error"], "Request for unknown model: 'nope' is not found");
+    assert_eq!(refused(unknown), (404, "not_found".into()));
+    assert_eq!(
+        refused(serving.get("/v2/models/saxpy/versions/2").await),
+        (404, "not_found".into())
+    );
+    assert_eq!(refused(serving.get("/v3").await), (404, "not_found".into()));
+    assert_eq!(serving.get("/v2/models/saxpy/infer").await.status, 405);
+    let path = "/v2/models/saxpy/infer";
+    assert_eq!(refused(serving.post(path, &[], "{").await), (400, "invalid".into()));
+    let wrong = serving.infer("saxpy", &held(&[1.0])).await;
+    assert!(wrong.json()["error"].as_str().unwrap().contains("`a` is missing"), "{wrong:?}");
+    assert_eq!(refused(wrong), (400, "invalid".into()));
+    let large = serving.post(path, &[], vec![b' '; 1001]).await;
+    assert_eq!(large.header("connection"), Some("close"));
+    assert_eq!(refused(large), (413, "too_large".into()));
+    let packed = serving.post(path, &[("Content-Encoding", "gzip")], "").await;
+    assert_eq!(refused(packed), (415, "unsupported_encoding".into()));
+    let header = [("Inference-Header-Content-Length", "x")];
+    assert_eq!(refused(serving.post(path, &header, "").await), (400, "invalid".into()));
+    serving.control.drain().await.unwrap();
+    assert!(serving.end().await.ledger.is_balanced());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kernel_that_is_full_late_or_broken_is_told_apart() {
+    let serving = Serving::start(config()).await;
+    let path = "/v2/models/held/infer";
+    let late = serving.post(path, &[("X-Request-Timeout-Ms", "5")], held(&[1.0]).to_string()).await;
+    assert_eq!(late.refusal(), (504, "deadline".into()));
+    let mut own = held(&[1.0]);
+    own["parameters"] = json!({ "timeout": 5000 });
+    assert_eq!(serving.infer("held", &own).await.refusal(), (504, "deadline".into()));
+
+    let (first, second) = (serving.hold().await, serving.hold().await);
+    let full = serving.infer("held", &held(&[1.0])).await;
+    assert_eq!(full.header("retry-after"), Some("1"));
+    assert_eq!(full.refusal(), (429, "queue_full".into()));
+    serving.gate.add_permits(2);
+    assert_eq!((first.await.unwrap().status, second.await.unwrap().status), (200, 200));
+
+    let mut reasons = Vec::new();
+    for _ in 0..4 {
+        reasons.push(serving.infer("held", &held(&[-1.0])).await.refusal());
+    }
+    assert_eq!(reasons[0], (500, "failed".into()));
+    assert_eq!(reasons[3], (503, "quarantined".into()));
+    assert_eq!(serving.get("/v2/models/held/ready").await.refusal(), (503, "quarantined".into()));
+    assert_eq!(serving.get("/v2/health/ready").await.status, 200, "the other kernels serve");
+    let verbose = String::from_utf8(serving.get("/readyz?verbose").await.body).unwrap();
+    assert!(verbose.contains("[!]kernel held degraded: it is quarantined"), "{verbose}");
+    assert_eq!(serving.post("/v2/repository/models/held/load", &[], "").await.status, 200);
+
+    let metrics = String::from_utf8(serving.get("/metrics").await.body).unwrap();
+    for line in [
+        "rustkernel_requests_total{kernel=\"held\",outcome=\"ok\"} 2",
+        "rustkernel_requests_total{kernel=\"held\",outcome=\"deadline\"} 2",
+        "rustkernel_requests_total{kernel=\"held\",outcome=\"queue_full\"} 1",
+        "rustkernel_inflight{kernel=\"held\"} 0",
+        "rustkernel_request_duration_seconds_count{kernel=\"held\"} 9",
+        "rustkernel_lifecycle_state{state=\"running\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+    assert!(metrics.ends_with("# EOF\n") && metrics.matches("# EOF").count() == 1);
+    serving.control.drain().await.unwrap();
+    assert!(serving.end().await.ledger.is_balanced());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_gives_its_request_up() {
+    let serving = Serving::start(config()).await;
+    let body = held(&[1.0]).to_string();
+    let head = format!(
+        "POST /v2/models/held/infer HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(serving.address).unwrap();
+    stream.write_all((head + &body).as_bytes()).unwrap();
+    let open = || serving.runtime.stats().kernels.iter().map(|kernel| kernel.open).sum::<u64>();
+    within_a_minute(async {
+        while open() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await
+        }
+    })
+    .await;
+    drop(stream);
+    within_a_minute(async {
+        while open() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await
+        }
+    })
+    .await;
+    assert_eq!(serving.runtime.stats().ledger.cancelled, 1);
+    let metrics = String::from_utf8(serving.get("/metrics").await.body).unwrap();
+    assert!(metrics.contains("outcome=\"client_gone\"} 1"), "{metrics}");
+    serving.control.drain().await.unwrap();
+    serving.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_client_is_not_waited_for() {
+    let patience = Duration::from_millis(100);
+    let config = HttpConfig { body_timeout: patience, header_timeout: patience, ..config() };
+    let serving = Serving::start(config).await;
+    for sent in [
+        "POST /v2/models/held/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n{",
+        "GET /v2 HT",
+    ] {
+        let address = serving.address;
+        let talk = move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(sent.as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        let answer = within_a_minute(tokio::task::spawn_blocking(talk)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+    serving.control.drain().await.unwrap();
+    serving.end().await;
+}

@@ -1,0 +1,116 @@
+//! What is done over the control endpoint, and to the service, is written down.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails is to say where")]
+
+mod identities;
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::sync::{Arc, Mutex};
+
+use identities::{Files, Signer, bearer};
+use rustkernel_http::security::keys::KeysFile;
+use rustkernel_http::security::{Guard, Refused, Role};
+use rustkernel_http::{Client, ClientError, Configuration, Endpoint, Notice, Reloaded, Service};
+use serde_json::{Value, json};
+use support::within_a_minute;
+use tokio::sync::{Semaphore, mpsc};
+
+/// A configuration that can be told to be wrong.
+struct Told(Mutex<Result<(), String>>);
+
+impl Configuration for Told {
+    fn show(&self) -> Value {
+        json!({})
+    }
+
+    fn reload(&self) -> Result<Reloaded, Vec<String>> {
+        let told = self.0.lock().unwrap().clone();
+        told.map(|()| Reloaded::default()).map_err(|problem| vec![problem])
+    }
+}
+
+#[tokio::test]
+async fn orders_and_the_service_itself_are_written_down_and_keys_are_read_again() {
+    let files = Files::new(&[&Signer::new(1)]);
+    let (id, key) = files.key(&[Role::Admin], "*");
+    let guard = Guard::of(&files.config(), "test").unwrap();
+    let told = Arc::new(Told(Mutex::new(Ok(()))));
+    let endpoint = Endpoint::from(files.directory.path().join("test.sock"));
+    let (tell, mut notices) = mpsc::channel(64);
+    let service = Service::new(support::runtime(&Arc::new(Semaphore::new(0))))
+        .endpoint(endpoint.clone())
+        .configuration(Arc::clone(&told) as Arc<dyn Configuration>)
+        .guard(guard)
+        .notices(move |notice| tell.try_send(notice.clone()).unwrap());
+    let served = tokio::spawn(service.serve());
+    assert!(matches!(within_a_minute(notices.recv()).await, Some(Notice::Serving(_))));
+    let client = Client::new(endpoint);
+
+    client.status().await.unwrap();
+    client.restart("waits").await.unwrap();
+    client.restart("nobody").await.unwrap_err();
+    // Keys and configuration are read again together, or not at all.
+    KeysFile::revoke(&files.keys(), &id).unwrap();
+    *told.0.lock().unwrap() = Err("wrong".into());
+    client.reload().await.unwrap_err();
+    *told.0.lock().unwrap() = Ok(());
+    client.reload().await.unwrap();
+    let keys = fs::read(files.keys()).unwrap();
+    identities::write(&files.keys(), "{");
+    let ClientError::Refused { problem, .. } = client.reload().await.unwrap_err() else { panic!() };
+    assert!(problem.problems[0].contains("malformed"), "{problem:?}");
+    identities::write(&files.keys(), keys);
+
+    // What cannot be written down is not done; looking goes on.
+    let kept = files.directory.path().join("kept");
+    fs::rename(files.audit(), &kept).unwrap();
+    symlink("/dev/full", files.audit()).unwrap();
+    let ClientError::Refused { status, problem } = client.drain().await.unwrap_err() else {
+        panic!()
+    };
+    assert_eq!((status, problem.error.contains("audit log")), (503, true), "{problem:?}");
+    assert_eq!(client.status().await.unwrap().state, "running");
+    fs::remove_file(files.audit()).unwrap();
+    fs::rename(&kept, files.audit()).unwrap();
+    client.drain().await.unwrap();
+    within_a_minute(served).await.unwrap().unwrap();
+
+    let lines = files.audited();
+    let uid = fs::metadata(files.audit()).unwrap().uid();
+    let told: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            let text = |key: &str| line[key].as_str().unwrap_or("-").to_owned();
+            let actor = text("actor").replace(&uid.to_string(), "UID");
+            format!("{actor} {} {} {}", text("event"), text("action"), text("outcome"))
+        })
+        .collect();
+    let expected = [
+        "system audit audit.opened -",
+        "system lifecycle service.starting -",
+        "system lifecycle service.started -",
+        "unix:UID request restart -",
+        "unix:UID outcome restart ok",
+        "unix:UID request restart -",
+        "unix:UID outcome restart refused",
+        "unix:UID request reload -",
+        "unix:UID outcome reload refused",
+        "unix:UID request reload -",
+        "unix:UID outcome reload ok",
+        "unix:UID request reload -",
+        "unix:UID outcome reload refused",
+        "system audit audit.resumed -",
+        "unix:UID request drain -",
+    ];
+    assert_eq!(told[..expected.len()], expected);
+    // (Which of these comes first is nobody's promise.)
+    for last in ["unix:UID outcome drain ok", "system lifecycle service.draining -"] {
+        assert!(told[expected.len()..].contains(&last.to_owned()), "{told:?}");
+    }
+    assert_eq!(told.last().unwrap(), "system lifecycle service.ended -");
+    assert_eq!(lines[4]["id"], lines[3]["id"]);
+    let authenticator = rustkernel_http::security::Authenticator::of(&files.config()).unwrap();
+    assert_eq!(bearer(&authenticator, &key), Err(Refused::RevokedKey));
+}

@@ -1,0 +1,90 @@
+//! Kernels called by name with what a caller says of the call: how long it may take, whether it waits for room,
+//! and when it was run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustkernel_core::kernel::{CallOptions, Cancellation, Condition, NamedKernel, Timing};
+use rustkernel_core::message::Fields;
+use rustkernel_core::prelude::*;
+use rustkernel_core::runtime::{LookupError, Runtime};
+use rustkernel_tests::{builder, eventually};
+use tokio::sync::Semaphore;
+
+/// Gives back what it is given, once there is a permit.
+struct Gated(Arc<Semaphore>);
+
+impl Kernel for Gated {
+    type Request = Tensor<f32>;
+    type Response = Tensor<f32>;
+
+    async fn execute(
+        &mut self,
+        x: Tensor<f32>,
+        _: &mut KernelContext,
+    ) -> KernelResult<Tensor<f32>> {
+        self.0.acquire().await.map_err(KernelError::failed)?.forget();
+        Ok(x)
+    }
+}
+
+async fn running(permits: usize) -> (Runtime, NamedKernel, Arc<Semaphore>) {
+    let gate = Arc::new(Semaphore::new(permits));
+    let own = Arc::clone(&gate);
+    let spec = KernelSpec::new("gated", move || Gated(Arc::clone(&own))).queue(1).publish();
+    let runtime = builder().with_kernel(spec).build().unwrap();
+    runtime.start().await.unwrap();
+    let kernel = runtime.named_kernel("gated").unwrap();
+    (runtime, kernel, gate)
+}
+
+fn request() -> Fields {
+    Fields::new().with_tensor("output", Tensor::from(vec![1.0f32]))
+}
+
+#[tokio::test]
+async fn a_call_notes_when_it_was_run() {
+    let (runtime, kernel, gate) = running(0).await;
+    let timing = Arc::new(Timing::default());
+    let options = CallOptions { timing: Some(Arc::clone(&timing)), ..CallOptions::default() };
+    let call = tokio::spawn(async move { kernel.call(request(), options).await });
+    eventually("it has begun", || timing.began().is_some()).await;
+    assert_eq!(timing.ended(), None);
+    gate.add_permits(1);
+    assert_eq!(call.await.unwrap().unwrap(), request());
+    assert!(timing.ended().unwrap() >= timing.began().unwrap());
+    runtime.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_does_not_wait_is_refused_and_one_that_may_take_so_long_is_cancelled() {
+    let (runtime, kernel, gate) = running(0).await;
+    let options = CallOptions { no_waiting: true, ..CallOptions::default() };
+    let (first, own) = (kernel.clone(), options.clone());
+    let first = tokio::spawn(async move { first.call(request(), own).await });
+    eventually("it is open", || kernel.stats().open == 1).await;
+    let refused = kernel.call(request(), options.clone()).await.unwrap_err();
+    assert_eq!(refused.to_string(), "1 requests are open at `gated`, its limit; try again later");
+    gate.add_permits(1);
+    first.await.unwrap().unwrap();
+    let short = CallOptions { timeout: Some(Duration::from_millis(5)), ..options };
+    let late = kernel.call(request(), short).await.unwrap_err();
+    let exceeded = Cancellation::DeadlineExceeded { started: true };
+    assert!(matches!(late, CallError::Cancelled(why) if why == exceeded));
+    assert!(runtime.shutdown().await.unwrap().ledger.is_balanced());
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_and_counted() {
+    let (runtime, kernel, _gate) = running(1).await;
+    assert_eq!(
+        (kernel.signature().name.as_str(), kernel.condition()),
+        ("gated", Condition::Serving)
+    );
+    let wrong = Fields::new().with_tensor("output", Tensor::from(vec![1u8]));
+    let error = kernel.call(wrong, CallOptions::default()).await.unwrap_err();
+    assert!(error.to_string().contains("`output` is a UINT8 tensor [1]"), "{error}");
+    assert_eq!(kernel.stats().ledger.rejected, 1);
+    assert!(matches!(runtime.named_kernel("gate"), Err(LookupError::Unknown { .. })));
+    runtime.shutdown().await.unwrap();
+}
