@@ -381,7 +381,7 @@ impl<Q, A> Port<Q, A> {
         }
     }
 
-    /// Has every instance's [`next`](Self::next) return `None`.
+    /// Has every instance's [`wait`](Self::wait) end, now and later.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         self.idle.call_all();

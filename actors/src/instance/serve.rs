@@ -161,11 +161,11 @@ impl<K: Kernel> Instance<K> {
             }
         };
         let tries = tries + 1;
-        timing.iter().for_each(|timing| timing.begin());
         let copy = self.copy(&request, tries);
         let copy = Asked { request: copy, priority, tries, timing: timing.clone() };
         let tried = Envelope { key, id, deadline, request: copy };
         let given_up = self.given_up(key, answers, |wanted| wanted >= Wanted::SuspendNow);
+        timing.iter().for_each(|timing| timing.begin());
         let ended = panic::run_guarded(kernel.execute(request, cx), given_up).await;
         timing.iter().for_each(|timing| timing.end());
         if let Some((reservation, need)) = cx.reservation() {
