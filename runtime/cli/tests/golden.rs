@@ -9,5 +9,6 @@ fn the_program_says_what_it_is_expected_to_say() {
         .env("CUDA_DRIVER_LIBRARY", "no-such-driver.so")
         .env("XDG_RUNTIME_DIR", "/nonexistent")
         .case("tests/golden/*.md")
-        .case("README.md");
+        .case("README.md")
+        .case("../../docs/guide/*.md");
 }

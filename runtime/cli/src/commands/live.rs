@@ -54,7 +54,7 @@ impl Told {
     }
 }
 
-fn is_live(key: &String) -> bool {
+fn is_live(key: &str) -> bool {
     fields().iter().any(|field| field.is_live() && field.names(key))
 }
 
@@ -93,7 +93,7 @@ impl Configuration for Live {
             .load()
             .map_err(|error| error.to_string().lines().map(str::to_owned).collect::<Vec<_>>())?;
         let (live, mut need_restart): (Vec<String>, Vec<String>) =
-            told.differing(&new).into_iter().partition(is_live);
+            told.differing(&new).into_iter().partition(|key| is_live(key));
         let (changed, later) = self.change(&live, &new)?;
         need_restart.extend(later);
         need_restart.sort();
