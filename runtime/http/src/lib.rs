@@ -1,11 +1,12 @@
 //! A RustKernel runtime as a service: a process that others can ask, drain and reload.
 //!
 //! ```text
-//!  rustkernel runtime status, curl --unix-socket …        signals, systemd
-//!        │ HTTP on a Unix socket                                │
-//!        ▼                                                      ▼
-//!     routes ── reads ──► Runtime ◄── starts, drains ──── Service::serve
-//!        └── asks to drain, stop ─────────────────────────────► ┘
+//!  clients of the Open Inference Protocol      rustkernel runtime status, …        signals, systemd
+//!        │ HTTP over TCP                             │ HTTP on a Unix socket           │
+//!        ▼                                           ▼                                 ▼
+//!  security, audit ──► inference ── calls ──► Runtime ◄── reads ── routes        Service::serve
+//!                                                ▲                   └── asks to drain ──► │
+//!                                                └───────────── starts, drains ────────────┘
 //! ```
 //!
 //! | part | role |
@@ -13,7 +14,9 @@
 //! | [`Service`] | a runtime from its start to its end: signals, orders, systemd |
 //! | [`Endpoint`] | where the control endpoint is |
 //! | `socket` | listening there, alone |
-//! | `routes`, [`view`] | what can be asked, and the JSON that answers it |
+//! | `http`, `inference` | listening on a network; kernels by the Open Inference Protocol (docs/service.md) |
+//! | `health`, `metrics` | whether requests are taken; what is counted |
+//! | `routes`, [`view`] | what can be asked over the endpoint, and the JSON that answers it |
 //! | [`Client`] | who asks |
 //! | [`security`] | who calls, and what they may do |
 //! | [`audit`] | what they asked for, and what came of it, written down |
