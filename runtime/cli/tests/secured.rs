@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use support::http::{Answer, exchange};
 use support::{Ended, Folder, end, rustkernel};
 
 /// A folder with a service's files.
@@ -93,54 +94,14 @@ impl Drop for Served {
     }
 }
 
-/// An answer: its status, its head in small letters, its body.
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.head.lines();
-        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-    }
-}
-
 const SAXPY: &str = r#"{"parameters":{"a":2},"inputs":[
     {"name":"x","datatype":"FP32","shape":[2],"data":[1,2]},
     {"name":"y","datatype":"FP32","shape":[2],"data":[10,10]}]}"#;
 
 /// One request on a connection.
 fn ask(stream: &mut TcpStream, path: &str, key: Option<&str>) -> io::Result<Answer> {
-    let method = if path.ends_with("/infer") { "POST" } else { "GET" };
-    let body = if method == "POST" { SAXPY } else { "" };
     let key = key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
-    let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nhost: a\r\n{key}content-length: {length}\r\n\r\n{body}"
-    )?;
-    let mut bytes = Vec::new();
-    let end = loop {
-        let mut some = [0; 4096];
-        let count = stream.read(&mut some)?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        bytes.extend_from_slice(&some[..count]);
-        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            break end + 4;
-        }
-    };
-    let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_lowercase();
-    let mut answer = Answer { status: head[9..12].parse().unwrap(), head, body: String::new() };
-    let length: usize = answer.header("content-length").unwrap().parse().unwrap();
-    let had = bytes.len();
-    bytes.resize(end + length, 0);
-    stream.read_exact(&mut bytes[had.min(end + length)..])?;
-    answer.body = String::from_utf8(bytes[end..].to_vec()).unwrap();
-    Ok(answer)
+    exchange(stream, path, &key, path.ends_with("/infer").then_some(SAXPY))
 }
 
 #[test]
