@@ -56,6 +56,8 @@ pub(crate) struct Account {
     open: BTreeSet<usize>,
     /// When it has exceeded its limit last.
     pub(crate) exceeded: Option<u64>,
+    /// When it has done so for sure, as far as milliseconds tell.
+    pub(crate) surely_exceeded: Option<u64>,
 }
 
 impl Account {
@@ -75,7 +77,10 @@ impl Account {
             self.counted.push_back(at);
             let exceeds = self.exceeds(plan, at) || self.on_trial;
             self.quarantined |= exceeds;
-            self.surely |= self.on_trial || self.surely_exceeds(plan, at);
+            if self.on_trial || self.surely_exceeds(plan, at) {
+                self.surely = true;
+                self.surely_exceeded = Some(at);
+            }
             if exceeds || self.was_on_trial {
                 self.exceeded = Some(at);
             }

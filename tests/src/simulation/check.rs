@@ -49,7 +49,8 @@ impl Stage {
         };
         let stops = |seen: &&Seen| seen.plan.restart.stops_runtime;
         let exceeded = |seen: &Seen| seen.account.exceeded;
-        let first = self.kernels.iter().filter(stops).filter_map(exceeded).min();
+        let surely = |seen: &Seen| seen.account.surely_exceeded;
+        let first = self.kernels.iter().filter(stops).filter_map(surely).min();
         let known = failed.as_ref().is_some_and(|name| {
             let mut stopping = self.kernels.iter().filter(stops);
             stopping.any(|seen| seen.plan.name() == *name && exceeded(seen).is_some())

@@ -55,7 +55,7 @@ struct Attempt(u32);
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        stage::with(|stage| stage.book.entry(self.0).on_device = false);
+        stage::with(|stage| stage.attempt_ended(self.0));
     }
 }
 

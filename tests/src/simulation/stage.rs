@@ -268,6 +268,18 @@ impl Stage {
         seen.account.ended(&seen.plan.restart, instance, end, now);
     }
 
+    /// A kernel has ended to execute a request, in whatever way. One that may be tried again has its answer when it
+    /// was; that it has ended is all that it is to hear of a loss.
+    pub(crate) fn attempt_ended(&mut self, number: u32) {
+        let now = self.now();
+        let entry = self.book.entry(number);
+        entry.on_device = false;
+        let attempts = self.kernels[entry.kernel].plan.restart.attempts.unwrap_or(1);
+        if entry.tries < attempts && entry.lost_by.is_some_and(|by| now <= by) {
+            entry.lost_by = None;
+        }
+    }
+
     /// A kernel begins to execute a request.
     pub(crate) fn started(&mut self, kernel: usize, job: &Job, id: Option<u64>, on_device: bool) {
         let (now, number) = (self.now(), job.number);
