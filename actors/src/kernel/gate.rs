@@ -30,6 +30,13 @@ pub enum Condition {
     Ended,
 }
 
+impl Condition {
+    /// Whether requests are refused at once.
+    pub const fn refuses(self) -> bool {
+        matches!(self, Self::Quarantined | Self::Ended)
+    }
+}
+
 /// A kernel's gate, and its restarts. The port is closed and opened only under its lock.
 #[derive(Debug)]
 pub(super) struct Gate {

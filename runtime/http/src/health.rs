@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use rustkernel_core::kernel::Condition;
 use rustkernel_core::memory::PressureLevel;
 use rustkernel_core::runtime::{LifecycleState, RuntimeStats};
 
@@ -27,13 +26,12 @@ impl Readiness {
     /// `leaving`: it is about to be drained.
     pub(crate) fn of(stats: &RuntimeStats, leaving: bool) -> Self {
         let mut parts = vec![of_lifecycle(stats.state, leaving)];
-        let serves = |condition| !matches!(condition, Condition::Quarantined | Condition::Ended);
         // Some kernels that refuse are the trouble of those who call them; if all do, it is everybody's.
-        let some = stats.kernels.is_empty() || stats.kernels.iter().any(|k| serves(k.condition));
+        let some = stats.kernels.is_empty() || stats.kernels.iter().any(|k| !k.condition.refuses());
         parts.extend(stats.kernels.iter().map(|kernel| {
             Part {
                 name: format!("kernel {}", kernel.name),
-                trouble: (!serves(kernel.condition))
+                trouble: (kernel.condition.refuses())
                     .then(|| format!("it is {}", crate::view::condition(kernel.condition))),
                 bearable: some,
             }

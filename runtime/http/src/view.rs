@@ -209,9 +209,7 @@ impl State {
 impl Status {
     pub(crate) fn of(name: &str, runtime: &Runtime) -> Self {
         let RuntimeStats { state, uptime, ledger, kernels, devices, .. } = runtime.stats();
-        let refuses = |kernel: &&KernelStats| {
-            matches!(kernel.condition, Condition::Quarantined | Condition::Ended)
-        };
+        let refuses = |kernel: &&KernelStats| kernel.condition.refuses();
         Self {
             name: name.to_owned(),
             version: env!("CARGO_PKG_VERSION").into(),

@@ -121,7 +121,7 @@ async fn index(control: Data<Control>, models: Data<Models>) -> Json<Vec<Indexed
     let running = control.runtime.state() == LifecycleState::Running;
     let indexed = |model: &Arc<Model>| {
         let stats = model.kernel.stats();
-        let refuses = matches!(stats.condition, Condition::Quarantined | Condition::Ended);
+        let refuses = stats.condition.refuses();
         let why = stats.history.last().map(|entry| entry.what.clone()).unwrap_or_default();
         Indexed {
             name: stats.name,
