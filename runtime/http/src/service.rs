@@ -32,6 +32,9 @@ const CONNECTIONS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the endpoint finishes what it answers, in whole seconds, when the runtime has stopped.
 const LAST_ANSWERS: u64 = 1;
+/// How long the service's own steps may take to be durable in the audit log: a disk that hangs keeps no signal waiting,
+/// and no end.
+const WRITTEN_DOWN: Duration = Duration::from_secs(5);
 
 /// A runtime in a process of its own: started, asked over its endpoint, drained by a signal.
 ///
@@ -212,7 +215,7 @@ impl Service {
         let served = running.run(&endpoint).await;
         let ended = servers.end().await;
         drop(bound);
-        self.guard.close(&served).await;
+        tokio::time::timeout(WRITTEN_DOWN, self.guard.close(&served)).await.ok();
         let report = served?;
         ended?;
         Ok(report)
@@ -300,22 +303,24 @@ impl Running {
         Ok(report)
     }
 
-    /// Tells the audit log. What is told by a signal, or happens by itself, is done even if it cannot be.
+    /// Tells the audit log. What is told by a signal, or happens by itself, is done even if it cannot be,
+    /// and what ends the service has begun before it is.
     async fn written_down(&self, what: &str) {
-        self.control.guard.lifecycle(what, &self.control.name).await.ok();
+        let written = self.control.guard.lifecycle(what, &self.control.name);
+        tokio::time::timeout(WRITTEN_DOWN, written).await.ok();
     }
 
     async fn act(&self, ask: Ask) {
         match ask {
             Ask::Drain => {
-                self.written_down("service.draining").await;
                 (self.notices)(&Notice::Draining);
                 self.shut_down(self.drain_delay, None);
+                self.written_down("service.draining").await;
             }
             Ask::Stop => {
-                self.written_down("service.stopping").await;
                 (self.notices)(&Notice::Stopping);
                 self.shut_down(Duration::ZERO, Some(Duration::ZERO));
+                self.written_down("service.stopping").await;
             }
             Ask::Reload => {
                 self.written_down("service.reloading").await;

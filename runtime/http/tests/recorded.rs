@@ -8,8 +8,10 @@ mod support;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use identities::{Files, Signer, bearer};
+use rustkernel_http::audit::{Audit, Settings};
 use rustkernel_http::security::keys::KeysFile;
 use rustkernel_http::security::{Guard, Refused, Role};
 use rustkernel_http::{Client, ClientError, Configuration, Endpoint, Notice, Reloaded, Service};
@@ -113,4 +115,31 @@ async fn orders_and_the_service_itself_are_written_down_and_keys_are_read_again(
     assert_eq!(lines[4]["id"], lines[3]["id"]);
     let authenticator = rustkernel_http::security::Authenticator::of(&files.config()).unwrap();
     assert_eq!(bearer(&authenticator, &key), Err(Refused::RevokedKey));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_takes_its_time_does_not_keep_a_drain_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    // (Each record waits that long for others.)
+    let commit_delay = Duration::from_secs(2);
+    let settings = Settings { path: path.clone(), max_bytes: 1 << 20, commit_delay, queue: 64 };
+    let guard = Guard::new(None, Some(Audit::open(&settings).unwrap()));
+    let endpoint = Endpoint::from(directory.path().join("test.sock"));
+    let runtime = support::runtime(&Arc::new(Semaphore::new(0)));
+    let (tell, mut notices) = mpsc::channel(64);
+    let service = Service::new(Arc::clone(&runtime))
+        .endpoint(endpoint.clone())
+        .guard(guard)
+        .notices(move |notice| tell.try_send(notice.clone()).unwrap());
+    let served = tokio::spawn(service.serve());
+    assert!(matches!(within_a_minute(notices.recv()).await, Some(Notice::Serving(_))));
+    let drain = tokio::spawn(async move { Client::new(endpoint).drain().await });
+    within_a_minute(runtime.stopped()).await;
+    let log = fs::read_to_string(&path).unwrap();
+    assert!(log.contains("service.started") && !log.contains("service.draining"), "{log}");
+    within_a_minute(served).await.unwrap().unwrap();
+    let log = fs::read_to_string(&path).unwrap();
+    assert!(log.contains("service.draining") && log.contains("service.ended"), "{log}");
+    drop(drain);
 }
