@@ -27,8 +27,8 @@ pub(super) fn run(args: &ServeArgs, talk: Talk) -> Result<(), Failure> {
     let runtime = Arc::new(build(&loaded.config, args, talk)?);
     let name = args.name.clone().unwrap_or_else(|| loaded.config.service_name.clone());
     let ProductionConfig { http, security, observability, .. } = loaded.config.clone();
-    let live = Live::new(Arc::clone(&runtime), layers, loaded);
-    let guard = Guard::of(&security, &name).map_err(|error| of_guard(&error))?;
+    let guard = Arc::new(Guard::of(&security, &name).map_err(|error| of_guard(&error))?);
+    let live = Live::new(Arc::clone(&runtime), Arc::clone(&guard), layers, loaded);
     let mut service = Service::new(runtime).name(name).configuration(Arc::new(live)).guard(guard);
     service = service.http(http).metrics(observability.metrics_enabled);
     if let Some(endpoint) = &args.endpoint {
