@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::dev::{Server, Service as _, ServiceResponse};
 use actix_web::http::KeepAlive;
 use actix_web::http::header::{CONNECTION, HeaderValue};
-use actix_web::middleware::from_fn;
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer, ResponseError};
 use rustkernel_core::config::HttpConfig;
@@ -18,6 +18,7 @@ use crate::inference::{self, BodyLimits, Fault, Models, Reason};
 use crate::metrics::Metrics;
 use crate::routes::{self, resource};
 use crate::security::guarded;
+use crate::tracing::traced;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -59,6 +60,7 @@ pub(crate) fn server(
         }),
     };
     let workers = config.workers.max(1);
+    let is_traced = control.tracing.is_some();
     let app = move || {
         let shared = shared.clone();
         let control = shared.control.clone();
@@ -71,6 +73,7 @@ pub(crate) fn server(
                 let answered = service.call(request);
                 async move { answered.await.map(|answer| farewell(answer, &control)) }
             })
+            .wrap(Condition::new(is_traced, from_fn(traced)))
     };
     let server = HttpServer::new(app)
         .workers(workers)
@@ -106,6 +109,9 @@ fn configure(routes: &mut ServiceConfig, shared: &Shared) {
             "GET",
             web::get().to(metrics_text),
         ));
+    }
+    if let Some(tracing) = &shared.control.tracing {
+        routes.app_data(Data::from(Arc::clone(tracing)));
     }
     routes.default_service(web::to(nowhere));
 }

@@ -20,6 +20,7 @@
 //! | [`Client`] | who asks |
 //! | [`security`] | who calls, and what they may do |
 //! | [`audit`] | what they asked for, and what came of it, written down |
+//! | [`tracing`] | how long each step took, sent to a collector |
 //!
 //! | request | answer |
 //! |---|---|
@@ -56,6 +57,7 @@ mod service;
 mod signals;
 mod socket;
 mod systemd;
+pub mod tracing;
 pub mod view;
 
 pub use client::{Client, ClientError, FindError};

@@ -46,6 +46,11 @@ pub(crate) fn listen_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "address", "pattern": listen_pattern() })
 }
 
+/// The schema of a web address.
+pub(crate) fn url_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "url", "pattern": r"^https?://[^/\s]+(/[^\s]*)?$" })
+}
+
 /// Sizes in bytes.
 pub(crate) mod size {
     use super::*;
