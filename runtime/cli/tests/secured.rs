@@ -74,7 +74,7 @@ impl Place {
     }
 
     fn audited_as(&self, service: &str) -> Vec<Value> {
-        let path = self.0.path(&format!("rustkernel/{service}.audit.jsonl"));
+        let path = self.0.path(format!("rustkernel/{service}.audit.jsonl"));
         let log = fs::read_to_string(path).unwrap();
         log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }

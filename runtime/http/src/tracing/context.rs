@@ -52,11 +52,8 @@ pub(super) fn state(headers: &HeaderMap) -> TraceState {
     let Ok(lines) = lines.collect::<Result<Vec<_>, _>>() else { return TraceState::NONE };
     let text = lines.join(",");
     let members = text.split(',').filter(|member| !member.trim().is_empty()).count();
-    match members {
-        0 => TraceState::NONE,
-        ..=MEMBERS => text.parse().unwrap_or(TraceState::NONE),
-        _ => TraceState::NONE,
-    }
+    let state = (1..=MEMBERS).contains(&members).then(|| text.parse().ok()).flatten();
+    state.unwrap_or(TraceState::NONE)
 }
 
 #[cfg(test)]
