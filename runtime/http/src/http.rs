@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, Service as _, ServiceResponse};
 use actix_web::http::KeepAlive;
-use actix_web::http::header::{CONNECTION, HeaderValue};
+use actix_web::http::header::{Accept, CONNECTION, Header as _, HeaderValue};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, HttpResponse, HttpServer, ResponseError};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError};
 use rustkernel_core::config::HttpConfig;
 
 use crate::control::Control;
 use crate::inference::{self, BodyLimits, Fault, Models, Reason};
-use crate::metrics::Metrics;
+use crate::metrics::{Format, Metrics};
 use crate::routes::{self, resource};
 use crate::security::guarded;
 use crate::tracing::traced;
@@ -121,10 +121,13 @@ async fn nowhere() -> HttpResponse {
     Fault::new(Reason::NotFound, error).error_response()
 }
 
-async fn metrics_text(control: Data<Control>, metrics: Data<Metrics>) -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-        .body(metrics.text(&control))
+async fn metrics_text(
+    control: Data<Control>,
+    metrics: Data<Metrics>,
+    request: HttpRequest,
+) -> HttpResponse {
+    let format = Accept::parse(&request).map_or(Format::Text, |accept| Format::of(&accept));
+    HttpResponse::Ok().content_type(format.content_type()).body(metrics.text(&control, format))
 }
 
 /// Connections are closed behind each answer once the end is near: nobody is to send a further request
