@@ -16,6 +16,7 @@ use rustkernel_core::config::HttpConfig;
 use crate::control::Control;
 use crate::inference::{self, BodyLimits, Fault, Models, Reason};
 use crate::metrics::{Format, Metrics};
+use crate::openapi::{self, About, Document};
 use crate::routes::{self, resource};
 use crate::security::guarded;
 use crate::tracing::traced;
@@ -32,6 +33,7 @@ struct Shared {
     models: Data<Models>,
     metrics: Option<Data<Metrics>>,
     limits: Data<BodyLimits>,
+    document: Data<Document>,
 }
 
 /// A socket that listens.
@@ -58,6 +60,11 @@ pub(crate) fn server(
             bytes: usize::try_from(config.max_body_bytes).unwrap_or(usize::MAX),
             patience: config.body_timeout,
         }),
+        document: Data::new(Document::new(About {
+            name: &control.name,
+            metrics: metrics_enabled,
+            secured: control.guard.asks_who(),
+        })),
     };
     let workers = config.workers.max(1);
     let is_traced = control.tracing.is_some();
@@ -103,17 +110,23 @@ fn configure(routes: &mut ServiceConfig, shared: &Shared) {
         .app_data(shared.limits.clone())
         .configure(routes::health)
         .configure(inference::configure);
+    routes.app_data(shared.document.clone());
     if let Some(metrics) = &shared.metrics {
-        routes.app_data(metrics.clone()).service(resource(
-            "/metrics",
-            "GET",
-            web::get().to(metrics_text),
-        ));
+        routes.app_data(metrics.clone());
     }
+    own(routes, shared.metrics.is_some());
     if let Some(tracing) = &shared.control.tracing {
         routes.app_data(Data::from(Arc::clone(tracing)));
     }
     routes.default_service(web::to(nowhere));
+}
+
+/// What belongs to neither the protocol nor the health.
+pub(crate) fn own(routes: &mut ServiceConfig, metrics: bool) {
+    routes.service(resource("/openapi.json", "GET", web::get().to(openapi::served)));
+    if metrics {
+        routes.service(resource("/metrics", "GET", web::get().to(metrics_text)));
+    }
 }
 
 async fn nowhere() -> HttpResponse {

@@ -16,6 +16,7 @@
 //! | `socket` | listening there, alone |
 //! | `http`, `inference` | listening on a network; kernels by the Open Inference Protocol (docs/service.md) |
 //! | `health`, `metrics` | whether requests are taken; what is counted |
+//! | `openapi` | what is served, described for machines |
 //! | `routes`, [`view`] | what can be asked over the endpoint, and the JSON that answers it |
 //! | [`Client`] | who asks |
 //! | [`security`] | who calls, and what they may do |
@@ -50,6 +51,7 @@ mod health;
 mod http;
 mod inference;
 mod metrics;
+mod openapi;
 mod places;
 mod routes;
 pub mod security;

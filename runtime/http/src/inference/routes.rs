@@ -8,6 +8,7 @@ use actix_web::web::{self, Bytes, Data, Json, Path, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use rustkernel_core::kernel::{CallOptions, Condition, Instant};
 use rustkernel_core::runtime::LifecycleState;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, BodyLimits};
@@ -110,8 +111,8 @@ fn find(models: &Models, path: &Named) -> Result<Arc<Model>, Fault> {
 }
 
 /// A kernel in the repository's index.
-#[derive(Serialize)]
-struct Indexed {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Indexed {
     name: String,
     version: String,
     state: &'static str,

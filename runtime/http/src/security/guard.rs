@@ -79,6 +79,11 @@ impl Guard {
         Self { authenticator, audit, certificates: None }
     }
 
+    /// Whether callers have to say who they are.
+    pub fn asks_who(&self) -> bool {
+        self.authenticator.is_some()
+    }
+
     /// The certificates of TLS, if there is to be any.
     pub fn certificates(&self) -> Option<&Arc<Certificates>> {
         self.certificates.as_ref()
