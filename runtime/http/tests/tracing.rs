@@ -172,7 +172,8 @@ async fn what_goes_wrong_is_said_in_the_span() {
     let collector = Collector::start().await;
     let serving = serving(collector.address, &Lines::default()).await;
     let path = "/v2/models/held/infer";
-    assert_eq!(serving.get("/no/such/path?secret=1").await.status, 404);
+    let long = "a".repeat(1000);
+    assert_eq!(serving.get(&format!("/no/such/{long}?secret=1")).await.status, 404);
     assert_eq!(serving.get(path).await.status, 405);
     assert_eq!(serving.post(path, &[], "{").await.status, 400);
     assert_eq!(serving.infer("held", &held(&[-1.0])).await.status, 500);
@@ -211,6 +212,7 @@ async fn what_goes_wrong_is_said_in_the_span() {
     );
     let invalid = spans.iter().filter_map(|span| attribute(span, "rustkernel.reason"));
     assert_eq!(invalid.collect::<Vec<_>>(), ["invalid", "failed", "deadline"]);
+    assert_eq!(attribute(&spans[0], "url.path").unwrap().len(), 256, "spans wait in memory");
     let secret = spans.iter().flat_map(|span| attributes(&span.attributes).into_values());
     assert!(!secret.collect::<String>().contains("secret"), "queries may hold some");
 }

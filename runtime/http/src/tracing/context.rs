@@ -5,8 +5,9 @@
 use actix_web::http::header::HeaderMap;
 use opentelemetry::trace::{SpanId, TraceId, TraceState};
 
-/// Most members of a `tracestate`, by the recommendation.
+/// Most members of a `tracestate`, and the characters that have to be passed on, by the recommendation.
 const MEMBERS: usize = 32;
+const CHARACTERS: usize = 512;
 
 /// The caller's span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,14 +47,16 @@ fn hex(text: &str, digits: usize) -> Option<u128> {
     (all && text.len() == digits).then(|| u128::from_str_radix(text, 16).ok())?
 }
 
-/// What other systems have written into the trace's state; nothing if it is malformed.
+/// What other systems have written into the trace's state; nothing if it is malformed or long.
 pub(super) fn state(headers: &HeaderMap) -> TraceState {
     let lines = headers.get_all("tracestate").map(|line| line.to_str());
     let Ok(lines) = lines.collect::<Result<Vec<_>, _>>() else { return TraceState::NONE };
     let text = lines.join(",");
     let members = text.split(',').filter(|member| !member.trim().is_empty()).count();
-    let state = (1..=MEMBERS).contains(&members).then(|| text.parse().ok()).flatten();
-    state.unwrap_or(TraceState::NONE)
+    if !(1..=MEMBERS).contains(&members) || text.len() > CHARACTERS {
+        return TraceState::NONE;
+    }
+    text.parse().unwrap_or(TraceState::NONE)
 }
 
 #[cfg(test)]
@@ -136,6 +139,9 @@ mod tests {
         let many: Vec<String> = (0..33).map(|n| format!("k{n}=1")).collect();
         assert_eq!(read(&[&many.join(",")]), "");
         assert!(!read(&[&many[1..].join(",")]).is_empty());
+        let long = |length: usize| format!("a={}", "1".repeat(length));
+        assert_eq!(read(&[&long(255), &long(300).replace('a', "b")]), "");
+        assert!(!read(&[&long(250), &long(250).replace('a', "b")]).is_empty());
     }
 
     proptest! {

@@ -1,16 +1,17 @@
 //! What is noted of a request that is traced, and the spans that it makes.
 //!
 //! Attributes have the names of OpenTelemetry's
-//! [semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/), and those of RustKernel's own begin with
-//! `rustkernel.`.
+//! [semantic conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/); RustKernel's own begin with
+//! `rustkernel.`. What a caller writes is cut: spans wait in memory.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use actix_web::dev::ServiceRequest;
-use actix_web::http::header::{HeaderMap, USER_AGENT};
+use actix_web::http::header::USER_AGENT;
 use actix_web::http::{Method, Version};
 use actix_web::{HttpMessage, HttpRequest};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
@@ -22,6 +23,9 @@ use super::steps::Called;
 use super::{Belongs, Parent, context};
 use crate::clock;
 use crate::security::Need;
+
+/// Most characters of a value that a caller writes.
+const LONGEST: usize = 256;
 
 /// A request that is traced, among the extensions of its own.
 pub(super) type Shared = Rc<Traced>;
@@ -128,7 +132,7 @@ impl Traced {
     fn span(
         &self,
         id: SpanId,
-        name: std::borrow::Cow<'static, str>,
+        name: Cow<'static, str>,
         (from, to): (Instant, Instant),
     ) -> SpanData {
         let wall = |at: Instant| self.began + at.saturating_duration_since(self.since);
@@ -183,20 +187,21 @@ fn attributes(request: &ServiceRequest) -> Vec<KeyValue> {
         add("http.request.method", request.method().to_string().into());
     } else {
         add("http.request.method", "_OTHER".into());
-        add("http.request.method_original", request.method().to_string().into());
+        add("http.request.method_original", cut(request.method().as_str()));
     }
-    add("url.path", request.path().to_owned().into());
+    add("url.path", cut(request.path()));
     add("url.scheme", if request.app_config().secure() { "https" } else { "http" }.into());
     add("network.protocol.version", version(request.version()).into());
     if let Some(peer) = request.peer_addr() {
         add("client.address", peer.ip().to_string().into());
         add("client.port", i64::from(peer.port()).into());
     }
-    if let Some(agent) = text(request.headers(), USER_AGENT.as_str()) {
-        add("user_agent.original", agent.into());
+    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    if let Some(agent) = agent {
+        add("user_agent.original", cut(agent));
     }
     if let Some(kernel) = Need::of(request.path()).and_then(|need| need.kernel) {
-        add("rustkernel.kernel", kernel.to_owned().into());
+        add("rustkernel.kernel", cut(kernel));
     }
     all
 }
@@ -209,8 +214,9 @@ fn version(version: Version) -> &'static str {
     }
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
+fn cut(text: &str) -> Value {
+    let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(end, _)| end);
+    text[..end].to_owned().into()
 }
 
 fn of(request: &HttpRequest) -> Option<Shared> {
