@@ -174,8 +174,8 @@ impl Service {
     /// Has requests admitted, and written down, by a guard. By default everybody is, and nothing is. What is
     /// done over the control endpoint is written down as well, as done by the user who opened it.
     #[must_use]
-    pub fn guard(mut self, guard: Guard) -> Self {
-        self.guard = Arc::new(guard);
+    pub fn guard(mut self, guard: impl Into<Arc<Guard>>) -> Self {
+        self.guard = guard.into();
         self
     }
 

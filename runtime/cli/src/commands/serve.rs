@@ -28,8 +28,8 @@ pub(super) fn run(args: &ServeArgs, talk: Talk) -> Result<(), Failure> {
     let name = args.name.clone().unwrap_or_else(|| loaded.config.service_name.clone());
     let ProductionConfig { http, security, observability, service_version, .. } =
         loaded.config.clone();
-    let live = Live::new(Arc::clone(&runtime), layers, loaded);
-    let guard = Guard::of(&security, &name).map_err(|error| of_guard(&error))?;
+    let guard = Arc::new(Guard::of(&security, &name).map_err(|error| of_guard(&error))?);
+    let live = Live::new(Arc::clone(&runtime), Arc::clone(&guard), layers, loaded);
     let tracing = Tracing::of(&observability, &name, &service_version, runtime.logger());
     let tracing = tracing.map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
     let mut service = Service::new(runtime).name(name).configuration(Arc::new(live)).guard(guard);

@@ -26,6 +26,9 @@ use crate::tracing;
 /// A body from here on is read, and an answer written, on a thread where that keeps nobody waiting.
 const LARGE: usize = 256 << 10;
 
+/// A kernel's path, and with its version.
+const MODEL: [&str; 2] = ["/v2/models/{name}", "/v2/models/{name}/versions/{version}"];
+
 /// The part of a path that names a kernel.
 #[derive(Deserialize)]
 struct Named {
@@ -33,8 +36,12 @@ struct Named {
     version: Option<String>,
 }
 
-/// Every route of the protocol.
+/// Every route of the protocol. A path is compared with one after the other, and so what is asked most stands
+/// first.
 pub(crate) fn configure(routes: &mut ServiceConfig) {
+    for model in MODEL {
+        routes.service(resource(&format!("{model}/infer"), "POST", web::post().to(infer)));
+    }
     routes
         .service(resource("/v2", "GET", web::get().to(server)))
         .service(resource("/v2/health/live", "GET", web::get().to(live)))
@@ -43,14 +50,13 @@ pub(crate) fn configure(routes: &mut ServiceConfig) {
         .service(resource("/v2/repository/index", "POST", web::post().to(index)))
         .service(resource("/v2/repository/models/{name}/load", "POST", web::post().to(load)))
         .service(resource("/v2/repository/models/{name}/unload", "POST", web::post().to(unload)));
-    for model in ["/v2/models/{name}", "/v2/models/{name}/versions/{version}"] {
+    for model in MODEL {
         let path = |end: &str| format!("{model}{end}");
         routes
             .service(resource(&path(""), "GET", web::get().to(metadata)))
             .service(resource(&path("/ready"), "GET", web::get().to(model_ready)))
             .service(resource(&path("/config"), "GET", web::get().to(config)))
-            .service(resource(&path("/stats"), "GET", web::get().to(statistics)))
-            .service(resource(&path("/infer"), "POST", web::post().to(infer)));
+            .service(resource(&path("/stats"), "GET", web::get().to(statistics)));
     }
 }
 

@@ -46,21 +46,21 @@ const OPENMETRICS: &str = "application/openmetrics-text";
 const BYTES: &str = "application/octet-stream";
 
 /// What any request may be refused with.
-const REFUSED: [(u16, &str); 6] = [
+const REFUSED: [(u16, &str); 7] = [
     (400, "The request makes no sense."),
     (401, "Nobody knows who it is."),
     (403, "They may not do that."),
     (404, "There is no such kernel, version or path."),
     (405, "The path takes another method, which `Allow` names."),
+    (429, "More than a caller may ask, or than the kernel allows to be open."),
     (503, "Not now; `reason` says why, and `Retry-After` when to try again."),
 ];
 
 /// What a call of a kernel may be refused with besides.
-const NOT_COMPUTED: [(u16, &str); 6] = [
+const NOT_COMPUTED: [(u16, &str); 5] = [
     (408, "The body did not come in time."),
     (413, "The body is too large."),
     (415, "The body is packed in a way that is not known."),
-    (429, "As many requests are open at the kernel as it allows."),
     (500, "The kernel failed."),
     (504, "The deadline has passed."),
 ];

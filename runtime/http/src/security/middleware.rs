@@ -111,12 +111,11 @@ async fn serve<B: MessageBody + 'static>(
 
 fn asked(request: &ServiceRequest, id: RequestId) -> Asked<'_> {
     let headers = request.headers();
-    let source = request.peer_addr().map_or_else(|| "unix".into(), |address| address.to_string());
     Asked {
         id,
         path: request.uri().path(),
         credentials: Credentials::of(headers.get_all(AUTHORIZATION).map(HeaderValue::as_bytes)),
-        source,
+        source: request.peer_addr(),
         trace_id: trace_id(request),
     }
 }
@@ -132,6 +131,7 @@ fn answer(denial: &Denial, id: RequestId) -> HttpResponse {
         Denial::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
         Denial::Forbidden { .. } => StatusCode::FORBIDDEN,
         Denial::Nowhere => StatusCode::NOT_FOUND,
+        Denial::TooOften { .. } | Denial::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
         Denial::Unaudited(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut answer = HttpResponse::build(status);
@@ -143,7 +143,11 @@ fn answer(denial: &Denial, id: RequestId) -> HttpResponse {
             let challenge = "Bearer realm=\"rustkernel\", error=\"invalid_token\"";
             answer.insert_header((WWW_AUTHENTICATE, challenge));
         }
-        Denial::Unaudited(_) => {
+        Denial::TooOften { wait, .. } => {
+            // (In whole seconds, and never too early.)
+            answer.insert_header((RETRY_AFTER, wait.as_secs() + 1));
+        }
+        Denial::TooMany { .. } | Denial::Unaudited(_) => {
             answer.insert_header((RETRY_AFTER, "1"));
         }
         _ => {}
