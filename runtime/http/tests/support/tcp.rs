@@ -144,7 +144,12 @@ impl Serving {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.get_as(path, "*/*").await
+    }
+
+    pub(crate) async fn get_as(&self, path: &str, accept: &str) -> Answer {
         let request = self.agent.get(format!("http://{}{path}", self.address));
+        let request = request.header("accept", accept);
         read(tokio::task::spawn_blocking(move || request.call())).await
     }
 
