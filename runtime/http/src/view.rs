@@ -7,10 +7,11 @@ use rustkernel_core::gpu::{DeviceId, DeviceKind};
 use rustkernel_core::kernel::{Condition, HistoryEntry, KernelStats, Ledger};
 use rustkernel_core::memory::MemoryStats;
 use rustkernel_core::runtime::{DeviceStats, LifecycleState, Runtime, RuntimeStats};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where the runtime is in its life.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct State {
     /// `starting`, `running`, `draining` or `stopped`.
     pub state: String,

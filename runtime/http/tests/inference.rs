@@ -172,7 +172,8 @@ async fn a_kernel_that_is_full_late_or_broken_is_told_apart() {
     assert!(verbose.contains("[!]kernel held degraded: it is quarantined"), "{verbose}");
     assert_eq!(serving.post("/v2/repository/models/held/load", &[], "").await.status, 200);
 
-    let metrics = String::from_utf8(serving.get("/metrics").await.body).unwrap();
+    let metrics = serving.get_as("/metrics", "application/openmetrics-text; version=1.0.0").await;
+    let metrics = String::from_utf8(metrics.body).unwrap();
     for line in [
         "rustkernel_requests_total{kernel=\"held\",outcome=\"ok\"} 2",
         "rustkernel_requests_total{kernel=\"held\",outcome=\"deadline\"} 2",

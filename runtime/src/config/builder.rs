@@ -97,6 +97,8 @@ section! {
     ObservabilitySection of ObservabilityConfig {
         metrics_enabled: bool,
         tracing_enabled: bool,
+        otlp_endpoint: Option<String>,
+        trace_sampling_ratio: Option<f64>,
         log: LogConfig,
     }
 }

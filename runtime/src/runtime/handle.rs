@@ -12,6 +12,7 @@ use rustkernel_actors::{
     RuntimeStats, StartError, Supervisor,
 };
 use rustkernel_gpu::{DeviceId, DeviceResult};
+use slog::Logger;
 
 use super::{LiveConfig, ReconfigureError, RuntimeConfig};
 use crate::memory::{About, KernelMemoryManager, Recording};
@@ -26,6 +27,7 @@ pub struct Runtime {
     config: RuntimeConfig,
     supervisor: Supervisor,
     recordings: Vec<Arc<About>>,
+    logger: Logger,
     /// Of the log, if it is the runtime's own.
     level: Option<LevelCell>,
 }
@@ -44,9 +46,9 @@ impl Runtime {
         config: RuntimeConfig,
         supervisor: Supervisor,
         recordings: Vec<Arc<About>>,
-        level: Option<LevelCell>,
+        (logger, level): (Logger, Option<LevelCell>),
     ) -> Self {
-        Self { config, supervisor, recordings, level }
+        Self { config, supervisor, recordings, logger, level }
     }
 
     /// The configuration that it was built with.
@@ -113,6 +115,11 @@ impl Runtime {
             level.set(wanted);
         }
         Ok(())
+    }
+
+    /// Its log, for what belongs to it. What is logged after it has stopped may be lost.
+    pub fn logger(&self) -> &Logger {
+        &self.logger
     }
 
     /// Of what level and above lines are logged now; `None` if the log is the application's own.

@@ -6,8 +6,9 @@ use std::time::Duration;
 use actix_web::http::header::HeaderMap;
 use actix_web::web::{self, Bytes, Data, Json, Path, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use rustkernel_core::kernel::{CallOptions, Condition, Instant, Timing};
+use rustkernel_core::kernel::{CallOptions, Condition, Instant};
 use rustkernel_core::runtime::LifecycleState;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, BodyLimits};
@@ -20,6 +21,7 @@ use super::{Fault, HEADER_LENGTH, Reason, TIMEOUT};
 use crate::control::Control;
 use crate::metrics::Pending;
 use crate::routes::resource;
+use crate::tracing;
 
 /// A body from here on is read, and an answer written, on a thread where that keeps nobody waiting.
 const LARGE: usize = 256 << 10;
@@ -124,8 +126,8 @@ fn find(models: &Models, path: &Named) -> Result<Arc<Model>, Fault> {
 }
 
 /// A kernel in the repository's index.
-#[derive(Serialize)]
-struct Indexed {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Indexed {
     name: String,
     version: String,
     state: &'static str,
@@ -222,7 +224,7 @@ async fn answer(
     let body = body::read(http, payload, limits).await?;
     let Inference { id, fields, outputs, timeout, priority } = read(model, header, body).await?;
     let asked = Instant::now();
-    let timing = Arc::new(Timing::default());
+    let timing = tracing::calling(http, since, asked);
     let options = CallOptions {
         timeout: patience.map(Duration::from_millis).or(timeout),
         priority,
@@ -240,6 +242,7 @@ async fn answer(
         move || response::write(model.signature(), id.as_deref(), &outputs, &fields)
     };
     let body = if size < LARGE as u64 { write()? } else { elsewhere(write).await? };
+    tracing::wrote(http, writing);
     let parts = Parts {
         input: asked.saturating_duration_since(since),
         queue: began.saturating_duration_since(asked),

@@ -87,6 +87,11 @@ impl Guard {
         self.callers.limit(limits);
     }
 
+    /// Whether callers have to say who they are.
+    pub fn asks_who(&self) -> bool {
+        self.authenticator.is_some()
+    }
+
     /// The certificates of TLS, if there is to be any.
     pub fn certificates(&self) -> Option<&Arc<Certificates>> {
         self.certificates.as_ref()
