@@ -253,10 +253,12 @@ pub(super) fn variables(variables: &[(String, String)]) -> (Layer, Vec<Problem>)
             }
             Some(Named::Foreign) => {}
             None => {
-                let near = check::nearest(name, NAMES.iter().map(String::as_str));
+                // (What all of them begin with says nothing.)
+                let own = |name| str::strip_prefix(name, PREFIX).unwrap_or(name);
+                let near = check::nearest(own(name), NAMES.iter().map(|name| own(name)));
                 let hint = near.map_or_else(
                     || "`rustkernel config env` lists them".into(),
-                    |near| format!("did you mean {near}?"),
+                    |near| format!("did you mean {PREFIX}{near}?"),
                 );
                 let reason = format!("there is no such variable; {hint}");
                 problems.push(Problem { key: String::new(), origin, reason });
@@ -265,6 +267,9 @@ pub(super) fn variables(variables: &[(String, String)]) -> (Layer, Vec<Problem>)
     }
     (layer, problems)
 }
+
+/// What the names of all variables begin with.
+const PREFIX: &str = "RUSTKERNEL_";
 
 /// What a variable stands for.
 enum Named {
@@ -288,7 +293,7 @@ fn names_of(field: &Field) -> Vec<String> {
 
 fn path_of(name: &str) -> Option<Named> {
     // A Kubernetes service called `rustkernel` brings these.
-    let rest = name.strip_prefix("RUSTKERNEL_")?;
+    let rest = name.strip_prefix(PREFIX)?;
     let of_kubernetes =
         ["SERVICE_HOST", "SERVICE_PORT", "PORT"].iter().any(|start| rest.starts_with(start));
     if OTHERS.contains(&name) || of_kubernetes {
