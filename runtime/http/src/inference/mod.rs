@@ -28,6 +28,7 @@ mod tensor;
 pub(crate) use body::BodyLimits;
 pub(crate) use fault::{Fault, Reason};
 pub(crate) use models::Models;
+pub(crate) use request::read;
 pub(crate) use routes::configure;
 pub(crate) use statistics::Parts;
 
