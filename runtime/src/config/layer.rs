@@ -103,14 +103,35 @@ impl Layer {
         let set =
             self.origins.range(below.clone()..).take_while(|(name, _)| name.starts_with(&below));
         let mut set = set.map(|(_, origin)| origin);
-        let is_own = |origin: &&Origin| !matches!(origin, Origin::Default | Origin::Preset(_));
-        set.find(is_own).filter(|_| !self.origins.contains_key(key)).cloned()
+        let found = set.find(|origin| origin.is_own());
+        found.filter(|_| !self.origins.contains_key(key)).cloned()
     }
 
-    /// Everything that is wrong with it by the schema.
-    pub(super) fn problems(&self) -> Vec<Problem> {
+    /// The keys that somebody has set, and where.
+    pub(super) fn said(&self) -> impl Iterator<Item = (&str, &Origin)> {
+        let all = self.origins.iter().map(|(key, origin)| (key.as_str(), origin));
+        all.filter(|(_, origin)| origin.is_own())
+    }
+
+    /// Everything that is wrong with it by the schema. It is as if nobody had said it from then on.
+    pub(super) fn take_problems(&mut self) -> Vec<Problem> {
         let found = check(&Value::Object(self.values.clone())).into_iter();
-        found.map(|(key, reason)| Problem { origin: self.origin(&key), key, reason }).collect()
+        let found = found.map(|(key, reason)| Problem { origin: self.origin(&key), key, reason });
+        let found: Vec<Problem> = found.collect();
+        self.forget(&found);
+        found
+    }
+
+    /// Leaves out what is wrong.
+    pub(super) fn forget(&mut self, wrong: &[Problem]) {
+        for Problem { key, .. } in wrong {
+            let (key, _item) = key.split_once('[').unwrap_or((key, ""));
+            let (tables, last) = key.rsplit_once('.').unwrap_or(("", key));
+            let mut path = tables.split('.').filter(|name| !name.is_empty());
+            let table =
+                path.try_fold(&mut self.values, |table, name| table.get_mut(name)?.as_object_mut());
+            table.and_then(|table| table.remove(last));
+        }
     }
 
     /// Lays one over this, key by key.
@@ -122,12 +143,42 @@ impl Layer {
         }
     }
 
-    /// The configuration that it makes. (Each layer was checked.)
+    /// The configuration that it makes. (Each layer was checked; what looks right may still be no address.)
     pub(super) fn config(&self) -> Result<ProductionConfig, Vec<Problem>> {
-        serde_json::from_value(Value::Object(self.values.clone())).map_err(|error| {
-            vec![Problem { key: String::new(), origin: self.origin(""), reason: error.to_string() }]
+        read_all(self.values.clone()).map_err(|reason| {
+            let mut wrong = Vec::new();
+            self.find_unreadable(&leaves(&self.values), &mut wrong);
+            if wrong.is_empty() {
+                wrong.push(Problem { key: String::new(), origin: self.origin(""), reason });
+            }
+            wrong
         })
     }
+
+    /// Which of these values cannot be read, by halves: most can.
+    fn find_unreadable(&self, leaves: &[(Vec<String>, Value)], wrong: &mut Vec<Problem>) {
+        let mut these = Self::default();
+        for (path, value) in leaves {
+            these.set(path, value.clone(), Origin::Default);
+        }
+        let Err(reason) = read_all(these.values) else { return };
+        match leaves {
+            _ if wrong.len() > TOLD => {}
+            [(path, _)] => {
+                let key = path.join(".");
+                wrong.push(Problem { origin: self.origin(&key), key, reason });
+            }
+            _ => {
+                let (some, others) = leaves.split_at(leaves.len() / 2);
+                self.find_unreadable(some, wrong);
+                self.find_unreadable(others, wrong);
+            }
+        }
+    }
+}
+
+fn read_all(values: Map<String, Value>) -> Result<ProductionConfig, String> {
+    serde_json::from_value(Value::Object(values)).map_err(|error| error.to_string())
 }
 
 /// The values that are not tables, by key.
