@@ -70,7 +70,11 @@ def tritonclient(address: str) -> None:
     refused(lambda: client.get_model_metadata("nope"), "'nope' is not found")
     wrong = http.InferInput("x", [3], "FP32").set_data_from_numpy(np.zeros(3, np.float32))
     refused(lambda: client.infer("saxpy", [wrong]), "is missing")
-    refused(lambda: client.unload_model("saxpy"), "ends with it")
+    client.unload_model("saxpy")
+    assert not client.is_model_ready("saxpy")
+    refused(lambda: infer(client, 1.0, True, True), "is unloaded")
+    client.load_model("saxpy")
+    assert client.is_model_ready("saxpy")
 
 
 def perf_analyzer(address: str) -> None:

@@ -24,8 +24,8 @@ impl Encoding {
         }
     }
 
-    /// A whole request of `saxpy`.
-    fn request(self) -> Vec<u8> {
+    /// A whole request of `saxpy`, with those lines in its head.
+    fn request(self, lines: &str) -> Vec<u8> {
         let x: Vec<f32> = (0..N).map(|i| (i as f32).mul_add(0.000_976_5, 0.123)).collect();
         let input = |name: &str| {
             let mut input = json!({ "name": name, "datatype": "FP32", "shape": [N] });
@@ -36,9 +36,9 @@ impl Encoding {
             input
         };
         let binary = self == Self::Binary;
-        let mut document = json!({ "inputs": [input("x"), input("y")], "parameters": { "a": 2.0, "binary_data_output": binary } });
+        let mut document = json!({ "inputs": [input("x"), input("y")], "parameters": { "a": 2, "binary_data_output": binary } });
         if !binary {
-            document["parameters"] = json!({ "a": 2.0 });
+            document["parameters"] = json!({ "a": 2 });
         }
         let mut body = document.to_string().into_bytes();
         let json = body.len();
@@ -48,7 +48,7 @@ impl Encoding {
         }
         let extra = if binary { format!("{HEADER_LENGTH}: {json}\r\n") } else { String::new() };
         let head = format!(
-            "POST /v2/models/saxpy/infer HTTP/1.1\r\nhost: bench\r\ncontent-length: {}\r\n{extra}\r\n",
+            "POST /v2/models/saxpy/infer HTTP/1.1\r\nhost: bench\r\ncontent-length: {}\r\n{extra}{lines}\r\n",
             body.len()
         );
         [head.into_bytes(), body].concat()
@@ -75,25 +75,25 @@ impl Outcome {
     }
 }
 
-/// Whether there is an answer.
-pub(crate) fn answers(address: SocketAddr) -> bool {
+/// Whether there is an answer, to a request with those lines in its head.
+pub(crate) fn answers(address: SocketAddr, lines: &str, encoding: Encoding) -> bool {
     let once = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
-        stream.write_all(&Encoding::Json.request()).await.ok()?;
+        stream.write_all(&encoding.request(lines)).await.ok()?;
         let mut answer = Vec::new();
         read(&mut stream, &mut answer).await
     };
     executor().block_on(once).is_some_and(|answer| answer.status == 200)
 }
 
-/// Loads a server.
+/// Loads a server with requests that have those lines in their heads.
 ///
 /// # Panics
 /// If a request is not answered, or not as the first.
-pub(crate) fn run(address: SocketAddr, load: Load) -> Outcome {
+pub(crate) fn run(address: SocketAddr, lines: &str, load: Load) -> Outcome {
     let executor = executor();
     let until = Instant::now() + load.time;
-    let request: std::sync::Arc<[u8]> = load.encoding.request().into();
+    let request: std::sync::Arc<[u8]> = load.encoding.request(lines).into();
     let connections: Vec<_> = (0..load.connections)
         .map(|_| executor.spawn(connection(address, std::sync::Arc::clone(&request), until)))
         .collect();

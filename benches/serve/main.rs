@@ -6,6 +6,7 @@
 //! |---|---|
 //! | bare handler | actix-web, parsing and computing in the handler, with nothing around it ([`serve_bare`](../src/bin/serve_bare.rs)) |
 //! | service | `rustkernel serve` |
+//! | all on | the same with `--everything`: callers have keys, an audit log is written, metrics and traces are on; once with its log on the disk of the temporary folder, once in `/dev/shm` |
 //! | others | any server of the Open Inference Protocol with a model `saxpy`, by `--peer NAME=URL` |
 //!
 //! The kernel is `saxpy` of 1024 FP32 everywhere; each answer's length is compared with the first. Load: one thread,
@@ -20,6 +21,7 @@
     reason = "a benchmark reads the real clock, prints its tables, and may fail"
 )]
 
+mod collector;
 mod load;
 mod server;
 
@@ -46,6 +48,9 @@ struct Options {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Measure the service also with keys, an audit log, metrics and traces
+    #[arg(long)]
+    everything: bool,
     /// A further server, as in triton=http://127.0.0.1:8000
     #[arg(long, value_name = "NAME=URL")]
     peer: Vec<String>,
@@ -72,9 +77,22 @@ struct Row {
 fn main() {
     let options = Options::parse();
     let mut servers = vec![Server::bare(), Server::service()];
+    if options.everything {
+        let collector = collector::start();
+        servers.push(Server::everything(
+            "all on, log on disk",
+            tempfile::tempdir().unwrap(),
+            collector,
+        ));
+        let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+        servers.push(Server::everything("all on, log in memory", memory, collector));
+    }
     servers.extend(options.peer.iter().map(|peer| Server::peer(peer)));
     let mut rows: Vec<Row> = Vec::new();
     for encoding in [Encoding::Binary, Encoding::Json] {
+        // (MLServer knows no binary tensors.)
+        let servers: Vec<&Server> =
+            servers.iter().filter(|server| server.answers(encoding)).collect();
         for connections in CONNECTIONS {
             let load =
                 Load { encoding, connections, time: Duration::from_secs_f64(options.seconds) };
@@ -95,9 +113,9 @@ fn main() {
 
 /// One server under one load, once.
 fn turn(server: &Server, load: Load) -> Row {
-    load::run(server.address(), Load { time: Duration::from_millis(200), ..load });
+    server.load(Load { time: Duration::from_millis(200), ..load });
     let before = server.cpu();
-    let result = load::run(server.address(), load);
+    let result = server.load(load);
     let cpu =
         server.cpu().zip(before).map(|(after, before)| (after - before) / result.count as f64);
     Row {

@@ -12,11 +12,20 @@ use tempfile::TempDir;
 
 use crate::load::{self, Encoding, Load};
 
+/// What a server says, which is where it listens, and more.
+type Said = Box<dyn std::io::Read + Send>;
+
+fn errors(child: &mut Child) -> Said {
+    Box::new(child.stderr.take().unwrap())
+}
+
 pub(crate) struct Server {
     name: String,
     address: SocketAddr,
     process: Option<Child>,
     first_answer: Option<Duration>,
+    /// Lines that each request has in its head.
+    lines: String,
     _folder: Option<TempDir>,
 }
 
@@ -25,7 +34,8 @@ impl Server {
     pub(crate) fn bare() -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_serve_bare"));
         command.stdout(Stdio::piped());
-        Self::start("bare handler", command, None, |child| Box::new(child.stdout.take().unwrap()))
+        let says = |child: &mut Child| -> Said { Box::new(child.stdout.take().unwrap()) };
+        Self::start("bare handler", command, String::new(), None, says)
     }
 
     /// `rustkernel serve`, from where cargo puts it.
@@ -36,8 +46,34 @@ impl Server {
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--endpoint", &endpoint])
             .stderr(Stdio::piped());
-        let name = "service";
-        Self::start(name, command, Some(folder), |child| Box::new(child.stderr.take().unwrap()))
+        Self::start("service", command, String::new(), Some(folder), errors)
+    }
+
+    /// The same with keys, an audit log in that folder, metrics, and traces of one request in a hundred sent to that collector.
+    pub(crate) fn everything(name: &str, folder: TempDir, collector: SocketAddr) -> Self {
+        let at = |file: &str| folder.path().join(file).display().to_string();
+        let file = at("keys.json");
+        let mut key = Command::new(program());
+        key.args(["key", "create", "--role", "executor", "--file", &file]);
+        let key = String::from_utf8(key.output().unwrap().stdout).unwrap();
+        let endpoint = format!("unix:{}", at("bench.sock"));
+        let mut command = Command::new(program());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--endpoint", &endpoint]);
+        for value in [
+            format!("security.keys_file={file}"),
+            "security.rbac_enabled=true".to_owned(),
+            "security.audit_logging=true".to_owned(),
+            format!("security.audit.path={}", at("audit.jsonl")),
+            "observability.metrics_enabled=true".to_owned(),
+            "observability.tracing_enabled=true".to_owned(),
+            "observability.trace_sampling_ratio=0.01".to_owned(),
+            format!("observability.otlp_endpoint=http://{collector}"),
+        ] {
+            command.args(["--set", &value]);
+        }
+        command.stderr(Stdio::piped());
+        let lines = format!("authorization: Bearer {}\r\n", key.trim());
+        Self::start(name, command, lines, Some(folder), errors)
     }
 
     /// One that runs already.
@@ -48,14 +84,16 @@ impl Server {
         let (name, url) = text.split_once('=').expect("NAME=http://ADDRESS");
         let address = url.trim_start_matches("http://").trim_end_matches('/').parse();
         let address = address.unwrap_or_else(|error| panic!("{url}: {error}"));
-        Self { name: name.into(), address, process: None, first_answer: None, _folder: None }
+        let (name, lines) = (name.to_owned(), String::new());
+        Self { name, address, process: None, first_answer: None, lines, _folder: None }
     }
 
     fn start(
         name: &str,
         mut command: Command,
+        lines: String,
         folder: Option<TempDir>,
-        says: impl FnOnce(&mut Child) -> Box<dyn std::io::Read + Send>,
+        says: fn(&mut Child) -> Said,
     ) -> Self {
         let since = Instant::now();
         let mut process = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -72,9 +110,10 @@ impl Server {
             address,
             process: Some(process),
             first_answer: None,
+            lines,
             _folder: folder,
         };
-        while !load::answers(address) {
+        while !server.answers(Encoding::Json) {
             std::thread::sleep(Duration::from_millis(1));
         }
         server.first_answer = Some(since.elapsed());
@@ -82,16 +121,22 @@ impl Server {
         std::thread::spawn(move || said.lines().for_each(drop));
         let warm =
             Load { encoding: Encoding::Json, connections: 4, time: Duration::from_millis(300) };
-        load::run(address, warm);
+        server.load(warm);
         server
+    }
+
+    /// Whether it answers such requests.
+    pub(crate) fn answers(&self, encoding: Encoding) -> bool {
+        load::answers(self.address, &self.lines, encoding)
+    }
+
+    /// Loads it.
+    pub(crate) fn load(&self, load: Load) -> load::Outcome {
+        load::run(self.address, &self.lines, load)
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// From its start to its first answer.
