@@ -102,7 +102,7 @@ async fn requests(guard: &Arc<Guard>, key: &str, outstanding: usize) -> f64 {
                     id: RequestId::new(),
                     path: "/v2/models/saxpy/infer",
                     credentials: Credentials::Header(key.as_bytes()),
-                    source: "127.0.0.1:40000".into(),
+                    source: Some(([127, 0, 0, 1], 40000).into()),
                     trace_id: None,
                 };
                 guard.admit(&asked).await.unwrap().finish(200).await.unwrap();

@@ -82,9 +82,9 @@ fn a_message_survives_the_way_through_its_fields() {
 
 #[test]
 fn names_of_dimensions_hold_across_a_message() {
-    request().check().unwrap();
+    request().check(&Request::fields()).unwrap();
     let wrong = Request { ranges: Tensor::zeros([3, 2]), ..request() };
-    let error = wrong.check().unwrap_err().to_string();
+    let error = wrong.check(&Request::fields()).unwrap_err().to_string();
     assert_eq!(
         error,
         "`ranges` has the shape [3, 2]; it has to be [channels, 2], and channels is 4 by `image`"

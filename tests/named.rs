@@ -21,10 +21,10 @@ impl Kernel for Gated {
     async fn execute(
         &mut self,
         x: Tensor<f32>,
-        _: &mut KernelContext,
+        cx: &mut KernelContext,
     ) -> KernelResult<Tensor<f32>> {
         self.0.acquire().await.map_err(KernelError::failed)?.forget();
-        Ok(x)
+        cx.compute(move || x).await
     }
 }
 
@@ -53,6 +53,27 @@ async fn a_call_notes_when_it_was_run() {
     gate.add_permits(1);
     assert_eq!(call.await.unwrap().unwrap(), request());
     assert!(timing.ended().unwrap() >= timing.began().unwrap());
+    assert_eq!((timing.taken(), timing.submitted()), (None, None), "nobody asked for the steps");
+    runtime.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_notes_its_steps_where_they_are_asked_for() {
+    let (runtime, kernel, gate) = running(0).await;
+    let timing = Arc::new(Timing::with_phases());
+    let options = CallOptions { timing: Some(Arc::clone(&timing)), ..CallOptions::default() };
+    let asked = kernel.clone();
+    let call = tokio::spawn(async move { asked.call(request(), options).await });
+    eventually("it has begun", || timing.began().is_some()).await;
+    assert_eq!(timing.submitted(), None, "it waits at the gate");
+    gate.add_permits(2);
+    call.await.unwrap().unwrap();
+    let (first, last) = timing.submitted().unwrap();
+    let steps = [timing.taken(), timing.began(), Some(first), Some(last), timing.ended()];
+    assert!(steps.is_sorted(), "{steps:?}");
+    // What the instance does for others is not noted.
+    kernel.call(request(), CallOptions::default()).await.unwrap();
+    assert_eq!(timing.submitted(), Some((first, last)));
     runtime.shutdown().await.unwrap();
 }
 

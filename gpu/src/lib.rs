@@ -59,5 +59,5 @@ pub use error::{DeviceError, DeviceResult, RecoveryFailure};
 pub use event::Event;
 pub use memory::{Buffer, Staging};
 pub use module::{Dim3, Function, HostFunction, LaunchConfig, Module, ModuleSource};
-pub use stream::{Run, Stream, StreamOptions};
+pub use stream::{Run, Stream, StreamOptions, Watch};
 pub use timeline::Completion;

@@ -58,6 +58,14 @@ pub(crate) trait StreamBackend: Send {
     fn completion(&mut self) -> DeviceResult<Completion>;
 }
 
+/// Somebody who wants to know when work is given to a stream: launches, and closures on the host.
+pub trait Watch: Send + Sync {
+    /// It is about to be submitted.
+    fn submitting(&self);
+    /// It was, or could not be. (On a stream that runs inline it has been done.)
+    fn submitted(&self);
+}
+
 /// An ordered queue of work on a device: copies, fills, launches, host functions.
 ///
 /// Submitting never waits. Operations run in the order of submission; those of other streams run
@@ -66,16 +74,22 @@ pub struct Stream {
     device: Device,
     backend: Box<dyn StreamBackend>,
     magazine: Option<Arc<StreamMagazine>>,
+    watch: Option<Arc<dyn Watch>>,
 }
 
 impl Stream {
     pub(crate) fn new(device: Device, backend: Box<dyn StreamBackend>) -> Self {
-        Self { device, backend, magazine: None }
+        Self { device, backend, magazine: None, watch: None }
     }
 
     /// Keeps small blocks of a pool at hand, until the stream is dropped.
     pub(crate) fn keep_blocks(&mut self, magazine: Arc<StreamMagazine>) {
         self.magazine = Some(magazine);
+    }
+
+    /// Has work that is given to the stream from now on be watched, or no longer.
+    pub fn set_watch(&mut self, watch: Option<Arc<dyn Watch>>) {
+        self.watch = watch;
     }
 
     /// What the stream keeps of that pool.
@@ -192,7 +206,7 @@ impl Stream {
             self.check_home(home)?;
         }
         let values = arguments.iter().map(Argument::value).collect();
-        self.backend.submit(Operation::Launch { function: function.clone(), config, values })
+        self.submit_watched(Operation::Launch { function: function.clone(), config, values })
     }
 
     /// Runs a Rust closure in the stream's order; on the host device only. A panic in it continues in
@@ -206,7 +220,7 @@ impl Stream {
     ) -> DeviceResult<Run<R>> {
         let outcome = Arc::new(Mutex::new(None));
         let place = Arc::clone(&outcome);
-        self.backend.submit(Operation::Run(Box::new(move || {
+        self.submit_watched(Operation::Run(Box::new(move || {
             let result = catch_unwind(AssertUnwindSafe(function));
             *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         })))?;
@@ -257,6 +271,13 @@ impl Stream {
     /// If the device is lost or fails.
     pub fn completion(&mut self) -> DeviceResult<Completion> {
         self.backend.completion()
+    }
+
+    fn submit_watched(&mut self, operation: Operation) -> DeviceResult {
+        self.watch.iter().for_each(|watch| watch.submitting());
+        let submitted = self.backend.submit(operation);
+        self.watch.iter().for_each(|watch| watch.submitted());
+        submitted
     }
 
     fn copy(&mut self, from: u64, to: u64, bytes: usize, direction: Direction) -> DeviceResult {

@@ -140,6 +140,7 @@ impl<K: Kernel> Instance<K> {
         }
         let Life { kernel, cx, .. } = life;
         cx.begin(Request { id, key, deadline: clock::at(deadline), priority });
+        timing.iter().for_each(|timing| timing.take());
         let request = match self.reserve(request, cx, answers, key).await {
             Ok(request) => request,
             Err(unreserved) => {
@@ -165,7 +166,10 @@ impl<K: Kernel> Instance<K> {
         let copy = Asked { request: copy, priority, tries, timing: timing.clone() };
         let tried = Envelope { key, id, deadline, request: copy };
         let given_up = self.given_up(key, answers, |wanted| wanted >= Wanted::SuspendNow);
-        timing.iter().for_each(|timing| timing.begin());
+        if let Some(timing) = &timing {
+            timing.begin();
+            cx.stream().set_watch(timing.watch());
+        }
         let ended = panic::run_guarded(kernel.execute(request, cx), given_up).await;
         timing.iter().for_each(|timing| timing.end());
         if let Some((reservation, need)) = cx.reservation() {

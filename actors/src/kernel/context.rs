@@ -116,6 +116,7 @@ impl KernelContext {
     pub(crate) fn end(&mut self) {
         self.request = None;
         self.reservation = None;
+        self.stream.set_watch(None);
         if !self.stream.is_idle() {
             // Marks the stream's end, so that the pool hears when what is parked behind it is free.
             // (An error here is met again, and told, by the next request.)

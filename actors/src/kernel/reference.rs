@@ -170,7 +170,7 @@ impl<K: Kernel> KernelRef<K> {
     fn admit(&self, request: &K::Request) -> Result<(), Rejection> {
         self.shared.admission()?;
         match &self.shared.parts.published {
-            Some(published) => Ok((published.check)(request)?),
+            Some(published) => Ok((published.check)(request, &published.signature.request)?),
             None => Ok(()),
         }
     }

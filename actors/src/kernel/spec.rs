@@ -20,7 +20,7 @@ use crate::error::CallError;
 use crate::event::Announcer;
 use crate::hosted::AnyMailbox;
 use crate::instance::Lanes;
-use crate::message::{Fields, KernelMessage, MessageError, Signature};
+use crate::message::{FieldSpec, Fields, KernelMessage, MessageError, Signature};
 use crate::restart::{DeadLetters, Group, RestartPolicy, RetryPolicy, Strategy};
 use crate::supervisor::LifecycleCell;
 
@@ -81,7 +81,7 @@ pub struct KernelSpec<K: Kernel> {
 
 type Factory<K> = Arc<dyn Fn() -> K + Send + Sync>;
 type MemoryNeed<K> = Arc<dyn Fn(&<K as Kernel>::Request, DeviceKind) -> Need + Send + Sync>;
-type Check<K> = fn(&<K as Kernel>::Request) -> Result<(), MessageError>;
+type Check<K> = fn(&<K as Kernel>::Request, &[FieldSpec]) -> Result<(), MessageError>;
 type CallByName<K> =
     fn(KernelRef<K>, Fields) -> BoxFuture<'static, Result<Fields, CallError<Fields>>>;
 

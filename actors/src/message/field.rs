@@ -182,12 +182,12 @@ impl Fields {
 #[derive(Debug)]
 pub struct Reader {
     fields: Fields,
-    specs: Vec<FieldSpec>,
+    specs: fn() -> Vec<FieldSpec>,
 }
 
 impl Reader {
-    /// Reads a message with those fields.
-    pub fn new(fields: Fields, specs: Vec<FieldSpec>) -> Self {
+    /// Reads a message whose fields `specs` describes; it is asked only for defaults and for errors.
+    pub fn new(fields: Fields, specs: fn() -> Vec<FieldSpec>) -> Self {
         Self { fields, specs }
     }
 
@@ -196,10 +196,7 @@ impl Reader {
     }
 
     fn expected(&self, name: &str) -> String {
-        self.specs
-            .iter()
-            .find(|spec| spec.name == name)
-            .map_or_else(String::new, ToString::to_string)
+        self.spec(name).map_or_else(String::new, |spec| spec.to_string())
     }
 
     /// The tensor of that name.
@@ -229,9 +226,13 @@ impl Reader {
         })
     }
 
+    fn spec(&self, name: &str) -> Option<FieldSpec> {
+        (self.specs)().into_iter().find(|spec| spec.name == name)
+    }
+
     fn default(&self, name: &str) -> Option<Parameter> {
-        self.specs.iter().find(|spec| spec.name == name).and_then(|spec| match &spec.kind {
-            FieldKind::Parameter { default, .. } => default.clone(),
+        self.spec(name).and_then(|spec| match spec.kind {
+            FieldKind::Parameter { default, .. } => default,
             FieldKind::Tensor { .. } => None,
         })
     }
@@ -244,7 +245,8 @@ impl Reader {
         let tensor = self.fields.tensors.keys().next().map(|name| ("tensor", name, true));
         let parameter = self.fields.parameters.keys().next().map(|name| ("parameter", name, false));
         let Some((what, name, is_tensor)) = tensor.or(parameter) else { return Ok(()) };
-        let names = self.specs.iter().filter(|spec| spec.is_tensor() == is_tensor);
+        let specs = (self.specs)();
+        let names = specs.iter().filter(|spec| spec.is_tensor() == is_tensor);
         let suggestion = nearest(name, names.map(|spec| spec.name.as_str()));
         Err(MessageError::Unknown { what, name: name.clone(), suggestion })
     }
@@ -261,7 +263,7 @@ mod tests {
     }
 
     fn reader(fields: Fields) -> Reader {
-        Reader::new(fields, specs())
+        Reader::new(fields, specs)
     }
 
     #[test]

@@ -33,12 +33,13 @@ pub trait KernelMessage: Sized + Send + 'static {
     /// The shape of each tensor, in the order of [`fields`](Self::fields).
     fn shapes(&self) -> Vec<&[usize]>;
 
-    /// Checks the shapes against the declared ones: equal names, equal lengths.
+    /// Checks the shapes against the declared ones: equal names, equal lengths. `fields` are those of
+    /// [`fields`](Self::fields), which a kernel makes once and not for each request.
     ///
     /// # Errors
     /// [`MessageError::WrongShape`] names the tensor.
-    fn check(&self) -> Result<(), MessageError> {
-        check_shapes(&Self::fields(), &self.shapes())
+    fn check(&self, fields: &[FieldSpec]) -> Result<(), MessageError> {
+        check_shapes(fields, &self.shapes())
     }
 }
 
@@ -106,7 +107,7 @@ impl<T: AnyElement> KernelMessage for Tensor<T> {
     }
 
     fn from_fields(fields: Fields) -> Result<Self, MessageError> {
-        let mut reader = Reader::new(fields, Self::fields());
+        let mut reader = Reader::new(fields, Self::fields);
         let tensor = reader.tensor("output")?;
         reader.finish()?;
         Ok(tensor)

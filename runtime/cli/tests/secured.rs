@@ -8,8 +8,8 @@ mod support;
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read};
-use std::net::TcpStream;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -49,7 +49,10 @@ impl Place {
     }
 
     fn serve(&self) -> Served {
-        let mut command = self.command(&["serve", "--preset", "production"]);
+        Self::start(self.command(&["serve", "--preset", "production"]))
+    }
+
+    fn start(mut command: Command) -> Served {
         command.args(["--listen", "127.0.0.1:0", "--set", "http.drain_delay=0s"]);
         // (Lines of the log could come in the middle of what is waited for.)
         command.args(["--set", "observability.log.level=off"]);
@@ -67,7 +70,12 @@ impl Place {
     }
 
     fn audited(&self) -> Vec<Value> {
-        let log = fs::read_to_string(self.0.path("rustkernel/rustkernel.audit.jsonl")).unwrap();
+        self.audited_as("rustkernel")
+    }
+
+    fn audited_as(&self, service: &str) -> Vec<Value> {
+        let path = self.0.path(format!("rustkernel/{service}.audit.jsonl"));
+        let log = fs::read_to_string(path).unwrap();
         log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
@@ -102,6 +110,59 @@ const SAXPY: &str = r#"{"parameters":{"a":2},"inputs":[
 fn ask(stream: &mut TcpStream, path: &str, key: Option<&str>) -> io::Result<Answer> {
     let key = key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
     exchange(stream, path, &key, path.ends_with("/infer").then_some(SAXPY))
+}
+
+/// A collector that takes whatever is posted: the head and the body of the next request.
+fn collector() -> (String, thread::JoinHandle<(String, Vec<u8>)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let posted = thread::spawn(move || {
+        let mut stream = BufReader::new(listener.accept().unwrap().0);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(stream.read_line(&mut head).unwrap(), 0, "{head}");
+        }
+        let head = head.to_lowercase();
+        let (_, length) = head.split_once("content-length: ").unwrap();
+        let length = length.split("\r\n").next().unwrap().parse().unwrap();
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).unwrap();
+        stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        (head, body)
+    });
+    (address, posted)
+}
+
+#[test]
+fn the_file_of_the_specification_serves_and_its_requests_are_traced() {
+    let place = Place::new();
+    let file = place.0.path("production.toml");
+    fs::write(&file, include_str!("golden/config.in/production.toml")).unwrap();
+    let caller = place.key("executor", "*");
+    let (address, posted) = collector();
+    let mut command = place.command(&["serve", "--config", file.to_str().unwrap()]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", address);
+    command.env("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=ours");
+    let mut served = Place::start(command);
+    let mut stream = TcpStream::connect(&served.address).unwrap();
+    let answer = ask(&mut stream, "/v2/models/saxpy/infer", Some(&caller)).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let span = answer.header("traceresponse").unwrap();
+    let trace = span.split('-').nth(1).unwrap();
+    let audited = place.audited_as("rustkernels");
+    let request = audited.iter().find(|record| record["event"] == "request").unwrap();
+    assert_eq!(request["trace_id"], trace);
+
+    served.signal(Signal::TERM);
+    let (head, body) = posted.join().unwrap();
+    assert_eq!(served.process.wait().unwrap().code(), Some(0));
+    assert!(head.starts_with("post /v1/traces http/1.1"), "{head}");
+    assert!(head.contains("x-tenant: ours"), "{head}");
+    let trace = u128::from_str_radix(trace, 16).unwrap().to_be_bytes();
+    for text in [&trace[..], b"rustkernels", b"0.2.0", b"POST /v2/models/{name}/infer", b"launch"] {
+        let found = body.windows(text.len()).any(|window| window == text);
+        assert!(found, "{}", String::from_utf8_lossy(text));
+    }
 }
 
 #[test]

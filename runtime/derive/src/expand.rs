@@ -27,7 +27,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             ) -> ::std::result::Result<Self, ::rustkernel_core::__private::MessageError> {
                 let mut reader = ::rustkernel_core::__private::Reader::new(
                     fields,
-                    <Self as ::rustkernel_core::__private::KernelMessage>::fields(),
+                    <Self as ::rustkernel_core::__private::KernelMessage>::fields,
                 );
                 let message = Self { #(#reads),* };
                 reader.finish()?;

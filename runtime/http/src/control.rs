@@ -12,6 +12,7 @@ use crate::health::Readiness;
 use crate::security::Guard;
 use crate::signals::Ask;
 use crate::systemd;
+use crate::tracing::Tracing;
 use crate::view::Problem;
 
 /// The configuration of a service, as far as it has one that can be shown and read again.
@@ -42,6 +43,8 @@ pub(crate) struct Control {
     pub(crate) configuration: Option<Arc<dyn Configuration>>,
     /// Who admits requests, and has them written down.
     pub(crate) guard: Arc<Guard>,
+    /// Who traces requests.
+    pub(crate) tracing: Option<Arc<Tracing>>,
     /// Set when it was told to end, which it may not have begun to do.
     pub(crate) leaving: AtomicBool,
     /// To whoever runs the service.

@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, Service as _, ServiceResponse};
 use actix_web::http::KeepAlive;
-use actix_web::http::header::{CONNECTION, HeaderValue};
-use actix_web::middleware::from_fn;
+use actix_web::http::header::{Accept, CONNECTION, Header as _, HeaderValue};
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, HttpResponse, HttpServer, ResponseError};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError};
 use rustkernel_core::config::HttpConfig;
 
 use crate::control::Control;
 use crate::inference::{self, BodyLimits, Fault, Models, Reason};
-use crate::metrics::Metrics;
+use crate::metrics::{Format, Metrics};
+use crate::openapi::{self, About, Document};
 use crate::routes::{self, resource};
 use crate::security::guarded;
+use crate::tracing::traced;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -31,6 +33,7 @@ struct Shared {
     models: Data<Models>,
     metrics: Option<Data<Metrics>>,
     limits: Data<BodyLimits>,
+    document: Data<Document>,
 }
 
 /// A socket that listens.
@@ -57,8 +60,14 @@ pub(crate) fn server(
             bytes: usize::try_from(config.max_body_bytes).unwrap_or(usize::MAX),
             patience: config.body_timeout,
         }),
+        document: Data::new(Document::new(About {
+            name: &control.name,
+            metrics: metrics_enabled,
+            secured: control.guard.asks_who(),
+        })),
     };
     let workers = config.workers.max(1);
+    let is_traced = control.tracing.is_some();
     let app = move || {
         let shared = shared.clone();
         let control = shared.control.clone();
@@ -71,6 +80,7 @@ pub(crate) fn server(
                 let answered = service.call(request);
                 async move { answered.await.map(|answer| farewell(answer, &control)) }
             })
+            .wrap(Condition::new(is_traced, from_fn(traced)))
     };
     let server = HttpServer::new(app)
         .workers(workers)
@@ -100,14 +110,23 @@ fn configure(routes: &mut ServiceConfig, shared: &Shared) {
         .app_data(shared.limits.clone())
         .configure(routes::health)
         .configure(inference::configure);
+    routes.app_data(shared.document.clone());
     if let Some(metrics) = &shared.metrics {
-        routes.app_data(metrics.clone()).service(resource(
-            "/metrics",
-            "GET",
-            web::get().to(metrics_text),
-        ));
+        routes.app_data(metrics.clone());
+    }
+    own(routes, shared.metrics.is_some());
+    if let Some(tracing) = &shared.control.tracing {
+        routes.app_data(Data::from(Arc::clone(tracing)));
     }
     routes.default_service(web::to(nowhere));
+}
+
+/// What belongs to neither the protocol nor the health.
+pub(crate) fn own(routes: &mut ServiceConfig, metrics: bool) {
+    routes.service(resource("/openapi.json", "GET", web::get().to(openapi::served)));
+    if metrics {
+        routes.service(resource("/metrics", "GET", web::get().to(metrics_text)));
+    }
 }
 
 async fn nowhere() -> HttpResponse {
@@ -115,10 +134,13 @@ async fn nowhere() -> HttpResponse {
     Fault::new(Reason::NotFound, error).error_response()
 }
 
-async fn metrics_text(control: Data<Control>, metrics: Data<Metrics>) -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-        .body(metrics.text(&control))
+async fn metrics_text(
+    control: Data<Control>,
+    metrics: Data<Metrics>,
+    request: HttpRequest,
+) -> HttpResponse {
+    let format = Accept::parse(&request).map_or(Format::Text, |accept| Format::of(&accept));
+    HttpResponse::Ok().content_type(format.content_type()).body(metrics.text(&control, format))
 }
 
 /// Connections are closed behind each answer once the end is near: nobody is to send a further request

@@ -16,10 +16,12 @@
 //! | `socket` | listening there, alone |
 //! | `http`, `inference` | listening on a network; kernels by the Open Inference Protocol (docs/service.md) |
 //! | `health`, `metrics` | whether requests are taken; what is counted |
+//! | `openapi` | what is served, described for machines |
 //! | `routes`, [`view`] | what can be asked over the endpoint, and the JSON that answers it |
 //! | [`Client`] | who asks |
 //! | [`security`] | who calls, and what they may do |
 //! | [`audit`] | what they asked for, and what came of it, written down |
+//! | [`tracing`] | how long each step took, sent to a collector |
 //!
 //! | request | answer |
 //! |---|---|
@@ -51,6 +53,7 @@ mod health;
 mod http;
 mod inference;
 mod metrics;
+mod openapi;
 mod places;
 mod routes;
 pub mod security;
@@ -58,6 +61,7 @@ mod service;
 mod signals;
 mod socket;
 mod systemd;
+pub mod tracing;
 pub mod view;
 
 pub use client::{Client, ClientError, FindError};

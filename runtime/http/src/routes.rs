@@ -2,10 +2,9 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::ALLOW;
-use actix_web::web::{self, Data, Json, Path, Query, ServiceConfig};
-use actix_web::{HttpResponse, Resource, ResponseError, Route};
+use actix_web::web::{self, Data, Json, Path, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, Route};
 use rustkernel_core::runtime::{LifecycleState, LookupError};
-use serde::Deserialize;
 use serde_json::Value;
 use std::fmt;
 
@@ -63,11 +62,25 @@ pub(crate) fn configure(routes: &mut ServiceConfig) {
 
 /// A path that takes one method.
 pub(crate) fn resource(path: &str, method: &'static str, route: Route) -> Resource {
+    #[cfg(test)]
+    SERVED.with_borrow_mut(|served| served.push((method.to_owned(), path.to_owned())));
     let other = move || async move {
         let problem = Problem::new(format!("this path takes {method} alone"));
         HttpResponse::MethodNotAllowed().insert_header((ALLOW, method)).json(problem)
     };
     web::resource(path.to_owned()).route(route).default_service(web::to(other))
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Methods and paths that were made a resource of.
+    static SERVED: std::cell::RefCell<Vec<(String, String)>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// What this thread has made resources of since it was asked the last time.
+#[cfg(test)]
+pub(crate) fn noted() -> Vec<(String, String)> {
+    SERVED.take()
 }
 
 async fn nowhere() -> HttpResponse {
@@ -79,20 +92,20 @@ async fn live(control: Data<Control>) -> Json<State> {
     Json(State::of(control.runtime.state()))
 }
 
-/// What is asked of a probe: to say more.
-#[derive(Deserialize)]
-struct Probe {
-    verbose: Option<String>,
+/// Whether a probe is to say more, whatever else it says, and however often.
+fn is_verbose(request: &HttpRequest) -> bool {
+    let mut said = request.query_string().split('&').map(|one| one.split('=').next());
+    said.any(|key| key == Some("verbose"))
 }
 
-async fn ready(control: Data<Control>, probe: Query<Probe>) -> HttpResponse {
+async fn ready(control: Data<Control>, request: HttpRequest) -> HttpResponse {
     let readiness = control.readiness();
     let status = match readiness.is_ready() {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut answer = HttpResponse::build(status);
-    if probe.verbose.is_some() {
+    if is_verbose(&request) {
         return answer.content_type("text/plain; charset=utf-8").body(readiness.to_string());
     }
     if readiness.is_ready() {

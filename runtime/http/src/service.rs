@@ -21,6 +21,7 @@ use crate::control::{Configuration, Control, Reloaded};
 use crate::security::{Guard, recorded, remember_peer};
 use crate::signals::{Ask, Signals};
 use crate::socket::Bound;
+use crate::tracing::Tracing;
 use crate::view::Problem;
 use crate::{BindError, Endpoint, InvalidEndpoint, http, routes, systemd};
 
@@ -35,6 +36,8 @@ const LAST_ANSWERS: u64 = 1;
 /// How long the service's own steps may take to be durable in the audit log: a disk that hangs keeps no signal waiting,
 /// and no end.
 const WRITTEN_DOWN: Duration = Duration::from_secs(5);
+/// How long spans that wait are still sent: a collector that hangs keeps no end waiting.
+const LAST_SPANS: Duration = Duration::from_secs(3);
 
 /// A runtime in a process of its own: started, asked over its endpoint, drained by a signal.
 ///
@@ -66,6 +69,7 @@ pub struct Service {
     metrics: bool,
     configuration: Option<Arc<dyn Configuration>>,
     guard: Arc<Guard>,
+    tracing: Option<Arc<Tracing>>,
     notices: Box<dyn Fn(&Notice) + Send + Sync>,
 }
 
@@ -83,6 +87,8 @@ pub enum Notice {
     Stopping,
     /// The configuration was read again.
     Reloaded(Result<Reloaded, Problem>),
+    /// So many spans could not be sent before the end.
+    SpansLost(u64),
 }
 
 /// Why a service has not served.
@@ -125,6 +131,7 @@ impl Service {
             metrics: false,
             configuration: None,
             guard: Arc::default(),
+            tracing: None,
             notices: Box::new(|_| ()),
         }
     }
@@ -167,8 +174,15 @@ impl Service {
     /// Has requests admitted, and written down, by a guard. By default everybody is, and nothing is. What is
     /// done over the control endpoint is written down as well, as done by the user who opened it.
     #[must_use]
-    pub fn guard(mut self, guard: Guard) -> Self {
-        self.guard = Arc::new(guard);
+    pub fn guard(mut self, guard: impl Into<Arc<Guard>>) -> Self {
+        self.guard = guard.into();
+        self
+    }
+
+    /// Has requests that come in over the network be traced. By default they are not.
+    #[must_use]
+    pub fn tracing(mut self, tracing: Option<Tracing>) -> Self {
+        self.tracing = tracing.map(Arc::new);
         self
     }
 
@@ -200,6 +214,7 @@ impl Service {
             runtime: self.runtime,
             configuration: self.configuration,
             guard: Arc::clone(&self.guard),
+            tracing: self.tracing.clone(),
             leaving: AtomicBool::new(false),
             asks,
         });
@@ -215,6 +230,9 @@ impl Service {
         let served = running.run(&endpoint).await;
         let ended = servers.end().await;
         drop(bound);
+        if let Some(tracing) = self.tracing {
+            running.send_last(tracing).await;
+        }
         tokio::time::timeout(WRITTEN_DOWN, self.guard.close(&served)).await.ok();
         let report = served?;
         ended?;
@@ -308,6 +326,14 @@ impl Running {
     async fn written_down(&self, what: &str) {
         let written = self.control.guard.lifecycle(what, &self.control.name);
         tokio::time::timeout(WRITTEN_DOWN, written).await.ok();
+    }
+
+    /// Sends the spans that wait.
+    async fn send_last(&self, tracing: Arc<Tracing>) {
+        let sent = tokio::task::spawn_blocking(move || tracing.close(LAST_SPANS)).await;
+        if let Ok(lost @ 1..) = sent {
+            (self.notices)(&Notice::SpansLost(lost));
+        }
     }
 
     async fn act(&self, ask: Ask) {

@@ -7,10 +7,11 @@ use rustkernel_core::gpu::{DeviceId, DeviceKind};
 use rustkernel_core::kernel::{Condition, HistoryEntry, KernelStats, Ledger};
 use rustkernel_core::memory::MemoryStats;
 use rustkernel_core::runtime::{DeviceStats, LifecycleState, Runtime, RuntimeStats};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where the runtime is in its life.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct State {
     /// `starting`, `running`, `draining` or `stopped`.
     pub state: String,
@@ -335,8 +336,8 @@ fn seconds(duration: Duration) -> f64 {
 }
 
 /// The names of the conditions that a kernel can be in.
-pub(crate) const CONDITIONS: [&str; 5] =
-    ["serving", "restarting", "quarantined", "on_trial", "ended"];
+pub(crate) const CONDITIONS: [&str; 6] =
+    ["serving", "restarting", "quarantined", "on_trial", "unloaded", "ended"];
 
 pub(crate) fn condition(condition: Condition) -> &'static str {
     match condition {
@@ -344,6 +345,7 @@ pub(crate) fn condition(condition: Condition) -> &'static str {
         Condition::Restarting => "restarting",
         Condition::Quarantined => "quarantined",
         Condition::OnTrial => "on_trial",
+        Condition::Unloaded => "unloaded",
         Condition::Ended => "ended",
         _ => "unknown",
     }

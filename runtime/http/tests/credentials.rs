@@ -524,7 +524,7 @@ fn ask(credentials: Credentials<'_>) -> Asked<'_> {
         id: RequestId::new(),
         path: "/v2/models/gemm/infer",
         credentials,
-        source: "127.0.0.1:1".into(),
+        source: Some(([127, 0, 0, 1], 1).into()),
         trace_id: None,
     }
 }

@@ -16,9 +16,13 @@ use actix_web::middleware::from_fn;
 use actix_web::test::{self, TestRequest};
 use actix_web::web::{self, Data, ReqData};
 use actix_web::{App, HttpResponse};
+use futures_util::FutureExt;
 use identities::Files;
+use rustkernel_core::config::{CallerConfig, SecurityConfig};
 use rustkernel_http::security::{Guard, Principal, RequestId, Role, guarded};
 use serde_json::Value;
+
+const TOO_MANY: StatusCode = StatusCode::TOO_MANY_REQUESTS;
 
 /// The rows of the documented table: a permission, and whether each role has it.
 fn documented() -> Vec<(String, [bool; 4])> {
@@ -114,8 +118,7 @@ fn each_cell_of_the_documented_table_holds() {
         let files = Files::new(&[]);
         let keys = Role::ALL.map(|role| files.key(&[role], "g*").1);
         let (_, nothing) = files.key(&[], "*");
-        let config =
-            rustkernel_core::config::SecurityConfig { jwt: Default::default(), ..files.config() };
+        let config = SecurityConfig { jwt: Default::default(), ..files.config() };
         let guard = Arc::new(Guard::of(&config, "test").unwrap());
         let done = Arc::new(AtomicUsize::new(0));
         let app = app!(guard, done);
@@ -251,6 +254,71 @@ fn nothing_is_done_that_cannot_be_written_down() {
         fs::rename(&kept, files.audit()).unwrap();
         assert_eq!(status!(app, infer()), StatusCode::OK);
         assert_eq!(done.load(Ordering::Relaxed), 2);
+    });
+}
+
+#[test]
+fn one_caller_may_not_ask_more_than_its_share() {
+    run(async {
+        let files = Files::new(&[&identities::Signer::new(1)]);
+        let (_, key) = files.key(&[Role::Admin], "*");
+        let (_, other) = files.key(&[Role::Admin], "*");
+        let caller = CallerConfig { requests_per_second: 1, burst: 2, concurrent: 1 };
+        let guard = Guard::of(&SecurityConfig { caller, ..files.config() }, "test");
+        let (guard, done) = (Arc::new(guard.unwrap()), Arc::new(AtomicUsize::new(0)));
+        let app = app!(guard, done);
+        let infer = || get("/v2/models/gemm/infer", Some(&key));
+        let open = app.call(get("/v2/models/gemm/infer?never", Some(&key)).to_request());
+        let mut open = Box::pin(open);
+        while done.load(Ordering::Relaxed) == 0 {
+            assert!((&mut open).now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+        let refused = app.call(infer().to_request()).await.unwrap();
+        assert_eq!((refused.status(), header(&refused, "retry-after")), (TOO_MANY, "1"));
+        let body: Value = test::read_body_json(refused).await;
+        assert_eq!(body["reason"], "too_many_open");
+        drop(open);
+        assert_eq!(status!(app, infer()), StatusCode::OK);
+        let refused = app.call(infer().to_request()).await.unwrap();
+        assert_eq!((refused.status(), header(&refused, "retry-after")), (TOO_MANY, "1"));
+        let body: Value = test::read_body_json(refused).await;
+        assert_eq!(body["reason"], "rate_limited");
+
+        assert_eq!(status!(app, get("/v2", Some(&other))), StatusCode::OK, "another has its own");
+        let wrong = || get("/v2", Some("x"));
+        assert_eq!(status!(app, wrong()), StatusCode::UNAUTHORIZED);
+        assert_eq!(status!(app, wrong()), StatusCode::UNAUTHORIZED);
+        assert_eq!(status!(app, wrong()), TOO_MANY, "guessing has its limit as well");
+        for _ in 0..5 {
+            assert_eq!(status!(app, get("/readyz", None)), StatusCode::OK, "probes have none");
+        }
+        guard.limit_callers(CallerConfig::default());
+        assert_eq!(status!(app, infer()), StatusCode::OK, "and it can be lifted");
+
+        guard.audit().unwrap().close().await;
+        let lines = files.audited();
+        let denied = lines.iter().filter(|line| line["event"] == "denied");
+        let outcomes: Vec<&str> = denied.map(|line| line["outcome"].as_str().unwrap()).collect();
+        assert_eq!(
+            outcomes,
+            ["too_many_open", "rate_limited", "unauthenticated", "unauthenticated", "rate_limited"]
+        );
+    });
+}
+
+#[test]
+fn without_credentials_a_caller_is_an_address() {
+    run(async {
+        let caller = CallerConfig { requests_per_second: 1, ..CallerConfig::default() };
+        let config = SecurityConfig { caller, ..SecurityConfig::default() };
+        let guard = Arc::new(Guard::of(&config, "test").unwrap());
+        let done = Arc::new(AtomicUsize::new(0));
+        let app = app!(guard, done);
+        let from = |address: &str| get("/v2", None).peer_addr(address.parse().unwrap());
+        assert_eq!(status!(app, from("10.0.0.1:77")), StatusCode::OK);
+        assert_eq!(status!(app, from("10.0.0.1:78")), TOO_MANY);
+        assert_eq!(status!(app, from("10.0.0.2:77")), StatusCode::OK);
     });
 }
 

@@ -9,8 +9,8 @@ use rustkernel_gpu::DeviceId;
 
 use super::error::{ConfigError, Origin, Problem};
 use super::{
-    AuditConfig, HttpConfig, JwtConfig, KernelConfig, Listen, MemoryConfig, ObservabilityConfig,
-    ProductionConfig, RuntimeConfig, RuntimePreset, SecurityConfig, TlsConfig,
+    AuditConfig, CallerConfig, HttpConfig, JwtConfig, KernelConfig, Listen, MemoryConfig,
+    ObservabilityConfig, ProductionConfig, RuntimeConfig, RuntimePreset, SecurityConfig, TlsConfig,
 };
 use crate::observability::LogConfig;
 
@@ -88,6 +88,7 @@ section! {
         jwt: JwtConfig,
         audit: AuditConfig,
         tls: TlsConfig,
+        caller: CallerConfig,
     }
 }
 
@@ -96,6 +97,8 @@ section! {
     ObservabilitySection of ObservabilityConfig {
         metrics_enabled: bool,
         tracing_enabled: bool,
+        otlp_endpoint: Option<String>,
+        trace_sampling_ratio: Option<f64>,
         log: LogConfig,
     }
 }

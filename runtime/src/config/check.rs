@@ -105,6 +105,7 @@ pub(super) fn expected(node: &Value) -> String {
         Some("duration") => return "a duration, as \"30s\" or \"1m 30s\"".into(),
         Some("size") => return "a size of at least 1 MiB, as \"16GiB\" or in bytes".into(),
         Some("address") => return "`off`, or an address with a port, as \"127.0.0.1:8000\"".into(),
+        Some("url") => return "a web address, as \"http://localhost:4318\"".into(),
         Some("device") => return "a device, as \"host\" or \"cuda:0\"".into(),
         _ => {}
     }

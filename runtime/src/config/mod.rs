@@ -57,7 +57,7 @@ pub use schema::{Field, fields, json_schema};
 pub use sections::{
     Exceeded, GroupConfig, KernelConfig, ObservabilityConfig, RestartConfig, SupervisionConfig,
 };
-pub use security::{AuditConfig, JwtAlgorithm, JwtConfig, SecurityConfig, TlsConfig};
+pub use security::{AuditConfig, CallerConfig, JwtAlgorithm, JwtConfig, SecurityConfig, TlsConfig};
 pub use template::template;
 
 use crate::memory::MemoryConfig;

@@ -9,17 +9,27 @@ use rustkernel_actors::{Group, OnExceeded, RestartPolicy, RestartType, Strategy}
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::values::{Choice, choice, chosen, device_choice_schema, duration_schema, text};
+use super::values::{
+    Choice, choice, chosen, device_choice_schema, duration_schema, text, url_schema,
+};
 use crate::observability::{LogConfig, LogFormat};
 
 /// What the runtime tells about itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ObservabilityConfig {
     /// Serve metrics.
     pub metrics_enabled: bool,
     /// Send spans of requests to a collector.
     pub tracing_enabled: bool,
+    /// The collector that spans are sent to, by OTLP over HTTP: its address, to which `/v1/traces` is added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "url_schema", extend("x-default" = "`$OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4318`"))]
+    pub otlp_endpoint: Option<String>,
+    /// The share of requests that are traced, where callers have not decided about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1), extend("x-default" = "what `$OTEL_TRACES_SAMPLER` says, else all"))]
+    pub trace_sampling_ratio: Option<f64>,
     /// The log.
     pub log: LogConfig,
 }

@@ -36,6 +36,8 @@ pub struct SecurityConfig {
     pub audit: AuditConfig,
     /// TLS.
     pub tls: TlsConfig,
+    /// What one caller may ask at most.
+    pub caller: CallerConfig,
 }
 
 /// Tokens (JWT) of an identity provider. They are taken where a file of keys is named.
@@ -114,6 +116,21 @@ pub struct TlsConfig {
     pub key: Option<PathBuf>,
 }
 
+/// What one caller may ask at most. A caller is who the credentials name; without any, an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallerConfig {
+    /// Requests a second; 0 is no limit.
+    #[schemars(extend("x-live" = true))]
+    pub requests_per_second: u32,
+    /// Requests at once after a while without any; 0 is as many as `requests_per_second`.
+    #[schemars(extend("x-live" = true))]
+    pub burst: u32,
+    /// Requests that are open at a time; 0 is no limit.
+    #[schemars(extend("x-live" = true))]
+    pub concurrent: u32,
+}
+
 /// How a token is signed, by its name in RFC 7518 and RFC 8037.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs, reason = "their names are the registry's")]
@@ -158,6 +175,7 @@ impl SecurityConfig {
         ];
         let found =
             found.into_iter().flatten().chain(self.jwt.problems()).chain(self.tls.problem());
+        let found = found.chain(self.caller.problem());
         found.map(|(name, reason)| (format!("security.{name}"), reason.to_owned())).collect()
     }
 }
@@ -178,6 +196,13 @@ impl JwtConfig {
         let apart =
             (self.leeway > MOST_LEEWAY).then_some(("jwt.leeway", "it is more than an hour"));
         partly.into_iter().chain(apart).collect()
+    }
+}
+
+impl CallerConfig {
+    fn problem(&self) -> Option<(&'static str, &'static str)> {
+        (self.burst > 0 && self.requests_per_second == 0)
+            .then_some(("caller.burst", "it needs `security.caller.requests_per_second` as well"))
     }
 }
 

@@ -34,9 +34,21 @@ pub(crate) fn device_choice_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "device", "pattern": DEVICE_CHOICE })
 }
 
+/// `off`, or an address with a port. (Of addresses of version 6 the characters alone.)
+fn listen_pattern() -> String {
+    let byte = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+    let port = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4})";
+    format!(r"^(off|({byte}\.){{3}}{byte}:{port}|\[[0-9A-Fa-f:.]+\]:{port})$")
+}
+
 /// The schema of where is listened.
 pub(crate) fn listen_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "format": "address", "pattern": r"^(off|.+:[0-9]{1,5})$" })
+    json_schema!({ "type": "string", "format": "address", "pattern": listen_pattern() })
+}
+
+/// The schema of a web address.
+pub(crate) fn url_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "url", "pattern": r"^https?://[^/\s]+(/[^\s]*)?$" })
 }
 
 /// Sizes in bytes.

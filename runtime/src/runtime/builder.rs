@@ -325,12 +325,12 @@ impl RuntimeBuilder {
             on_device_loss: self.config.on_device_loss,
             seed: fastrand::u64(..),
             spill: self.spill,
-            logger,
+            logger: logger.clone(),
             log_guard: guard.map(|guard| Box::new(guard) as Box<dyn Any + Send>),
             end_guard: Some(Box::new(writers)),
         };
         let supervisor = Supervisor::new(supervisor, self.specs)?;
-        Ok(Runtime::new(self.config, supervisor, recordings, level))
+        Ok(Runtime::new(self.config, supervisor, recordings, (logger, level)))
     }
 }
 

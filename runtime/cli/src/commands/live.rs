@@ -7,6 +7,7 @@ use rustkernel_core::config::{Loaded, fields};
 use rustkernel_core::gpu::memory::PressureThresholds;
 use rustkernel_core::kernel::ChangeError;
 use rustkernel_core::runtime::{LiveConfig, ReconfigureError, Runtime};
+use rustkernel_http::security::Guard;
 use rustkernel_http::{Configuration, Reloaded};
 use serde_json::{Value, json};
 
@@ -16,6 +17,7 @@ use crate::args::LayerArgs;
 /// What a service was told, and what has become of it.
 pub(super) struct Live {
     runtime: Arc<Runtime>,
+    guard: Arc<Guard>,
     layers: LayerArgs,
     /// Whether callers have keys, which are read again with it.
     has_keys: bool,
@@ -29,10 +31,15 @@ struct Told {
 }
 
 impl Live {
-    pub(super) fn new(runtime: Arc<Runtime>, layers: LayerArgs, started: Loaded) -> Self {
+    pub(super) fn new(
+        runtime: Arc<Runtime>,
+        guard: Arc<Guard>,
+        layers: LayerArgs,
+        started: Loaded,
+    ) -> Self {
         let has_keys = started.config.security.rbac_enabled;
         let told = Mutex::new(Told { in_effect: values(&started), last: started });
-        Self { runtime, layers, has_keys, told }
+        Self { runtime, guard, layers, has_keys, told }
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -97,6 +104,7 @@ impl Configuration for Live {
         let (changed, later) = self.change(&live, &new)?;
         need_restart.extend(later);
         need_restart.sort();
+        self.guard.limit_callers(new.config.security.caller);
         let values = values(&new);
         let now = changed.iter().filter_map(|key| Some((key.clone(), values.get(key)?.clone())));
         told.in_effect.extend(now);

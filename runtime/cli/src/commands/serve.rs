@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use rustkernel_core::config::{Loaded, ProductionConfig};
+use rustkernel_core::config::ProductionConfig;
 use rustkernel_core::observability::{LogConfig, LogLevel};
 use rustkernel_core::runtime::{Runtime, ShutdownReport, StartError, StopReason};
 use rustkernel_http::security::{Guard, GuardError};
+use rustkernel_http::tracing::Tracing;
 use rustkernel_http::view::Problem;
 use rustkernel_http::{BindError, Notice, Reloaded, ServeError, Service};
 
@@ -23,14 +24,16 @@ use crate::{diagnostics, output};
 pub(super) fn run(args: &ServeArgs, talk: Talk) -> Result<(), Failure> {
     let layers = args.layers();
     let loaded = config::load(&layers)?;
-    check(&loaded)?;
     let runtime = Arc::new(build(&loaded.config, args, talk)?);
     let name = args.name.clone().unwrap_or_else(|| loaded.config.service_name.clone());
-    let ProductionConfig { http, security, observability, .. } = loaded.config.clone();
-    let live = Live::new(Arc::clone(&runtime), layers, loaded);
-    let guard = Guard::of(&security, &name).map_err(|error| of_guard(&error))?;
+    let ProductionConfig { http, security, observability, service_version, .. } =
+        loaded.config.clone();
+    let guard = Arc::new(Guard::of(&security, &name).map_err(|error| of_guard(&error))?);
+    let live = Live::new(Arc::clone(&runtime), Arc::clone(&guard), layers, loaded);
+    let tracing = Tracing::of(&observability, &name, &service_version, runtime.logger());
+    let tracing = tracing.map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
     let mut service = Service::new(runtime).name(name).configuration(Arc::new(live)).guard(guard);
-    service = service.http(http).metrics(observability.metrics_enabled);
+    service = service.http(http).metrics(observability.metrics_enabled).tracing(tracing);
     if let Some(endpoint) = &args.endpoint {
         service = service.endpoint(endpoint.clone());
     }
@@ -44,26 +47,6 @@ pub(super) fn run(args: &ServeArgs, talk: Talk) -> Result<(), Failure> {
         Err(ServeError::Start(StartError::Interrupted)) => Ok(()),
         Err(error) => Err(of_serve(&error)),
     }
-}
-
-/// What is asked for and not there is refused: nobody shall believe to be watched.
-///
-/// # Errors
-/// If there is any such thing.
-fn check(loaded: &Loaded) -> Result<(), Failure> {
-    let ProductionConfig { observability, .. } = &loaded.config;
-    let asked = [("observability.tracing_enabled", observability.tracing_enabled)];
-    let rows = loaded.effective();
-    let asked = asked.into_iter().filter(|(_, asked)| *asked).map(|(key, _)| {
-        let origin = rows.iter().find(|row| row.key == key).map(|row| row.origin.to_string());
-        format!("\n  {}: {key}", origin.unwrap_or_default())
-    });
-    let asked: String = asked.collect();
-    if asked.is_empty() {
-        return Ok(());
-    }
-    let message = format!("this version of the service cannot do what is asked for:{asked}");
-    Err(Failure::new(Exit::Config, message).hint("set them to false"))
 }
 
 fn build(config: &ProductionConfig, args: &ServeArgs, talk: Talk) -> Result<Runtime, Failure> {
@@ -105,6 +88,9 @@ fn tell(notice: &Notice, scheme: &str) {
         Notice::Reloaded(Ok(reloaded)) => output::note(of_reload(reloaded)),
         Notice::Reloaded(Err(Problem { error, problems, .. })) => {
             output::warning([std::slice::from_ref(error), problems].concat().join("\n  "));
+        }
+        Notice::SpansLost(lost) => {
+            output::warning(format_args!("{lost} spans could not be sent to the collector"));
         }
         _ => {}
     }

@@ -2,6 +2,7 @@
 
 use rustkernel_core::gpu::ElementType;
 use rustkernel_core::message::{Dimension, FieldKind, FieldSpec, Signature};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -12,7 +13,7 @@ const EXTENSIONS: [&str; 5] =
     ["binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics"];
 
 /// The server's metadata.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ServerMetadata<'a> {
     name: &'a str,
     version: &'static str,
@@ -26,7 +27,7 @@ impl<'a> ServerMetadata<'a> {
 }
 
 /// A kernel's metadata.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Metadata<'a> {
     name: &'a str,
     versions: [&'a str; 1],
@@ -35,7 +36,7 @@ pub(crate) struct Metadata<'a> {
     outputs: Vec<TensorMetadata<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct TensorMetadata<'a> {
     name: &'a str,
     datatype: &'static str,
@@ -74,7 +75,7 @@ fn tensor(field: &FieldSpec) -> Option<(ElementType, Vec<i64>)> {
 }
 
 /// A kernel's configuration.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Config<'a> {
     name: &'a str,
     platform: &'static str,
@@ -87,7 +88,7 @@ pub(crate) struct Config<'a> {
     parameters: Map<String, Value>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct TensorConfig<'a> {
     name: &'a str,
     data_type: String,

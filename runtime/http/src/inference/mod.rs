@@ -26,11 +26,12 @@ mod statistics;
 mod tensor;
 
 pub(crate) use body::BodyLimits;
+pub(crate) use describe::{Config, Metadata, ServerMetadata};
 pub(crate) use fault::{Fault, Reason};
 pub(crate) use models::Models;
 pub(crate) use request::read;
-pub(crate) use routes::configure;
-pub(crate) use statistics::Parts;
+pub(crate) use routes::{Indexed, configure};
+pub(crate) use statistics::{Parts, Statistics};
 
 /// Where, in a body with binary tensors, its JSON ends.
 const HEADER_LENGTH: &str = "inference-header-content-length";

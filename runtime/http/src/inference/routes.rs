@@ -6,8 +6,9 @@ use std::time::Duration;
 use actix_web::http::header::HeaderMap;
 use actix_web::web::{self, Bytes, Data, Json, Path, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use rustkernel_core::kernel::{CallOptions, Condition, Instant, Timing};
+use rustkernel_core::kernel::{CallOptions, Condition, Instant};
 use rustkernel_core::runtime::LifecycleState;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::body::{self, BodyLimits};
@@ -20,9 +21,13 @@ use super::{Fault, HEADER_LENGTH, Reason, TIMEOUT};
 use crate::control::Control;
 use crate::metrics::Pending;
 use crate::routes::resource;
+use crate::tracing;
 
 /// A body from here on is read, and an answer written, on a thread where that keeps nobody waiting.
 const LARGE: usize = 256 << 10;
+
+/// A kernel's path, and with its version.
+const MODEL: [&str; 2] = ["/v2/models/{name}", "/v2/models/{name}/versions/{version}"];
 
 /// The part of a path that names a kernel.
 #[derive(Deserialize)]
@@ -31,8 +36,12 @@ struct Named {
     version: Option<String>,
 }
 
-/// Every route of the protocol.
+/// Every route of the protocol. A path is compared with one after the other, and so what is asked most stands
+/// first.
 pub(crate) fn configure(routes: &mut ServiceConfig) {
+    for model in MODEL {
+        routes.service(resource(&format!("{model}/infer"), "POST", web::post().to(infer)));
+    }
     routes
         .service(resource("/v2", "GET", web::get().to(server)))
         .service(resource("/v2/health/live", "GET", web::get().to(live)))
@@ -41,14 +50,13 @@ pub(crate) fn configure(routes: &mut ServiceConfig) {
         .service(resource("/v2/repository/index", "POST", web::post().to(index)))
         .service(resource("/v2/repository/models/{name}/load", "POST", web::post().to(load)))
         .service(resource("/v2/repository/models/{name}/unload", "POST", web::post().to(unload)));
-    for model in ["/v2/models/{name}", "/v2/models/{name}/versions/{version}"] {
+    for model in MODEL {
         let path = |end: &str| format!("{model}{end}");
         routes
             .service(resource(&path(""), "GET", web::get().to(metadata)))
             .service(resource(&path("/ready"), "GET", web::get().to(model_ready)))
             .service(resource(&path("/config"), "GET", web::get().to(config)))
-            .service(resource(&path("/stats"), "GET", web::get().to(statistics)))
-            .service(resource(&path("/infer"), "POST", web::post().to(infer)));
+            .service(resource(&path("/stats"), "GET", web::get().to(statistics)));
     }
 }
 
@@ -85,13 +93,22 @@ async fn model_ready(
 ) -> Result<HttpResponse, Fault> {
     let model = find(&models, &path)?;
     models.admit()?;
+    if control.is_leaving() {
+        let error = format!("`{}` is about to be drained", path.name);
+        return Err(Fault::new(Reason::Draining, error));
+    }
+    serves(&model).map(|()| HttpResponse::Ok().finish())
+}
+
+/// Whether a kernel takes requests.
+fn serves(model: &Model) -> Result<(), Fault> {
     let (reason, why) = match model.kernel.condition() {
-        _ if control.is_leaving() => (Reason::Draining, "is about to be drained"),
         Condition::Quarantined => (Reason::Quarantined, "is quarantined"),
+        Condition::Unloaded => (Reason::Unloaded, "is unloaded"),
         Condition::Ended => (Reason::Ended, "has ended"),
-        _ => return Ok(HttpResponse::Ok().finish()),
+        _ => return Ok(()),
     };
-    Err(Fault::new(reason, format!("`{}` {why}", path.name)))
+    Err(Fault::new(reason, format!("`{}` {why}", model.signature().name)))
 }
 
 async fn statistics(models: Data<Models>, path: Path<Named>) -> Result<HttpResponse, Fault> {
@@ -109,8 +126,8 @@ fn find(models: &Models, path: &Named) -> Result<Arc<Model>, Fault> {
 }
 
 /// A kernel in the repository's index.
-#[derive(Serialize)]
-struct Indexed {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Indexed {
     name: String,
     version: String,
     state: &'static str,
@@ -133,7 +150,7 @@ async fn index(control: Data<Control>, models: Data<Models>) -> Json<Vec<Indexed
     Json(models.all().iter().map(indexed).collect())
 }
 
-/// What is there is loaded; one that is quarantined is tried again.
+/// One that is unloaded serves again, one that is quarantined is tried again; the answer comes when its instances are up.
 async fn load(
     control: Data<Control>,
     models: Data<Models>,
@@ -141,17 +158,24 @@ async fn load(
 ) -> Result<HttpResponse, Fault> {
     let model = find(&models, &path)?;
     models.admit()?;
-    if model.kernel.condition() == Condition::Quarantined {
-        let lifted = control.runtime.lift_quarantine(&path.name).await;
-        lifted.map_err(|error| Fault::new(Reason::NotFound, error.to_string()))?;
+    if model.kernel.condition().refuses() {
+        let up = control.runtime.load_kernel(&path.name).await;
+        up.map_err(|error| Fault::of_load(&error))?;
     }
-    Ok(HttpResponse::Ok().finish())
+    serves(&model).map(|()| HttpResponse::Ok().finish())
 }
 
-async fn unload(models: Data<Models>, path: Path<Named>) -> Result<HttpResponse, Fault> {
+/// Its requests finish, and it drops its state; the answer comes when that is done.
+async fn unload(
+    control: Data<Control>,
+    models: Data<Models>,
+    path: Path<Named>,
+) -> Result<HttpResponse, Fault> {
     find(&models, &path)?;
-    let error = format!("`{}` is a part of the program and ends with it", path.name);
-    Err(Fault::new(Reason::NotSupported, error))
+    models.admit()?;
+    let replaced = control.runtime.unload_kernel(&path.name).await;
+    replaced.map_err(|error| Fault::new(Reason::NotFound, error.to_string()))?;
+    Ok(HttpResponse::Ok().finish())
 }
 
 async fn infer(
@@ -200,7 +224,7 @@ async fn answer(
     let body = body::read(http, payload, limits).await?;
     let Inference { id, fields, outputs, timeout, priority } = read(model, header, body).await?;
     let asked = Instant::now();
-    let timing = Arc::new(Timing::default());
+    let timing = tracing::calling(http, since, asked);
     let options = CallOptions {
         timeout: patience.map(Duration::from_millis).or(timeout),
         priority,
@@ -218,6 +242,7 @@ async fn answer(
         move || response::write(model.signature(), id.as_deref(), &outputs, &fields)
     };
     let body = if size < LARGE as u64 { write()? } else { elsewhere(write).await? };
+    tracing::wrote(http, writing);
     let parts = Parts {
         input: asked.saturating_duration_since(since),
         queue: began.saturating_duration_since(asked),

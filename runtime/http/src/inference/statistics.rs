@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::models::Model;
@@ -14,7 +15,7 @@ struct Tally {
     nanos: AtomicU64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct TallyView {
     count: u64,
     ns: u64,
@@ -84,12 +85,12 @@ impl Counts {
 }
 
 /// The statistics of kernels.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Statistics<'a> {
     model_stats: Vec<ModelStatistics<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct ModelStatistics<'a> {
     name: &'a str,
     version: &'a str,
@@ -101,7 +102,7 @@ struct ModelStatistics<'a> {
     batch_stats: [(); 0],
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct InferenceStatistics {
     success: TallyView,
     fail: TallyView,

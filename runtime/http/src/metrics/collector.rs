@@ -13,6 +13,7 @@ use rustkernel_core::memory::MemoryStats;
 use rustkernel_core::runtime::{DeviceStats, LifecycleState, RuntimeStats};
 
 use crate::control::Control;
+use crate::tracing::Counts;
 use crate::view;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -61,6 +62,11 @@ struct OfPool {
     pool: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfSpans {
+    outcome: &'static str,
+}
+
 /// Registers what there is now.
 pub(super) fn register(registry: &mut Registry, control: &Control) {
     let stats = control.runtime.stats();
@@ -72,6 +78,17 @@ pub(super) fn register(registry: &mut Registry, control: &Control) {
     registry.register_with_unit("uptime", "Since the start", Unit::Seconds, uptime);
     of_kernels(registry, &stats.kernels);
     of_devices(registry, &stats.devices);
+    if let Some(tracing) = &control.tracing {
+        of_spans(registry, tracing.counts());
+    }
+}
+
+fn of_spans(registry: &mut Registry, counts: &Counts) {
+    let ends = counts.ends().map(|(outcome, count)| (OfSpans { outcome }, count));
+    counters(registry, "trace_spans", "Spans by what became of them", ends);
+    let waiting = Gauge::<i64>::default();
+    waiting.set(signed(counts.waiting()));
+    registry.register("trace_spans_waiting", "Spans that wait to be sent", waiting);
 }
 
 fn of_lifecycle(registry: &mut Registry, stats: &RuntimeStats) {

@@ -4,6 +4,7 @@
 //! it when somebody asks.
 
 mod collector;
+mod format;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -19,6 +20,8 @@ use rustkernel_core::kernel::Instant;
 
 use crate::control::Control;
 use crate::inference::{Parts, Reason};
+
+pub(crate) use format::Format;
 
 /// Upper ends of the histograms' buckets, in seconds.
 const BUCKETS: [f64; 15] =
@@ -129,8 +132,8 @@ impl Metrics {
         }
     }
 
-    /// Everything, in the text format of OpenMetrics 1.0.
-    pub(crate) fn text(&self, control: &Control) -> String {
+    /// Everything, in that format.
+    pub(crate) fn text(&self, control: &Control, format: Format) -> String {
         let mut text = String::new();
         let mut runtime = Registry::with_prefix("rustkernel");
         collector::register(&mut runtime, control);
@@ -139,7 +142,7 @@ impl Metrics {
         let end = text.rfind("# EOF").unwrap_or(text.len());
         text.truncate(end);
         encode(&mut text, &self.registry).ok();
-        text
+        format.tell(text)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why somebody is not served.
 
+use std::time::Duration;
+
 use super::roles::Permission;
 use crate::audit::AuditError;
 
@@ -66,6 +68,20 @@ pub enum Denial {
     /// 404: there is no such path.
     #[error("there is nothing at this path")]
     Nowhere,
+    /// 429: their requests of late are more than one caller may ask.
+    #[error("one caller may ask {most} requests a second, and these are more")]
+    TooOften {
+        /// Requests a second.
+        most: u32,
+        /// When there is room for one.
+        wait: Duration,
+    },
+    /// 429: their open requests are as many as one caller may have.
+    #[error("one caller may have {most} requests open at once, and so many are")]
+    TooMany {
+        /// Requests.
+        most: u32,
+    },
     /// 503: it could not be written down.
     #[error(transparent)]
     Unaudited(#[from] AuditError),
@@ -82,6 +98,8 @@ impl Denial {
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden { .. } => "forbidden",
             Self::Nowhere => "not_found",
+            Self::TooOften { .. } => "rate_limited",
+            Self::TooMany { .. } => "too_many_open",
             Self::Unaudited(_) => "audit_unavailable",
         }
     }

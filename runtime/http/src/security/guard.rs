@@ -1,11 +1,13 @@
 //! Admits requests, or denies them, and has both written down.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustkernel_core::config::SecurityConfig;
+use rustkernel_core::config::{CallerConfig, SecurityConfig};
 use rustkernel_core::runtime::ShutdownReport;
 
 use super::authenticator::{Authenticator, Credentials, Fresh, SecurityError};
+use super::callers::{Callers, Permit, address};
 use super::denial::Denial;
 use super::need::Need;
 use super::principal::{Pattern, Principal};
@@ -36,6 +38,7 @@ pub struct Guard {
     authenticator: Option<Authenticator>,
     audit: Option<Audit>,
     certificates: Option<Arc<Certificates>>,
+    callers: Callers,
 }
 
 /// Files that were read again, and do not hold yet.
@@ -53,8 +56,8 @@ pub struct Asked<'r> {
     pub path: &'r str,
     /// What it says of its sender.
     pub credentials: Credentials<'r>,
-    /// From where it comes.
-    pub source: String,
+    /// From where it comes; `None` is a Unix socket.
+    pub source: Option<SocketAddr>,
     /// The id of the trace that it belongs to.
     pub trace_id: Option<String>,
 }
@@ -70,13 +73,23 @@ impl Guard {
         let certificates = Certificates::of(&config.tls)?;
         let settings = config.audit_logging.then(|| Settings::of(&config.audit, service));
         let audit = settings.transpose()?.map(|settings| Audit::open(&settings)).transpose()?;
-        Ok(Self { authenticator, audit, certificates })
+        Ok(Self { authenticator, audit, certificates, callers: Callers::new(config.caller) })
     }
 
     /// A guard of these parts. Without the first everybody may do everything, without the second nothing
     /// is written down.
     pub fn new(authenticator: Option<Authenticator>, audit: Option<Audit>) -> Self {
-        Self { authenticator, audit, certificates: None }
+        Self { authenticator, audit, ..Self::default() }
+    }
+
+    /// Has every caller be under these limits from now on.
+    pub fn limit_callers(&self, limits: CallerConfig) {
+        self.callers.limit(limits);
+    }
+
+    /// Whether callers have to say who they are.
+    pub fn asks_who(&self) -> bool {
+        self.authenticator.is_some()
     }
 
     /// The certificates of TLS, if there is to be any.
@@ -115,20 +128,33 @@ impl Guard {
     /// # Errors
     /// [`Denial`], which is written down as well.
     pub async fn admit(&self, asked: &Asked<'_>) -> Result<Admitted, Denial> {
-        if self.authenticator.is_none() && self.audit.is_none() {
-            return Ok(Admitted { principal: anybody(), open: None });
+        if self.authenticator.is_none() && self.audit.is_none() && !self.callers.are_limited() {
+            return Ok(Admitted::unrecorded(anybody()));
         }
         let need = Need::of(asked.path);
         if need.is_some_and(|need| need.permission == Permission::Health) {
-            return Ok(Admitted { principal: nobody(), open: None });
+            return Ok(Admitted::unrecorded(nobody()));
         }
         let principal = match &self.authenticator {
             Some(authenticator) => authenticator.principal(asked.credentials),
             None => Ok(anybody()),
         };
-        match principal {
-            Ok(principal) => self.admit_principal(principal, asked).await,
-            Err(refused) => self.deny(&nobody(), asked, Denial::Unauthenticated(refused)).await,
+        let known = principal.as_ref().ok().filter(|_| self.authenticator.is_some());
+        let permit = match known {
+            Some(principal) => self.callers.enter(principal.name()),
+            None => self.callers.enter(&address(asked.source)),
+        };
+        match (principal, permit) {
+            (Ok(principal), Ok(permit)) => {
+                let admitted = self.admit_principal(principal, asked).await?;
+                Ok(Admitted { _permit: permit, ..admitted })
+            }
+            (Err(refused), Ok(_)) => {
+                self.deny(&nobody(), asked, Denial::Unauthenticated(refused)).await
+            }
+            (principal, Err(denial)) => {
+                self.deny(&principal.unwrap_or_else(|_| nobody()), asked, denial).await
+            }
         }
     }
 
@@ -157,7 +183,7 @@ impl Guard {
             }
             None => None,
         };
-        Ok(Admitted { principal, open })
+        Ok(Admitted { principal, open, _permit: None })
     }
 
     async fn deny(
@@ -221,7 +247,7 @@ fn entry(event: Event, principal: &Principal, asked: &Asked<'_>) -> Entry {
         id: asked.id.to_string(),
         actor: principal.name().into(),
         roles: principal.roles(),
-        source: asked.source.clone(),
+        source: asked.source.map_or_else(|| "unix".into(), |source| source.to_string()),
         object: object.into(),
         trace_id: asked.trace_id.clone(),
         ..Entry::new(event, need.map_or("unknown", |need| need.permission.name()))
@@ -234,9 +260,16 @@ fn entry(event: Event, principal: &Principal, asked: &Asked<'_>) -> Entry {
 pub struct Admitted {
     principal: Principal,
     open: Option<Open>,
+    /// Until this is dropped it counts among those that its caller has open.
+    _permit: Option<Permit>,
 }
 
 impl Admitted {
+    /// One that is not written down.
+    fn unrecorded(principal: Principal) -> Self {
+        Self { principal, open: None, _permit: None }
+    }
+
     /// Who asks.
     pub fn principal(&self) -> &Principal {
         &self.principal

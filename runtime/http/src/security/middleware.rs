@@ -6,7 +6,7 @@ use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use actix_web::middleware::Next;
 use actix_web::rt::net::UnixStream;
@@ -18,6 +18,7 @@ use super::authenticator::Credentials;
 use super::denial::{Denial, Refused};
 use super::guard::{Admitted, Asked, Guard, user};
 use super::request_id::RequestId;
+use crate::tracing::trace_id;
 
 /// Admits a request by the [`Guard`] of the application's data, or answers why not. Handlers find the
 /// [`Principal`](super::Principal) and the [`RequestId`] among the request's extensions. The answer waits
@@ -110,23 +111,13 @@ async fn serve<B: MessageBody + 'static>(
 
 fn asked(request: &ServiceRequest, id: RequestId) -> Asked<'_> {
     let headers = request.headers();
-    let source = request.peer_addr().map_or_else(|| "unix".into(), |address| address.to_string());
     Asked {
         id,
         path: request.uri().path(),
         credentials: Credentials::of(headers.get_all(AUTHORIZATION).map(HeaderValue::as_bytes)),
-        source,
-        trace_id: trace_id(headers),
+        source: request.peer_addr(),
+        trace_id: trace_id(request),
     }
-}
-
-/// The trace's id in a header `traceparent` (W3C Trace Context), if there is a proper one.
-fn trace_id(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
-    let id = text.split('-').nth(1)?;
-    let is_id =
-        id.len() == 32 && id.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-    (is_id && id.bytes().any(|digit| digit != b'0')).then(|| id.to_owned())
 }
 
 fn id_header(id: RequestId) -> (HeaderName, HeaderValue) {
@@ -140,6 +131,7 @@ fn answer(denial: &Denial, id: RequestId) -> HttpResponse {
         Denial::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
         Denial::Forbidden { .. } => StatusCode::FORBIDDEN,
         Denial::Nowhere => StatusCode::NOT_FOUND,
+        Denial::TooOften { .. } | Denial::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
         Denial::Unaudited(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut answer = HttpResponse::build(status);
@@ -151,7 +143,11 @@ fn answer(denial: &Denial, id: RequestId) -> HttpResponse {
             let challenge = "Bearer realm=\"rustkernel\", error=\"invalid_token\"";
             answer.insert_header((WWW_AUTHENTICATE, challenge));
         }
-        Denial::Unaudited(_) => {
+        Denial::TooOften { wait, .. } => {
+            // (In whole seconds, and never too early.)
+            answer.insert_header((RETRY_AFTER, wait.as_secs() + 1));
+        }
+        Denial::TooMany { .. } | Denial::Unaudited(_) => {
             answer.insert_header((RETRY_AFTER, "1"));
         }
         _ => {}

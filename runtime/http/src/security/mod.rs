@@ -16,12 +16,14 @@
 //! | `jwt` | tokens of an identity provider |
 //! | [`Authenticator`] | from credentials to a principal; reads its files again without a gap |
 //! | [`Certificates`] | TLS |
+//! | `callers` | what one caller may ask at most |
 //! | [`Guard`] | all of it together, with the audit log: admits or denies |
 //! | [`guarded`] | the guard as a middleware of actix-web |
 //!
 //! Nothing is allowed that is not in the table, and no path is served that is not in the list of needs.
 
 mod authenticator;
+mod callers;
 mod denial;
 mod guard;
 mod jwt;

@@ -111,6 +111,14 @@ fn runtime(gate: &Arc<Semaphore>) -> Arc<Runtime> {
 
 impl Serving {
     pub(crate) async fn start(config: HttpConfig) -> Self {
+        Self::start_as(config, |service| service).await
+    }
+
+    /// The same, as `change` has the service.
+    pub(crate) async fn start_as(
+        config: HttpConfig,
+        change: impl FnOnce(Service) -> Service,
+    ) -> Self {
         let (gate, directory) = (Arc::new(Semaphore::new(0)), tempfile::tempdir().unwrap());
         let runtime = runtime(&gate);
         let endpoint = Endpoint::from(directory.path().join("test.sock"));
@@ -121,7 +129,7 @@ impl Serving {
             .http(config)
             .metrics(true)
             .notices(move |notice| drop(tell.try_send(notice.clone())));
-        let served = tokio::spawn(service.serve());
+        let served = tokio::spawn(change(service).serve());
         let Some(Notice::Listening(address)) = within_a_minute(notices.recv()).await else {
             panic!("it listens first");
         };
@@ -136,7 +144,12 @@ impl Serving {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.get_as(path, "*/*").await
+    }
+
+    pub(crate) async fn get_as(&self, path: &str, accept: &str) -> Answer {
         let request = self.agent.get(format!("http://{}{path}", self.address));
+        let request = request.header("accept", accept);
         read(tokio::task::spawn_blocking(move || request.call())).await
     }
 

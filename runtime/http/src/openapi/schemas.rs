@@ -1,0 +1,158 @@
+//! Bodies that are read or written by hand, as types to make schemas of.
+#![allow(dead_code, reason = "they are there for their schemas")]
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// What may be left out is left out, not null.
+fn absent<T>(_: &T) -> bool {
+    true
+}
+
+/// Why there is no answer.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Refusal {
+    /// In a sentence.
+    error: String,
+    /// For machines.
+    #[serde(skip_serializing_if = "absent")]
+    reason: String,
+    /// The way out, where there is one.
+    #[serde(skip_serializing_if = "absent")]
+    hint: String,
+    /// Where there are several, each.
+    #[serde(skip_serializing_if = "absent")]
+    problems: Vec<String>,
+    /// The request's id, which the audit log has too.
+    #[serde(skip_serializing_if = "absent")]
+    request_id: String,
+}
+
+/// A call of a kernel.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct InferRequest {
+    /// The caller's own name for it, which comes back with the answer.
+    #[serde(skip_serializing_if = "absent")]
+    id: String,
+    /// The kernel's parameters, and what is said of the call (`timeout` in microseconds, `priority`,
+    /// `binary_data_output`).
+    #[serde(skip_serializing_if = "absent")]
+    parameters: Map<String, Value>,
+    /// The kernel's tensors.
+    inputs: Vec<InputTensor>,
+    /// The tensors that are wanted; all if this is left out.
+    #[serde(skip_serializing_if = "absent")]
+    outputs: Vec<WantedTensor>,
+}
+
+/// A tensor for a kernel.
+#[derive(JsonSchema, Serialize)]
+struct InputTensor {
+    name: String,
+    datatype: Datatype,
+    shape: Vec<u64>,
+    /// Left out where `binary_data_size` says that it stands behind the JSON.
+    #[serde(skip_serializing_if = "absent")]
+    data: Vec<TensorData>,
+    #[serde(skip_serializing_if = "absent")]
+    parameters: BinarySize,
+}
+
+/// How many bytes of a tensor stand behind the JSON.
+#[derive(JsonSchema, Serialize)]
+struct BinarySize {
+    #[serde(skip_serializing_if = "absent")]
+    binary_data_size: u64,
+}
+
+/// A tensor that is wanted.
+#[derive(JsonSchema, Serialize)]
+struct WantedTensor {
+    name: String,
+    #[serde(skip_serializing_if = "absent")]
+    parameters: InBytes,
+}
+
+/// Whether it is wanted in bytes.
+#[derive(JsonSchema, Serialize)]
+struct InBytes {
+    #[serde(skip_serializing_if = "absent")]
+    binary_data: bool,
+}
+
+/// What a kernel has answered.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct InferResponse {
+    model_name: String,
+    model_version: String,
+    /// The request's, if it has one.
+    #[serde(skip_serializing_if = "absent")]
+    id: String,
+    /// Single values of the answer.
+    #[serde(skip_serializing_if = "absent")]
+    parameters: Map<String, Value>,
+    outputs: Vec<OutputTensor>,
+}
+
+/// A tensor of an answer.
+#[derive(JsonSchema, Serialize)]
+struct OutputTensor {
+    name: String,
+    datatype: Datatype,
+    shape: Vec<u64>,
+    /// Left out where it stands behind the JSON.
+    #[serde(skip_serializing_if = "absent")]
+    data: Vec<TensorData>,
+    #[serde(skip_serializing_if = "absent")]
+    parameters: BinarySize,
+}
+
+/// The type of a tensor's elements.
+#[derive(JsonSchema, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Datatype {
+    Uint8,
+    Uint16,
+    Uint32,
+    Uint64,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Fp32,
+    Fp64,
+}
+
+/// Elements, flat or nested. A number that JSON does not have is null in answers.
+#[derive(Serialize)]
+struct TensorData;
+
+impl JsonSchema for TensorData {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "TensorData".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let below = generator.subschema_for::<Self>();
+        json_schema!({
+            "description": "An element, or some that are nested. A number that JSON does not have is null.",
+            "anyOf": [{ "type": ["number", "null"] }, { "type": "array", "items": below }],
+        })
+    }
+}
+
+/// Bytes.
+pub(super) fn bytes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "contentMediaType": "application/octet-stream" })
+}
+
+/// Text.
+pub(super) fn text(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string" })
+}
+
+/// A document of OpenAPI.
+pub(super) fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object" })
+}
