@@ -3,7 +3,7 @@
 
     tests/clients_agree.py target/release/rustkernel
 
-tritonclient: health, metadata, configuration, statistics, the repository, inference in JSON and in bytes, errors, eight calls
+tritonclient: health, metadata, configuration, statistics, the repository, inference in JSON and in bytes, packed and not, errors, eight calls
 at once. Also the calls that perf_analyzer makes before and while it measures, in their order.
 """
 
@@ -30,14 +30,17 @@ def serve(program: str, folder: str) -> tuple[subprocess.Popen, str]:
     return server, address
 
 
-def infer(client: http.InferenceServerClient, a: float, binary_in: bool, binary_out: bool) -> None:
+def infer(client: http.InferenceServerClient, a: float, binary_in: bool, binary_out: bool, packing: str | None = None) -> None:
     random = np.random.default_rng()
     x, y = (random.standard_normal(N, dtype=np.float32) for _ in "xy")
     inputs = [http.InferInput(name, [N], "FP32") for name in "xy"]
     for tensor, data in zip(inputs, (x, y)):
         tensor.set_data_from_numpy(data, binary_data=binary_in)
     outputs = [http.InferRequestedOutput("output", binary_data=binary_out)]
-    answer = client.infer("saxpy", inputs, outputs=outputs, request_id="7", parameters={"a": a})
+    answer = client.infer(
+        "saxpy", inputs, outputs=outputs, request_id="7", parameters={"a": a},
+        request_compression_algorithm=packing, response_compression_algorithm=packing,
+    )
     expected = np.float32(a) * x + y
     assert np.allclose(answer.as_numpy("output"), expected, rtol=1e-6, atol=1e-6)
     assert answer.get_response()["id"] == "7"
@@ -62,11 +65,12 @@ def tritonclient(address: str) -> None:
     client.load_model("saxpy")
     for binary_in in (True, False):
         for binary_out in (True, False):
-            infer(client, 2.5, binary_in, binary_out)
+            for packing in (None, "gzip", "deflate"):
+                infer(client, 2.5, binary_in, binary_out, packing)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: infer(http.InferenceServerClient(address), 0.5, True, True), range(64)))
     statistics = client.get_inference_statistics("saxpy")["model_stats"][0]
-    assert statistics["inference_count"] == 68, statistics
+    assert statistics["inference_count"] == 76, statistics
     refused(lambda: client.get_model_metadata("nope"), "'nope' is not found")
     wrong = http.InferInput("x", [3], "FP32").set_data_from_numpy(np.zeros(3, np.float32))
     refused(lambda: client.infer("saxpy", [wrong]), "is missing")

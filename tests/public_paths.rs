@@ -1,4 +1,5 @@
-//! The specification's Rust snippets on runtime and memory compile and run as they are written there.
+//! The specification's Rust snippets compile and run as they are written there. (What it says of the command line, of
+//! files and variables: `runtime/cli/tests/specification.rs`.)
 #![allow(unused, reason = "the snippets are kept as they are")]
 
 use std::error::Error;
@@ -114,5 +115,28 @@ fn memory_management() -> Outcome {
     let stats = manager.stats();
     println!("Allocated: {} bytes", stats.allocated_bytes);
     println!("Pool utilization: {:.1}%", stats.pool_utilization * 100.0);
+    Ok(())
+}
+
+#[test]
+fn unified_config() -> Outcome {
+    use rustkernel_core::config::{ProductionConfig, ProductionConfigBuilder};
+
+    // Load from environment
+    let config = ProductionConfig::from_env()?;
+
+    // Load from file
+    let config = ProductionConfig::from_file("config/production.toml")?;
+
+    // Use builder
+    let config = ProductionConfigBuilder::production()
+        .service_name("my-kernel-service")
+        .environment("production")
+        .runtime(|r| r.max_kernel_instances(500).shutdown_timeout(Duration::from_secs(60)))
+        .memory(|m| m.max_gpu_memory(16 * 1024 * 1024 * 1024))
+        .build()?;
+
+    // Validate
+    config.validate()?;
     Ok(())
 }

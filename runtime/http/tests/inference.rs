@@ -8,6 +8,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use rustkernel_core::config::HttpConfig;
 use serde_json::{Value, json};
 use support::tcp::{Serving, config, held};
@@ -22,6 +24,12 @@ fn saxpy() -> Value {
             { "name": "y", "datatype": "FP32", "shape": [2], "data": [[10], [20]] },
         ],
     })
+}
+
+fn packed_with_gzip(body: &[u8]) -> Vec<u8> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+    packer.write_all(body).unwrap();
+    packer.finish().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,8 +143,16 @@ async fn what_is_refused_says_why() {
     let large = serving.post(path, &[], vec![b' '; 1001]).await;
     assert_eq!(large.header("connection"), Some("close"));
     assert_eq!(refused(large), (413, "too_large".into()));
-    let packed = serving.post(path, &[("Content-Encoding", "gzip")], "").await;
+    let packed = serving.post(path, &[("Content-Encoding", "br")], "").await;
     assert_eq!(refused(packed), (415, "unsupported_encoding".into()));
+    let gzip = [("Content-Encoding", "gzip")];
+    let sound = serving.post(path, &gzip, packed_with_gzip(saxpy().to_string().as_bytes())).await;
+    assert_eq!(sound.json()["outputs"][0]["data"], json!([12.0, 25.0]));
+    assert_eq!(refused(serving.post(path, &gzip, "{}").await), (400, "invalid".into()));
+    // (It is the unpacked size that counts.)
+    let bomb = packed_with_gzip(&[b' '; 100_000]);
+    assert!(bomb.len() < 1000, "{}", bomb.len());
+    assert_eq!(refused(serving.post(path, &gzip, bomb).await), (413, "too_large".into()));
     let header = [("Inference-Header-Content-Length", "x")];
     assert_eq!(refused(serving.post(path, &header, "").await), (400, "invalid".into()));
     serving.control.drain().await.unwrap();

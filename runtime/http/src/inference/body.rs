@@ -1,12 +1,13 @@
-//! Bodies, as they come: within a size and a time.
+//! Bodies, as they come: within a size and a time. One that is packed is held to the size both ways.
 
 use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::web::{self, Bytes, BytesMut, Payload};
 use futures_util::StreamExt;
 
+use super::packing::Packing;
 use super::{Fault, Reason};
 
 /// The most, and how long it may take.
@@ -19,36 +20,43 @@ pub(crate) struct BodyLimits {
 /// Reads a body to its end.
 ///
 /// # Errors
-/// If it is too large, too slow, packed, or ends early.
+/// If it is too large, packed or not; too slow; packed in a way that is not known; or ends early.
 pub(crate) async fn read(
     request: &HttpRequest,
     body: &mut Payload,
     limits: BodyLimits,
 ) -> Result<Bytes, Fault> {
-    check(request, limits)?;
-    match tokio::time::timeout(limits.patience, collect(body, limits.bytes)).await {
-        Ok(read) => read,
-        Err(_elapsed) => Err(Fault::new(
-            Reason::TooSlow,
-            format!("the body did not come within {}", humantime::format_duration(limits.patience)),
-        )),
+    let packing = check(request, limits)?;
+    let read = match tokio::time::timeout(limits.patience, collect(body, limits.bytes)).await {
+        Ok(read) => read?,
+        Err(_elapsed) => {
+            let patience = humantime::format_duration(limits.patience);
+            let error = format!("the body did not come within {patience}");
+            return Err(Fault::new(Reason::TooSlow, error));
+        }
+    };
+    match packing {
+        None => Ok(read),
+        Some(packing) => unpack(packing, read, limits.bytes).await,
     }
 }
 
+/// Unpacks a body where that keeps nobody waiting.
+async fn unpack(packing: Packing, packed: Bytes, most: usize) -> Result<Bytes, Fault> {
+    let unpacked = web::block(move || packing.unpack(&packed, most)).await;
+    let unpacked = unpacked.map_err(|error| Fault::new(Reason::Failed, error.to_string()))??;
+    unpacked.map(Bytes::from).ok_or_else(|| too_large(most))
+}
+
 /// What can be refused before the body is read.
-fn check(request: &HttpRequest, limits: BodyLimits) -> Result<(), Fault> {
+fn check(request: &HttpRequest, limits: BodyLimits) -> Result<Option<Packing>, Fault> {
     let headers = request.headers();
-    if let Some(encoding) = headers.get(CONTENT_ENCODING)
-        && encoding != "identity"
-    {
-        let error = format!("the body's encoding {encoding:?} is not known; send it as it is");
-        return Err(Fault::new(Reason::UnsupportedEncoding, error));
-    }
+    let packing = headers.get(CONTENT_ENCODING).map_or(Ok(None), Packing::of)?;
     let announced: Option<u64> =
         headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     match announced {
         Some(length) if length > limits.bytes as u64 => Err(too_large(limits.bytes)),
-        _ => Ok(()),
+        _ => Ok(packing),
     }
 }
 

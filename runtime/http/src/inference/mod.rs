@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `routes` | what can be asked |
 //! | `models` | kernels as they are found by name, and what is counted of each |
+//! | `body`, `packing` | bytes as they come, within a size and a time; unpacked |
 //! | `request` | a body as a kernel's fields, and what is said of the call |
 //! | `response` | a kernel's fields as a body |
 //! | `tensor` | tensors in JSON and in bytes |
@@ -19,6 +20,7 @@ mod body;
 mod describe;
 mod fault;
 mod models;
+mod packing;
 mod request;
 mod response;
 mod routes;
