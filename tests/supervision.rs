@@ -16,3 +16,5 @@ mod losses;
 mod otp;
 #[path = "supervision/retries.rs"]
 mod retries;
+#[path = "supervision/unload.rs"]
+mod unload;

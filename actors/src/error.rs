@@ -198,6 +198,12 @@ pub enum Rejection {
         /// Why.
         cause: Cause,
     },
+    /// The kernel was told to drop its state, and is to be told when it shall serve again.
+    #[error("`{kernel}` is unloaded; it serves again when it is loaded")]
+    Unloaded {
+        /// The kernel.
+        kernel: String,
+    },
     /// The request does not fit the kernel's signature.
     #[error("invalid request: {0}")]
     Invalid(#[from] MessageError),

@@ -84,6 +84,18 @@ pub enum RuntimeEvent {
         /// The kernel.
         kernel: String,
     },
+    /// A kernel was told to, and has dropped its state: its requests are refused.
+    KernelUnloaded {
+        /// The kernel.
+        kernel: String,
+        /// How many of its instances did not come back in time, and were replaced.
+        replaced: usize,
+    },
+    /// A kernel that was unloaded is to serve again.
+    KernelLoaded {
+        /// The kernel.
+        kernel: String,
+    },
     /// A kernel's last instance has ended and is not restarted: its requests are refused.
     KernelEnded {
         /// The kernel.

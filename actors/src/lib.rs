@@ -53,5 +53,5 @@ pub use restart::{
 };
 pub use rustkernel_port::Ledger;
 pub use stats::{DeviceStats, RuntimeStats};
-pub use system::{LookupError, Supervisor};
+pub use system::{LoadError, LookupError, Supervisor};
 pub use tensor::{AnyElement, AnyTensor, ShapeError, Tensor};

@@ -29,8 +29,8 @@ use crate::panic;
 use crate::restart::DeadLetter;
 use crate::stats::RuntimeStats;
 use crate::supervisor::{
-    AddKernel, Board, LifecycleState, Lift, Limits, Ping, Restart, Shutdown, ShutdownReport, Start,
-    SupervisorActor, SupervisorConfig, check_limits,
+    AddKernel, Board, LifecycleState, Lift, Limits, Load, Ping, Restart, Shutdown, ShutdownReport,
+    Start, SupervisorActor, SupervisorConfig, Unload, check_limits,
 };
 
 /// A supervisor and its kernels.
@@ -63,6 +63,18 @@ pub enum LookupError {
     /// The kernel cannot be called by name.
     #[error("kernel `{0}` cannot be called by name; its spec lacks `.publish()`")]
     NotPublished(String),
+}
+
+/// Why a kernel was not loaded again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// There is none of that name.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// It cannot be started now.
+    #[error(transparent)]
+    Start(#[from] StartError),
 }
 
 impl Supervisor {
@@ -241,6 +253,27 @@ impl Supervisor {
     pub async fn lift_quarantine(&self, name: &str) -> Result<bool, LookupError> {
         let lifted = self.address.send(Lift(name.to_owned())).await.ok().flatten();
         lifted.ok_or_else(|| self.unknown(name))
+    }
+
+    /// Unloads a kernel: it takes no more requests, finishes those that are open within its shutdown timeout, and each
+    /// instance drops its state, with all memory that it holds. Returns how many instances did not come back in time
+    /// and were replaced by fresh ones, which wait. One that is unloaded stays so.
+    ///
+    /// # Errors
+    /// [`LookupError::Unknown`] if there is none of that name.
+    pub async fn unload_kernel(&self, name: &str) -> Result<usize, LookupError> {
+        let replaced = self.address.send(Unload(name.to_owned())).await.ok().flatten();
+        replaced.ok_or_else(|| self.unknown(name))
+    }
+
+    /// Loads a kernel that is unloaded, and lifts its quarantine if there is one. Returns how many instances are up
+    /// once all are, or its start timeout is over.
+    ///
+    /// # Errors
+    /// [`LoadError`] if there is none of that name, or memory is too short for it.
+    pub async fn load_kernel(&self, name: &str) -> Result<usize, LoadError> {
+        let up = self.address.send(Load(name.to_owned())).await.ok().flatten();
+        Ok(up.ok_or_else(|| self.unknown(name))??)
     }
 
     /// Requests that ended their kernel each time that they were tried: the last of them, the oldest

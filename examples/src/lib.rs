@@ -10,6 +10,8 @@ mod guide {
     mod memory {}
     #[doc = include_str!("../../docs/guide/devices.md")]
     mod devices {}
+    #[doc = include_str!("../../docs/guide/testing.md")]
+    mod testing {}
     #[doc = include_str!("../../docs/guide/supervision.md")]
     mod supervision {}
     #[doc = include_str!("../../docs/guide/configuration.md")]

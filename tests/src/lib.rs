@@ -9,6 +9,7 @@ pub mod rig;
 pub mod running;
 pub mod simulated;
 pub mod simulation;
+pub mod soak;
 
 use std::future::Future;
 use std::time::Duration;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Duration;
 
 use super::{End, Instance, Kept};
 use crate::error::KernelError;
@@ -97,7 +96,7 @@ impl<K: Kernel> Instance<K> {
         let orderly = matches!(end, End::Left | End::Suspended | End::Died(Cause::Exited));
         if orderly && !self.seat.is_given_up() {
             self.tell_now();
-            let closing = tokio::time::timeout(self.close_timeout(), kernel.close(&mut cx));
+            let closing = tokio::time::timeout(self.shared.close_timeout(), kernel.close(&mut cx));
             if let Ended::Panicked(report) = panic::run_guarded(closing, |_| false).await {
                 self.panicked(report);
             }
@@ -105,9 +104,5 @@ impl<K: Kernel> Instance<K> {
         self.drop_guarded(kernel);
         drop(cx);
         self.seat.set_hook(None);
-    }
-
-    fn close_timeout(&self) -> Duration {
-        self.shared.parts.shutdown_timeout.unwrap_or(self.shared.parts.start_timeout)
     }
 }

@@ -49,6 +49,8 @@ pub(crate) enum Hold {
     Quarantine,
     /// Another kernel of their group has.
     Sibling,
+    /// They are unloaded.
+    Unloaded,
     /// That device is lost; those on others go on.
     Device(DeviceId),
 }
@@ -80,6 +82,11 @@ pub(crate) enum Order {
     TurnAway { cause: Cause },
     /// End a quarantine now. (0; 1 if there was one)
     Probe,
+    /// Take no more requests, finish those that are open within that time, drop all state and wait. How many instances did
+    /// not come back in time and were replaced.
+    Unload { within: Duration },
+    /// Serve again after that, or end a quarantine now. How many instances are up.
+    Load,
     /// The device does not come back: move to another, or end. How many instances have moved.
     Move { from: DeviceId },
     /// Take no more requests; answer when none is open. (0)
@@ -222,10 +229,82 @@ impl<K: Kernel> KernelActor<K> {
         let (up, timeout) = (self.all_up(), self.shared.parts.start_timeout);
         let waited = async move { tokio::time::timeout(timeout, up).await.is_ok() };
         Box::pin(waited.into_actor(self).map(|_, actor, _| {
-            // (They may have been told to wait once more meanwhile.)
-            if !actor.holds.iter().any(|hold| hold.is_of_all()) {
-                actor.shared.open_gate();
+            actor.reopen();
+            Ok(actor.shared.counters.running.load(Ordering::Acquire))
+        }))
+    }
+
+    /// Opens the gate, unless instances have been told to wait once more meanwhile.
+    fn reopen(&self) {
+        if !self.holds.iter().any(|hold| hold.is_of_all()) {
+            self.shared.open_gate();
+        }
+    }
+
+    fn unload(&mut self, within: Duration) -> Ordered<K> {
+        if !self.shared.unload() {
+            return Box::pin(actix::fut::ready(Ok(0)));
+        }
+        let shared = Arc::clone(&self.shared);
+        let drained =
+            async move { tokio::time::timeout(within, shared.port.drained()).await.is_ok() };
+        Box::pin(drained.into_actor(self).then(move |in_time, actor, _| {
+            // (It may be loaded again already.)
+            let down = match actor.shared.finished() {
+                true => actor.drop_state(in_time),
+                false => Box::pin(actix::fut::ready(Ok(0))),
+            };
+            down.map(|replaced, actor, _| {
+                actor.unloaded(*replaced.as_ref().unwrap_or(&0));
+                replaced
+            })
+        }))
+    }
+
+    /// Has every instance close, and interrupts what it does if there is no more time for that; requests that wait are
+    /// given back.
+    fn drop_state(&mut self, in_time: bool) -> Ordered<K> {
+        self.shared.refuse_waiting();
+        self.hold(Hold::Unloaded);
+        if !in_time {
+            self.shared.interrupt_for(Cause::Asked);
+            self.interrupt(Hold::Unloaded);
+        }
+        let (down, within) = (self.all_unloaded(), self.shared.close_timeout());
+        let waited = async move { tokio::time::timeout(within, down).await.is_ok() };
+        Box::pin(waited.into_actor(self).then(|down, actor, _| {
+            match down || !actor.shared.is_unloaded() {
+                true => Box::pin(actix::fut::ready(Ok(0))),
+                false => actor.suspend(Hold::Unloaded, Duration::ZERO, Cause::Asked),
             }
+        }))
+    }
+
+    fn unloaded(&self, replaced: usize) {
+        info!(self.logger, "kernel unloaded"; "replaced" => replaced);
+        self.shared.note("it is unloaded");
+        self.tell(RuntimeEvent::KernelUnloaded { kernel: self.name(), replaced });
+    }
+
+    fn load(&mut self, ctx: &mut Context<Self>) -> Ordered<K> {
+        let pressure = self.memories().and_then(|memories| self.check_pressure(&memories));
+        if let Err(error) = pressure {
+            return Box::pin(actix::fut::ready(Err(error)));
+        }
+        if self.shared.load() {
+            info!(self.logger, "kernel is loaded again");
+            self.shared.note("it is loaded again");
+            self.tell(RuntimeEvent::KernelLoaded { kernel: self.name() });
+        }
+        self.holds.retain(|hold| *hold != Hold::Unloaded);
+        match self.shared.circuit() {
+            Circuit::Open => drop(self.end_quarantine(ctx)),
+            Circuit::HalfOpen | Circuit::Closed => self.settle(ctx),
+        }
+        let (serving, timeout) = (self.serving(), self.shared.parts.start_timeout);
+        let waited = async move { tokio::time::timeout(timeout, serving).await.is_ok() };
+        Box::pin(waited.into_actor(self).map(|_, actor, _| {
+            actor.reopen();
             Ok(actor.shared.counters.running.load(Ordering::Acquire))
         }))
     }
@@ -337,6 +416,8 @@ impl<K: Kernel> Handler<Order> for KernelActor<K> {
             Order::Resume { hold } => self.resume(hold, ctx),
             Order::TurnAway { cause } => done(self.turn_away(cause)),
             Order::Probe => done(self.end_quarantine(ctx)),
+            Order::Unload { within } => self.unload(within),
+            Order::Load => self.load(ctx),
             Order::Move { from } => done(self.move_from(from, ctx)),
             Order::Drain => Box::pin(self.drain().into_actor(self)),
             Order::Cancel { timeout } => done(self.cancel(timeout)),

@@ -26,6 +26,8 @@ pub enum Condition {
     Quarantined,
     /// It is tried after a quarantine.
     OnTrial,
+    /// It was told to drop its state; requests are refused.
+    Unloaded,
     /// It has ended for good; requests are refused.
     Ended,
 }
@@ -33,7 +35,7 @@ pub enum Condition {
 impl Condition {
     /// Whether requests are refused at once.
     pub const fn refuses(self) -> bool {
-        matches!(self, Self::Quarantined | Self::Ended)
+        matches!(self, Self::Quarantined | Self::Unloaded | Self::Ended)
     }
 }
 
@@ -43,6 +45,10 @@ pub(super) struct Gate {
     book: RestartBook,
     /// Why requests are refused, if they are and the runtime goes on.
     closed: Option<Closed>,
+    /// The kernel is unloaded: the port is not opened before it is to be loaded.
+    unloaded: bool,
+    /// What came before it was unloaded is still finished.
+    finishing: bool,
     /// The kernel stops: the port is not opened again.
     stopping: bool,
     /// Why instances are to give up what they run.
@@ -52,6 +58,7 @@ pub(super) struct Gate {
 #[derive(Debug, Clone)]
 enum Closed {
     Quarantined(Cause),
+    Unloaded,
     Ended(Cause),
 }
 
@@ -61,7 +68,9 @@ impl Gate {
         let own =
             name.bytes().fold(seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
         let book = RestartBook::new(policy, own);
-        Self { book, closed: None, stopping: false, interruption: Cause::Asked }
+        let interruption = Cause::Asked;
+        let (unloaded, finishing, stopping) = (false, false, false);
+        Self { book, closed: None, unloaded, finishing, stopping, interruption }
     }
 }
 
@@ -76,6 +85,7 @@ impl<K: Kernel> Shared<K> {
         let verdict = gate.book.ended(cause, clock::now());
         if matches!(verdict, Verdict::Quarantine(_) | Verdict::StopRuntime) {
             self.close_gate(&mut gate, Closed::Quarantined(cause.clone()));
+            gate.finishing = false;
         }
         drop(gate);
         self.history.note(Some(instance), cause.to_string());
@@ -104,16 +114,52 @@ impl<K: Kernel> Shared<K> {
     }
 
     fn close_gate(&self, gate: &mut Gate, why: Closed) {
-        gate.closed.get_or_insert(why);
+        let stays_unloaded = gate.unloaded && !matches!(why, Closed::Ended(_));
+        match &gate.closed {
+            Some(Closed::Unloaded) if !stays_unloaded => gate.closed = Some(why),
+            Some(_) => {}
+            None => gate.closed = Some(why),
+        }
         self.port.close();
     }
 
-    /// Requests come in again, unless the kernel stops, is quarantined, or has ended (also while it was
+    /// The kernel is to drop its state: no request comes in. False if it has none, or has been told before.
+    pub(super) fn unload(&self) -> bool {
+        let mut gate = self.gate();
+        let ended = matches!(gate.closed, Some(Closed::Ended(_)));
+        if gate.stopping || gate.unloaded || ended {
+            return false;
+        }
+        (gate.unloaded, gate.finishing) = (true, true);
+        gate.closed = Some(Closed::Unloaded);
+        self.port.close();
+        true
+    }
+
+    /// No more time is given to what came before. False if the kernel is to be loaded again.
+    pub(super) fn finished(&self) -> bool {
+        let mut gate = self.gate();
+        gate.finishing = false;
+        gate.unloaded
+    }
+
+    /// The kernel is to serve again; its gate is opened once it is up. False if it was not unloaded.
+    pub(super) fn load(&self) -> bool {
+        let mut gate = self.gate();
+        gate.finishing = false;
+        std::mem::take(&mut gate.unloaded)
+    }
+
+    pub(super) fn is_unloaded(&self) -> bool {
+        self.gate().unloaded
+    }
+
+    /// Requests come in again, unless the kernel stops, is quarantined or unloaded, or has ended (also while it was
     /// awaited that it is up again).
     pub(super) fn open_gate(&self) {
         let mut gate = self.gate();
         let ended = matches!(gate.closed, Some(Closed::Ended(_)));
-        if !gate.stopping && !ended && gate.book.circuit() != Circuit::Open {
+        if !gate.stopping && !gate.unloaded && !ended && gate.book.circuit() != Circuit::Open {
             gate.closed = None;
             self.port.reopen();
         }
@@ -159,9 +205,10 @@ impl<K: Kernel> Shared<K> {
         stopping.then(|| self.admission().err().unwrap_or(Rejection::Draining))
     }
 
-    /// Whether the kernel serves nobody while the runtime goes on.
+    /// Whether requests that wait are given back while the runtime goes on.
     pub(crate) fn is_turned_away(&self) -> bool {
-        self.gate().closed.is_some()
+        let gate = self.gate();
+        gate.closed.is_some() && !gate.finishing
     }
 
     /// Why the kernel serves nobody, if it does not and the runtime goes on.
@@ -170,6 +217,7 @@ impl<K: Kernel> Shared<K> {
         let kernel = self.parts.name.to_string();
         match closed {
             Closed::Quarantined(cause) => Some(Rejection::Quarantined { kernel, cause }),
+            Closed::Unloaded => Some(Rejection::Unloaded { kernel }),
             Closed::Ended(cause) => Some(Rejection::Ended { kernel, cause }),
         }
     }
@@ -177,7 +225,7 @@ impl<K: Kernel> Shared<K> {
     /// While the kernel serves nobody, requests that wait are given back. (One that was let in just before
     /// may still be on its way; the reaper looks again.)
     pub(crate) fn refuse_waiting(&self) {
-        let Some(rejection) = self.turned_away() else { return };
+        let Some(rejection) = self.turned_away().filter(|_| !self.gate().finishing) else { return };
         let mut answers = Answers::default();
         let take = || self.port.take(|over| self.discard(over));
         while let Some(Envelope { key, request: Asked { request, .. }, .. }) = take() {
@@ -223,6 +271,7 @@ impl<K: Kernel> Shared<K> {
         let gate = self.gate();
         match (&gate.closed, gate.book.circuit()) {
             (Some(Closed::Ended(_)), _) => Condition::Ended,
+            (Some(Closed::Unloaded), _) => Condition::Unloaded,
             (Some(Closed::Quarantined(_)), _) | (None, Circuit::Open) => Condition::Quarantined,
             (None, Circuit::HalfOpen) => Condition::OnTrial,
             (None, Circuit::Closed) if self.counters.running.load(Ordering::Acquire) > 0 => {

@@ -99,7 +99,7 @@ impl<K: Kernel> KernelActor<K> {
     // ---- devices
 
     /// The devices that instances may run on: those of the first kind that is there.
-    fn memories(&self) -> Result<Vec<MemoryClient>, StartError> {
+    pub(super) fn memories(&self) -> Result<Vec<MemoryClient>, StartError> {
         let healthy = |client: &&MemoryClient| client.device().health().is_ok();
         let all = self.environment.memories.iter().filter(healthy);
         let of = |wanted: &dyn Fn(DeviceId) -> bool| -> Vec<MemoryClient> {
@@ -134,7 +134,7 @@ impl<K: Kernel> KernelActor<K> {
     }
 
     /// Under critical pressure no new kernel is started.
-    fn check_pressure(&self, clients: &[MemoryClient]) -> Result<(), StartError> {
+    pub(super) fn check_pressure(&self, clients: &[MemoryClient]) -> Result<(), StartError> {
         let full =
             clients.iter().find(|client| client.memory().pressure() >= PressureLevel::Critical);
         match full {
@@ -271,11 +271,32 @@ impl<K: Kernel> KernelActor<K> {
         turned(Arc::clone(&self.shared), move || seats.iter().all(|seat| seat.is_down()))
     }
 
+    /// Ready once all are down, or are to serve again.
+    pub(super) fn all_unloaded(&self) -> impl Future<Output = ()> + use<K> {
+        let seats: Vec<_> = self.places.taken().map(|place| Arc::clone(&place.seat)).collect();
+        let shared = Arc::clone(&self.shared);
+        turned(Arc::clone(&self.shared), move || {
+            !shared.is_unloaded() || seats.iter().all(|seat| seat.is_down())
+        })
+    }
+
     /// Ready once all are up that are wanted, or are wanted no more.
     pub(super) fn all_up(&self) -> impl Future<Output = ()> + use<K> {
         let seats: Vec<_> = self.places.taken().map(|place| Arc::clone(&place.seat)).collect();
         let there = |seat: &Arc<Seat>| seat.is_up() || seat.wanted() != Wanted::Serve;
         turned(Arc::clone(&self.shared), move || seats.iter().all(there))
+    }
+
+    /// Ready once all are up, or the one that is tried after a quarantine; or there is nothing to wait for.
+    pub(super) fn serving(&self) -> impl Future<Output = ()> + use<K> {
+        let seats: Vec<_> = self.places.taken().map(|place| Arc::clone(&place.seat)).collect();
+        let shared = Arc::clone(&self.shared);
+        turned(Arc::clone(&self.shared), move || match shared.circuit() {
+            _ if shared.is_unloaded() => true,
+            Circuit::Open => true,
+            Circuit::HalfOpen => seats.iter().any(|seat| seat.is_up()),
+            Circuit::Closed => seats.iter().all(|seat| seat.is_up()),
+        })
     }
 
     /// The device does not come back: its instances are seated elsewhere, or the kernel ends.

@@ -177,6 +177,11 @@ impl<K: Kernel> Shared<K> {
         }
     }
 
+    /// How long an instance may take to close.
+    pub(crate) fn close_timeout(&self) -> Duration {
+        self.parts.shutdown_timeout.unwrap_or(self.parts.start_timeout)
+    }
+
     /// How long a request may take.
     fn timeout(&self) -> Option<Duration> {
         match self.deadline.load(Ordering::Relaxed) {

@@ -240,6 +240,16 @@ pub(crate) struct Lift(pub(crate) String);
 #[rtype(result = "bool")]
 pub(crate) struct Restart(pub(crate) String);
 
+/// Have a kernel drop its state. How many instances were replaced for it; none if there is no such kernel.
+#[derive(Message)]
+#[rtype(result = "Option<usize>")]
+pub(crate) struct Unload(pub(crate) String);
+
+/// Have it serve again. How many instances are up; none if there is no such kernel.
+#[derive(Message)]
+#[rtype(result = "Option<Result<usize, StartError>>")]
+pub(crate) struct Load(pub(crate) String);
+
 /// Answer, to show that there is somebody to.
 #[derive(Message)]
 #[rtype(result = "()")]

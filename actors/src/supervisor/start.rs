@@ -10,8 +10,8 @@ use slog::{error, info, o};
 use super::drain::{self, ShutdownReport};
 use super::lifecycle::{LifecycleEvent, LifecycleState, Step, transition};
 use super::{
-    AddKernel, Child, DeviceConfig, Lift, Restart, Start, SupervisorActor, SupervisorConfig,
-    surroundings,
+    AddKernel, Child, DeviceConfig, Lift, Load, Restart, Start, SupervisorActor, SupervisorConfig,
+    Unload, surroundings,
 };
 use crate::allocator::{AllocatorActor, MemoryClient, Setting};
 use crate::clock;
@@ -267,6 +267,29 @@ impl Handler<Lift> for SupervisorActor {
     fn handle(&mut self, Lift(name): Lift, _: &mut Self::Context) -> Self::Result {
         let child = self.children.iter().find(|child| child.name == name).cloned();
         Box::pin(async move { Some(drain::ordered(&child?, Order::Probe).await == 1) })
+    }
+}
+
+impl Handler<Unload> for SupervisorActor {
+    type Result = ResponseFuture<Option<usize>>;
+
+    fn handle(&mut self, Unload(name): Unload, _: &mut Self::Context) -> Self::Result {
+        let child = self.children.iter().find(|child| child.name == name).cloned();
+        let default = self.config.shutdown_timeout;
+        Box::pin(async move {
+            let child = child?;
+            let within = child.shutdown_timeout.unwrap_or(default);
+            Some(drain::ordered(&child, Order::Unload { within }).await)
+        })
+    }
+}
+
+impl Handler<Load> for SupervisorActor {
+    type Result = ResponseFuture<Option<Result<usize, StartError>>>;
+
+    fn handle(&mut self, Load(name): Load, _: &mut Self::Context) -> Self::Result {
+        let child = self.children.iter().find(|child| child.name == name).cloned();
+        Box::pin(async move { child?.orders.send(Order::Load).await.ok() })
     }
 }
 

@@ -59,6 +59,56 @@ fn bash_completes_commands_flags_and_values() {
 }
 
 #[test]
+fn fish_completes_commands_and_values() {
+    if !is_installed("fish") {
+        return;
+    }
+    let complete = |words: &str| {
+        let script = format!(
+            "PATH=$(dirname $RUSTKERNEL):$PATH HOME=$PWD \
+             fish -c 'rustkernel completions fish | source; complete -C \"rustkernel {words}\"'"
+        );
+        let ended = Folder::new().shell(&script);
+        assert_eq!((ended.code, &*ended.stderr), (0, ""), "{words}");
+        // (Each with its description behind it.)
+        let names = ended.stdout.lines().map(|line| line.split('\t').next().unwrap_or(line));
+        names.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(complete("runtime st"), "status stop");
+    assert_eq!(complete("config generate --preset h"), "high_performance");
+    assert_eq!(complete("device list --output-format y"), "yaml");
+}
+
+/// Types words at a shell's prompt, and a tab, and waits for what is to stand there then.
+const ZSH: &str = r#"
+zmodload zsh/zpty
+complete() {
+    zpty shell zsh -f -i
+    zpty -w shell "fpath=($PWD \$fpath); autoload -Uz compinit; compinit -u -D; print rea''dy"
+    zpty -r shell before '*ready*' || exit
+    zpty -w -n shell "rustkernel $1"$'\t'
+    zpty -r shell after "*rustkernel $2*" || exit
+    zpty -d shell
+}
+complete 'runtime stat' 'runtime status'
+complete 'config generate --preset h' 'config generate --preset high_performance'
+complete 'device list --output-format y' 'device list --output-format yaml'
+"#;
+
+#[test]
+fn zsh_completes_commands_and_values() {
+    if !is_installed("zsh") {
+        return;
+    }
+    let folder = Folder::new();
+    let script = folder.run(&["completions", "zsh"]);
+    folder.write("_rustkernel", script.stdout.as_bytes());
+    folder.write("complete.zsh", ZSH.as_bytes());
+    let ended = folder.shell("TERM=dumb timeout 60 zsh -f complete.zsh");
+    assert_eq!((ended.code, &*ended.stderr), (0, ""));
+}
+
+#[test]
 fn man_sets_every_page_without_a_warning() {
     let folder = Folder::new();
     let wrote = folder.run(&["man", "--output", "pages"]);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use rustkernel_core::kernel::Condition;
 use rustkernel_core::memory::PressureLevel;
 use rustkernel_core::runtime::{LifecycleState, RuntimeStats};
 
@@ -31,7 +32,7 @@ impl Readiness {
         parts.extend(stats.kernels.iter().map(|kernel| {
             Part {
                 name: format!("kernel {}", kernel.name),
-                trouble: (kernel.condition.refuses())
+                trouble: (kernel.condition.refuses() && kernel.condition != Condition::Unloaded)
                     .then(|| format!("it is {}", crate::view::condition(kernel.condition))),
                 bearable: some,
             }

@@ -47,6 +47,8 @@ mod client;
 mod clock;
 mod control;
 mod endpoint;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod http;
 mod inference;

@@ -336,8 +336,8 @@ fn seconds(duration: Duration) -> f64 {
 }
 
 /// The names of the conditions that a kernel can be in.
-pub(crate) const CONDITIONS: [&str; 5] =
-    ["serving", "restarting", "quarantined", "on_trial", "ended"];
+pub(crate) const CONDITIONS: [&str; 6] =
+    ["serving", "restarting", "quarantined", "on_trial", "unloaded", "ended"];
 
 pub(crate) fn condition(condition: Condition) -> &'static str {
     match condition {
@@ -345,6 +345,7 @@ pub(crate) fn condition(condition: Condition) -> &'static str {
         Condition::Restarting => "restarting",
         Condition::Quarantined => "quarantined",
         Condition::OnTrial => "on_trial",
+        Condition::Unloaded => "unloaded",
         Condition::Ended => "ended",
         _ => "unknown",
     }

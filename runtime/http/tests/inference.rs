@@ -55,8 +55,22 @@ async fn a_kernel_is_described_called_and_counted() {
     assert_eq!(all["model_stats"].as_array().unwrap().len(), index.as_array().unwrap().len());
     assert!(index.as_array().unwrap().iter().all(|kernel| kernel["state"] == "READY"));
     assert_eq!(serving.post("/v2/repository/models/saxpy/load", &[], "{}").await.status, 200);
-    let unload = serving.post("/v2/repository/models/saxpy/unload", &[], "{}").await;
-    assert_eq!(unload.refusal(), (501, "not_supported".into()));
+
+    let order =
+        async |what: &str| serving.post(&format!("/v2/repository/models/{what}"), &[], "{}").await;
+    assert_eq!(order("saxpy/unload").await.status, 200);
+    assert_eq!(serving.infer("saxpy", &saxpy()).await.refusal(), (503, "unloaded".into()));
+    assert_eq!(serving.get("/v2/models/saxpy/ready").await.refusal(), (503, "unloaded".into()));
+    let index = serving.post("/v2/repository/index", &[], "").await.json();
+    let state = index.as_array().unwrap().iter().find(|kernel| kernel["name"] == "saxpy").unwrap();
+    assert_eq!(
+        (&state["state"], &state["reason"]),
+        (&json!("UNAVAILABLE"), &json!("it is unloaded"))
+    );
+    assert_eq!(serving.get("/readyz").await.status, 200, "the service is as it is meant to be");
+    assert_eq!(order("saxpy/load").await.status, 200);
+    assert_eq!(serving.infer("saxpy", &saxpy()).await.status, 200);
+    assert_eq!(order("nobody/unload").await.refusal(), (404, "not_found".into()));
     serving.control.drain().await.unwrap();
     assert!(serving.end().await.is_clean());
 }

@@ -182,13 +182,24 @@ fn unknown(node: &Value, name: &str, key: &str) -> String {
 
 /// The name that is most like the one that was written, if one is.
 pub(super) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    const LIKE: f64 = 0.7;
     // (Longer than any name there is; likeness takes time by the length.)
     const LONGEST: usize = 100;
     if name.len() > LONGEST {
         return None;
     }
-    let likeness = known.map(|known| (strsim::normalized_damerau_levenshtein(name, known), known));
-    let best = likeness.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
-    Some(best.1).filter(|_| best.0 >= LIKE)
+    let likeness = known.filter_map(|known| Some((likeness(name, known)?, known)));
+    likeness.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, nearest)| nearest)
+}
+
+/// How much of two names is alike, if it is enough for one to be meant by the other. (By the quicker of the
+/// two distances that know swapped letters, and not of names whose lengths say enough: an unknown variable is
+/// compared with every name there is.)
+fn likeness(a: &str, b: &str) -> Option<f64> {
+    const LIKE: f64 = 0.7;
+    let (length, other) = (a.chars().count(), b.chars().count());
+    let longer = length.max(other) as f64;
+    if (length.min(other) as f64) < LIKE * longer {
+        return None;
+    }
+    Some(1.0 - strsim::osa_distance(a, b) as f64 / longer).filter(|likeness| *likeness >= LIKE)
 }

@@ -31,6 +31,13 @@ pub enum Origin {
     Code,
 }
 
+impl Origin {
+    /// Whether somebody has set a value there, or it is as it was.
+    pub(super) fn is_own(&self) -> bool {
+        !matches!(self, Self::Default | Self::Preset(_))
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -92,8 +99,17 @@ impl ConfigError {
         }
     }
 
-    /// An error if there are problems. Of very many the first are told.
-    pub(super) fn of(mut problems: Vec<Problem>) -> Result<(), Self> {
+    /// An error if there are problems.
+    pub(super) fn of(problems: Vec<Problem>) -> Result<(), Self> {
+        if problems.is_empty() { Ok(()) } else { Err(Self::told(problems)) }
+    }
+
+    /// What is told of problems: those of a file by its lines, the others before; of very many the first.
+    pub(super) fn told(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| match problem.origin {
+            Origin::File { line, .. } => line,
+            _ => None,
+        });
         problems.truncate(TOLD + 1);
         if let Some(last) = problems.get_mut(TOLD) {
             *last = Problem {
@@ -101,7 +117,7 @@ impl ConfigError {
                 ..last.clone()
             };
         }
-        if problems.is_empty() { Ok(()) } else { Err(Self::Invalid(problems)) }
+        Self::Invalid(problems)
     }
 }
 

@@ -103,14 +103,35 @@ impl Layer {
         let set =
             self.origins.range(below.clone()..).take_while(|(name, _)| name.starts_with(&below));
         let mut set = set.map(|(_, origin)| origin);
-        let is_own = |origin: &&Origin| !matches!(origin, Origin::Default | Origin::Preset(_));
-        set.find(is_own).filter(|_| !self.origins.contains_key(key)).cloned()
+        let found = set.find(|origin| origin.is_own());
+        found.filter(|_| !self.origins.contains_key(key)).cloned()
     }
 
-    /// Everything that is wrong with it by the schema.
-    pub(super) fn problems(&self) -> Vec<Problem> {
+    /// The keys that somebody has set, and where.
+    pub(super) fn said(&self) -> impl Iterator<Item = (&str, &Origin)> {
+        let all = self.origins.iter().map(|(key, origin)| (key.as_str(), origin));
+        all.filter(|(_, origin)| origin.is_own())
+    }
+
+    /// Everything that is wrong with it by the schema. It is as if nobody had said it from then on.
+    pub(super) fn take_problems(&mut self) -> Vec<Problem> {
         let found = check(&Value::Object(self.values.clone())).into_iter();
-        found.map(|(key, reason)| Problem { origin: self.origin(&key), key, reason }).collect()
+        let found = found.map(|(key, reason)| Problem { origin: self.origin(&key), key, reason });
+        let found: Vec<Problem> = found.collect();
+        self.forget(&found);
+        found
+    }
+
+    /// Leaves out what is wrong.
+    pub(super) fn forget(&mut self, wrong: &[Problem]) {
+        for Problem { key, .. } in wrong {
+            let (key, _item) = key.split_once('[').unwrap_or((key, ""));
+            let (tables, last) = key.rsplit_once('.').unwrap_or(("", key));
+            let mut path = tables.split('.').filter(|name| !name.is_empty());
+            let table =
+                path.try_fold(&mut self.values, |table, name| table.get_mut(name)?.as_object_mut());
+            table.and_then(|table| table.remove(last));
+        }
     }
 
     /// Lays one over this, key by key.
@@ -122,12 +143,42 @@ impl Layer {
         }
     }
 
-    /// The configuration that it makes. (Each layer was checked.)
+    /// The configuration that it makes. (Each layer was checked; what looks right may still be no address.)
     pub(super) fn config(&self) -> Result<ProductionConfig, Vec<Problem>> {
-        serde_json::from_value(Value::Object(self.values.clone())).map_err(|error| {
-            vec![Problem { key: String::new(), origin: self.origin(""), reason: error.to_string() }]
+        read_all(self.values.clone()).map_err(|reason| {
+            let mut wrong = Vec::new();
+            self.find_unreadable(&leaves(&self.values), &mut wrong);
+            if wrong.is_empty() {
+                wrong.push(Problem { key: String::new(), origin: self.origin(""), reason });
+            }
+            wrong
         })
     }
+
+    /// Which of these values cannot be read, by halves: most can.
+    fn find_unreadable(&self, leaves: &[(Vec<String>, Value)], wrong: &mut Vec<Problem>) {
+        let mut these = Self::default();
+        for (path, value) in leaves {
+            these.set(path, value.clone(), Origin::Default);
+        }
+        let Err(reason) = read_all(these.values) else { return };
+        match leaves {
+            _ if wrong.len() > TOLD => {}
+            [(path, _)] => {
+                let key = path.join(".");
+                wrong.push(Problem { origin: self.origin(&key), key, reason });
+            }
+            _ => {
+                let (some, others) = leaves.split_at(leaves.len() / 2);
+                self.find_unreadable(some, wrong);
+                self.find_unreadable(others, wrong);
+            }
+        }
+    }
+}
+
+fn read_all(values: Map<String, Value>) -> Result<ProductionConfig, String> {
+    serde_json::from_value(Value::Object(values)).map_err(|error| error.to_string())
 }
 
 /// The values that are not tables, by key.
@@ -253,10 +304,12 @@ pub(super) fn variables(variables: &[(String, String)]) -> (Layer, Vec<Problem>)
             }
             Some(Named::Foreign) => {}
             None => {
-                let near = check::nearest(name, NAMES.iter().map(String::as_str));
+                // (What all of them begin with says nothing.)
+                let own = |name| str::strip_prefix(name, PREFIX).unwrap_or(name);
+                let near = check::nearest(own(name), NAMES.iter().map(|name| own(name)));
                 let hint = near.map_or_else(
                     || "`rustkernel config env` lists them".into(),
-                    |near| format!("did you mean {near}?"),
+                    |near| format!("did you mean {PREFIX}{near}?"),
                 );
                 let reason = format!("there is no such variable; {hint}");
                 problems.push(Problem { key: String::new(), origin, reason });
@@ -265,6 +318,9 @@ pub(super) fn variables(variables: &[(String, String)]) -> (Layer, Vec<Problem>)
     }
     (layer, problems)
 }
+
+/// What the names of all variables begin with.
+const PREFIX: &str = "RUSTKERNEL_";
 
 /// What a variable stands for.
 enum Named {
@@ -288,7 +344,7 @@ fn names_of(field: &Field) -> Vec<String> {
 
 fn path_of(name: &str) -> Option<Named> {
     // A Kubernetes service called `rustkernel` brings these.
-    let rest = name.strip_prefix("RUSTKERNEL_")?;
+    let rest = name.strip_prefix(PREFIX)?;
     let of_kubernetes =
         ["SERVICE_HOST", "SERVICE_PORT", "PORT"].iter().any(|start| rest.starts_with(start));
     if OTHERS.contains(&name) || of_kubernetes {

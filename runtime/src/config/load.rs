@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::error::{ConfigError, Origin, Problem};
+use super::error::{ConfigError, Origin, Problem, TOLD};
 use super::layer::{self, Effective, Layer};
 use super::{Format, ProductionConfig, fields, file, rules};
 use crate::runtime::RuntimePreset;
@@ -114,28 +114,35 @@ impl Loader {
 
     fn load_over(self, file: Option<Result<Layer, ConfigError>>) -> Result<Loaded, ConfigError> {
         let (variables, mut problems) = self.variable_layer();
+        let mut is_malformed = false;
         let file = match file.transpose() {
             Ok(file) => file.unwrap_or_default(),
             Err(ConfigError::Invalid(malformed)) => {
                 problems.extend(malformed);
+                is_malformed = true;
                 Layer::default()
             }
             Err(unreadable) => return Err(unreadable),
         };
-        let layers = [file, variables, self.flag_layer()];
-        problems.extend(layers.iter().flat_map(Layer::problems));
-        ConfigError::of(problems)?;
+        let mut layers = [file, variables, self.flag_layer()];
+        problems.extend(layers.iter_mut().flat_map(Layer::take_problems));
+        if is_malformed || problems.len() > TOLD {
+            // (What was meant is not known, so nothing is said of what goes together.)
+            return Err(ConfigError::told(problems));
+        }
 
         let named = layers.iter().rev().find_map(|layer| layer.get("environment"));
         let named = named.and_then(Value::as_str).and_then(|name| name.parse().ok());
         let mut layer = layer::preset(self.preset.as_ref().map(|(preset, _)| *preset).or(named));
         layers.into_iter().for_each(|above| layer.cover(above));
-        let config = layer.config().map_err(ConfigError::Invalid)?;
-        let found = rules::problems(&config).into_iter();
-        let place =
-            |(key, reason): (String, String)| Problem { origin: layer.origin(&key), key, reason };
-        ConfigError::of(found.map(place).collect())?;
-        Ok(Loaded { config, layer })
+        let config = layer.config().or_else(|found| {
+            layer.forget(&found);
+            problems.extend(found);
+            layer.config()
+        });
+        let Ok(config) = config else { return Err(ConfigError::told(problems)) };
+        problems.extend(broken_rules(&config, &layer, &problems));
+        ConfigError::of(problems).map(|()| Loaded { config, layer })
     }
 
     fn variable_layer(&self) -> (Layer, Vec<Problem>) {
@@ -169,6 +176,21 @@ impl Loader {
         }
         layer
     }
+}
+
+/// The rules that the values break together; but for those that look at a value which is wrong by itself.
+fn broken_rules(config: &ProductionConfig, layer: &Layer, wrong: &[Problem]) -> Vec<Problem> {
+    let told = |(key, reason): (String, String)| {
+        let is_open = wrong.iter().any(|wrong| rules::looks_at(&key, &wrong.key));
+        // (Of values that do not go together, the one that somebody has set is to be changed.)
+        let said = layer.said().find(|(said, _)| rules::looks_at(&key, said));
+        let (key, origin) = match said.filter(|_| !layer.origin(&key).is_own()) {
+            Some((said, origin)) => (said.to_owned(), origin.clone()),
+            None => (key.clone(), layer.origin(&key)),
+        };
+        (!is_open).then_some(Problem { key, origin, reason })
+    };
+    rules::problems(config).into_iter().filter_map(told).collect()
 }
 
 impl Loaded {

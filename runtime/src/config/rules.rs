@@ -1,6 +1,6 @@
 //! What values together have to be.
 
-use super::check::Finding;
+use super::check::{Finding, nearest};
 use super::{Listen, ProductionConfig};
 use crate::runtime::{self, RuntimePreset};
 
@@ -16,6 +16,36 @@ pub(super) fn problems(config: &ProductionConfig) -> Vec<Finding> {
     found.extend(plaintext(config));
     found.extend(kernels(config));
     found
+}
+
+/// Whether a rule that is broken by the value of a key looks at another, or at what that seems to mean.
+pub(super) fn looks_at(key: &str, other: &str) -> bool {
+    const THRESHOLDS: &[&str] =
+        &["memory.pressure_threshold", "memory.critical_threshold", "memory.emergency_threshold"];
+    let others = match key.rsplit_once('.').unwrap_or(("", key)) {
+        ("memory", name) if name.ends_with("_threshold") => THRESHOLDS,
+        ("security.jwt", _) => &["security.jwt"],
+        ("security.tls", _) => &["security.tls"],
+        ("security", "rbac_enabled") => &["security.allow_unauthenticated"],
+        ("security", "audit_logging") => &["security.allow_unaudited"],
+        ("http", "listen") => &["security.tls", "security.allow_plaintext"],
+        (_, "shutdown_timeout") => &["runtime.shutdown_timeout"],
+        (_, "instances") => &["runtime.max_kernel_instances"],
+        (_, "restart") => &["supervision.restart"],
+        _ => &[][..],
+    };
+    others.iter().chain([&key]).any(|looked_at| is_meant(looked_at, other))
+}
+
+/// Whether one key is the other, is within it or around it, or is the other misspelt.
+fn is_meant(key: &str, other: &str) -> bool {
+    let within =
+        |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.starts_with(['.', '[']));
+    let misspelt = || {
+        let ((table, name), (other, as_written)) = (key.rsplit_once('.')?, other.rsplit_once('.')?);
+        nearest(as_written, [name].into_iter()).filter(|_| table == other)
+    };
+    key == other || within(key, other) || within(other, key) || misspelt().is_some()
 }
 
 /// Staging memory is pinned: it has to be there.

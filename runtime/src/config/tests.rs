@@ -1,5 +1,7 @@
 //! What files, variables and flags make together, and what is said of those that are wrong.
 
+mod mutated;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -63,7 +65,7 @@ fn the_file_of_the_specification_loads_as_printed() {
 }
 
 #[test]
-fn five_mistakes_are_said_in_one_run() {
+fn six_mistakes_are_said_in_one_run() {
     let said = lines(toml(
         "environment = \"production\"\n\
          [runtime]\n\
@@ -72,7 +74,8 @@ fn five_mistakes_are_said_in_one_run() {
          shutdown_timeout = 60\n\
          pressure_threshold = 0.8\n\
          [memory]\n\
-         max_gpu_memory = \"16GiBs\"\n",
+         max_gpu_memory = \"16GiBs\"\n\
+         critical_threshold = 0.5\n",
     ));
     assert_eq!(
         said,
@@ -86,18 +89,28 @@ fn five_mistakes_are_said_in_one_run() {
              `memory.pressure_threshold`",
             "c.toml:8: memory.max_gpu_memory: \"16GiBs\" will not do; a size of at least 1 MiB, as \
              \"16GiB\" or in bytes is wanted",
+            "c.toml:9: memory.critical_threshold: the pressure thresholds 0.7, 0.5, 0.95 have to grow, \
+             from above 0.05 to at most 1",
         ]
     );
-    let said = lines(toml(
-        "environment = \"production\"\n[security]\nrbac_enabled = false\n\
-         [memory]\npressure_threshold = 0.9\n[kernels.saxpy]\nshutdown_timeout = \"2m\"\n",
-    ));
+    let impossible = "environment = \"production\"\n[security]\nrbac_enabled = false\n\
+         [memory]\npressure_threshold = 0.9\n[kernels.saxpy]\nshutdown_timeout = \"2m\"\n";
+    let said = lines(toml(impossible));
     assert_eq!(said.len(), 3, "{said:#?}");
+    assert!(said[0].starts_with("c.toml:3: security.rbac_enabled: in production nobody"));
     assert!(
-        said[0].starts_with("c.toml:5: memory.pressure_threshold: the pressure thresholds 0.9")
+        said[1].starts_with("c.toml:5: memory.pressure_threshold: the pressure thresholds 0.9")
     );
-    assert!(said[1].starts_with("c.toml:3: security.rbac_enabled: in production nobody"));
     assert!(said[2].starts_with("c.toml:7: kernels.saxpy.shutdown_timeout: 120s is longer"));
+
+    // What is impossible is said beside what is wrong by itself, unless it may come of that.
+    let both = |more: &str| lines(toml(&format!("{impossible}{more}")));
+    assert_eq!(both("[runtime]\nworker_threads = 'x'\n").len(), 4);
+    for more in ["[runtime]\nshutdown_timeout = 3\n", "[runtime]\nshutdown_timeou = '3m'\n"] {
+        let said = both(more);
+        assert_eq!(said.len(), 3, "{said:#?}");
+        assert!(!said.iter().any(|line| line.contains("saxpy")), "{said:#?}");
+    }
 }
 
 #[test]
@@ -120,13 +133,22 @@ fn what_is_malformed_has_its_lines() {
     assert!(said.len() >= 2 && said[0].starts_with("c.toml:1: "), "{said:?}");
     assert!(lines(yaml("a: [1, 2\nb: {"))[0].starts_with("c.yaml:"));
     assert!(lines(yaml("- 1\n"))[0].contains("has to be a table"));
-    assert!(
-        lines(yaml("runtime:\n  gpu_enabled: true\n  gpu_enabled: false\n"))[0]
-            .contains("duplicate")
-    );
+    let said =
+        lines(yaml("service_name: a\nruntime:\n  gpu_enabled: true\n  gpu_enabled: false\n"));
+    assert_eq!(said, ["c.yaml:4: runtime.gpu_enabled: duplicate key; leave one out"]);
     let said = lines(Loader::new().load_text(b"a = 1\n\xff", Format::Toml, "c.toml"));
     assert_eq!(said, ["c.toml:2: it is not UTF-8"]);
     assert!(lines(toml("service_version = 1e999"))[0].contains("c.toml:1"));
+}
+
+#[test]
+fn what_only_looks_right_has_its_place_too() {
+    let said = lines(toml(
+        "[runtime]\nspin = '1us'\n[http]\nlisten = '1270.0.1:8000'\n[memory]\npressure_threshold = 2\n",
+    ));
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("c.toml:4: http.listen: `1270.0.1:8000` is neither"), "{said:?}");
+    assert!(said[1].starts_with("c.toml:6: memory.pressure_threshold: "), "{said:?}");
 }
 
 #[test]
@@ -258,6 +280,24 @@ fn every_template_loads_as_its_preset_and_so_it_does_with_its_defaults_said() {
     }
 }
 
+/// A value of the key that will do, as variables have it.
+fn sound(field: &Field) -> String {
+    match field.values().as_str() {
+        "true or false" => "true".to_owned(),
+        values if values.starts_with("one of ") => {
+            values["one of ".len()..].split(", ").next().unwrap().to_owned()
+        }
+        values if values.starts_with("a duration") => "900us".to_owned(),
+        values if values.starts_with("a size") => "2MiB".to_owned(),
+        values if values.starts_with("a whole") => "3".to_owned(),
+        values if values.starts_with("a number") => "0.8".to_owned(),
+        values if values.contains("device") => "host".to_owned(),
+        values if values.contains("EdDSA") => "EdDSA".to_owned(),
+        values if values.contains("address") => "off".to_owned(),
+        _ => "text".to_owned(),
+    }
+}
+
 #[test]
 fn every_key_is_explained_and_every_variable_sets_its_key() {
     for field in fields() {
@@ -265,20 +305,7 @@ fn every_key_is_explained_and_every_variable_sets_its_key() {
         if field.key().contains('*') {
             continue;
         }
-        let text = match field.values().as_str() {
-            "true or false" => "true".to_owned(),
-            values if values.starts_with("one of ") => {
-                values["one of ".len()..].split(", ").next().unwrap().to_owned()
-            }
-            values if values.starts_with("a duration") => "900us".to_owned(),
-            values if values.starts_with("a size") => "2MiB".to_owned(),
-            values if values.starts_with("a whole") => "3".to_owned(),
-            values if values.starts_with("a number") => "0.8".to_owned(),
-            values if values.contains("device") => "host".to_owned(),
-            values if values.contains("EdDSA") => "EdDSA".to_owned(),
-            values if values.contains("address") => "off".to_owned(),
-            _ => "text".to_owned(),
-        };
+        let text = sound(field);
         for name in field.short_variable().map(str::to_owned).into_iter().chain([field.variable()])
         {
             let text = if name.ends_with("_GB") { "2" } else { &text };

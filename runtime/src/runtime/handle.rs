@@ -8,8 +8,8 @@ use rustkernel_actors::kernel::{Kernel, KernelRef, KernelSpec, NamedKernel};
 use rustkernel_actors::message::{Fields, Signature};
 use rustkernel_actors::supervisor::{LifecycleState, ShutdownReport};
 use rustkernel_actors::{
-    ActorSpec, Addr, CallError, DeadLetter, Events, HostedActor, LookupError, RuntimeStats,
-    StartError, Supervisor,
+    ActorSpec, Addr, CallError, DeadLetter, Events, HostedActor, LoadError, LookupError,
+    RuntimeStats, StartError, Supervisor,
 };
 use rustkernel_gpu::{DeviceId, DeviceResult};
 use slog::Logger;
@@ -148,6 +148,25 @@ impl Runtime {
     /// [`LookupError::Unknown`] if there is none of that name.
     pub async fn lift_quarantine(&self, name: &str) -> Result<bool, LookupError> {
         self.supervisor.lift_quarantine(name).await
+    }
+
+    /// Unloads a kernel: it takes no more requests, finishes those that are open within its shutdown timeout, and each
+    /// instance drops its state, with all memory that it holds. Returns how many instances did not come back in time
+    /// and were replaced by fresh ones, which wait. One that is unloaded stays so.
+    ///
+    /// # Errors
+    /// [`LookupError::Unknown`] if there is none of that name.
+    pub async fn unload_kernel(&self, name: &str) -> Result<usize, LookupError> {
+        self.supervisor.unload_kernel(name).await
+    }
+
+    /// Loads a kernel that is unloaded, and lifts its quarantine if there is one. Returns how many instances are up
+    /// once all are, or its start timeout is over.
+    ///
+    /// # Errors
+    /// [`LoadError`] if there is none of that name, or memory is too short for it.
+    pub async fn load_kernel(&self, name: &str) -> Result<usize, LoadError> {
+        self.supervisor.load_kernel(name).await
     }
 
     /// Requests that ended their kernel each time that they were tried: the last 256, the oldest first.

@@ -22,8 +22,8 @@ pub use rustkernel_actors::supervisor::{
     StopReason, transition,
 };
 pub use rustkernel_actors::{
-    DeadLetter, DeviceStats, DrainPhase, Events, Heard, LookupError, RuntimeEvent, RuntimeStats,
-    StartError,
+    DeadLetter, DeviceStats, DrainPhase, Events, Heard, LoadError, LookupError, RuntimeEvent,
+    RuntimeStats, StartError,
 };
 
 pub(crate) use devices::{default_device, physical_memory};

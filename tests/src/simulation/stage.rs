@@ -71,6 +71,8 @@ pub(crate) struct Seen {
     pub(crate) last_before_drain: Option<u64>,
     opened: BTreeSet<usize>,
     pub(crate) account: Account,
+    /// It was unloaded by hand, and opens again by itself when it is loaded.
+    unloaded: bool,
 }
 
 /// What a caller does after an answer.
@@ -123,6 +125,11 @@ pub(crate) fn fired(fault: Fault) {
     with(|stage| stage.fired = stage.fired.with(fault));
 }
 
+/// A kernel is told to unload.
+pub(crate) fn unload(kernel: usize) {
+    with(|stage| stage.kernels[kernel].unloaded = true);
+}
+
 /// A number of that range.
 pub(crate) fn draw(range: Range<u64>) -> u64 {
     with(|stage| stage.random.random_range(range.clone())).unwrap_or(range.start)
@@ -154,6 +161,7 @@ impl Stage {
             last_started: 0,
             last_before_drain: None,
             opened: BTreeSet::new(),
+            unloaded: false,
             account: Account::default(),
         };
         Self {
@@ -232,13 +240,14 @@ impl Stage {
         let policy = seen.plan.restart;
         let opened = seen.account.opened(&policy, instance, now);
         let before = !seen.opened.insert(instance);
-        let (is_grouped, exceeded) = (seen.plan.is_grouped, seen.account.exceeded);
+        let (is_grouped, unloaded) = (seen.plan.is_grouped, seen.unloaded);
+        let exceeded = seen.account.exceeded;
         if let Err(wrong) = opened {
             self.broken(&format!("kernel {kernel}: {wrong}"));
         }
         // (The instances that follow one on trial open alone; a drain stops each kernel by itself.)
         // (Those of a device that comes back are no restart of their group.)
-        let settled = exceeded.is_none() && self.losses == 0;
+        let settled = exceeded.is_none() && self.losses == 0 && !unloaded;
         if is_grouped && settled && self.lifecycle == LifecycleState::Running {
             self.check_siblings(kernel);
         }
@@ -414,6 +423,7 @@ impl Stage {
                 run == Run::No
                     && match rejection {
                         Rejection::Quarantined { .. } => self.may_quarantine(kernel, called_at),
+                        Rejection::Unloaded { .. } => self.faults.has(Fault::ByHand),
                         Rejection::Ended { .. } => self.may_end(kernel),
                         _ => may_refuse(rejection, called_in, lifecycle),
                     }
@@ -482,7 +492,7 @@ fn next(answer: &Answer) -> Next {
     let Err(CallError::Rejected { rejection, .. }) = answer else { return Next::Call };
     match rejection {
         Rejection::Draining | Rejection::Stopped | Rejection::Ended { .. } => Next::Leave,
-        Rejection::Quarantined { .. } => Next::Wait,
+        Rejection::Quarantined { .. } | Rejection::Unloaded { .. } => Next::Wait,
         _ => Next::Call,
     }
 }

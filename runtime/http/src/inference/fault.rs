@@ -7,6 +7,7 @@ use actix_web::http::header::{CONNECTION, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use rustkernel_core::gpu::DeviceError;
 use rustkernel_core::kernel::{CallError, Cancellation, KernelError, Rejection};
+use rustkernel_core::runtime::{LoadError, StartError};
 use serde::Serialize;
 
 /// A request that has no answer: why, in words and for machines.
@@ -62,8 +63,6 @@ reasons! {
     QueueFull "queue_full" TOO_MANY_REQUESTS;
     /// The kernel failed, panicked, or was ended.
     Failed "failed" INTERNAL_SERVER_ERROR;
-    /// There is no such feature.
-    NotSupported "not_supported" NOT_IMPLEMENTED;
     /// The runtime has not started yet.
     Starting "starting" SERVICE_UNAVAILABLE;
     /// The runtime drains: it ends soon.
@@ -72,6 +71,8 @@ reasons! {
     Stopped "stopped" SERVICE_UNAVAILABLE;
     /// The kernel refuses requests because it has ended too often.
     Quarantined "quarantined" SERVICE_UNAVAILABLE;
+    /// The kernel was unloaded.
+    Unloaded "unloaded" SERVICE_UNAVAILABLE;
     /// The kernel has ended, and is not restarted.
     Ended "ended" SERVICE_UNAVAILABLE;
     /// The device is too full.
@@ -100,6 +101,16 @@ impl Reason {
 impl Fault {
     pub(crate) fn new(reason: Reason, error: impl Into<String>) -> Self {
         Self { reason, error: error.into() }
+    }
+
+    /// Why a kernel was not loaded.
+    pub(crate) fn of_load(error: &LoadError) -> Self {
+        let reason = match error {
+            LoadError::Lookup(_) => Reason::NotFound,
+            LoadError::Start(StartError::UnderPressure { .. }) => Reason::MemoryPressure,
+            _ => Reason::Failed,
+        };
+        Self::new(reason, error.to_string())
     }
 
     pub(crate) fn invalid(error: impl Into<String>) -> Self {
@@ -165,6 +176,7 @@ fn of_rejection(rejection: &Rejection) -> Reason {
         Rejection::UnderPressure { .. } | Rejection::OutOfMemory { .. } => Reason::MemoryPressure,
         Rejection::NeverFits { .. } => Reason::NeverFits,
         Rejection::Quarantined { .. } => Reason::Quarantined,
+        Rejection::Unloaded { .. } => Reason::Unloaded,
         Rejection::Ended { .. } => Reason::Ended,
         Rejection::Invalid(_) => Reason::Invalid,
         _ => Reason::Failed,
@@ -189,7 +201,7 @@ mod tests {
             let answer = Fault::new(*reason, "no").error_response();
             assert_eq!(answer.status(), reason.status());
             let temporary = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
-            let gone = matches!(reason, Reason::Stopped | Reason::Ended);
+            let gone = matches!(reason, Reason::Stopped | Reason::Unloaded | Reason::Ended);
             let expected = temporary.contains(&reason.status()) && !gone;
             assert_eq!(answer.headers().contains_key(RETRY_AFTER), expected, "{reason:?}");
         }

@@ -29,6 +29,7 @@ pub(crate) use body::BodyLimits;
 pub(crate) use describe::{Config, Metadata, ServerMetadata};
 pub(crate) use fault::{Fault, Reason};
 pub(crate) use models::Models;
+pub(crate) use request::read;
 pub(crate) use routes::{Indexed, configure};
 pub(crate) use statistics::{Parts, Statistics};
 

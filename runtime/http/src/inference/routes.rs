@@ -93,13 +93,22 @@ async fn model_ready(
 ) -> Result<HttpResponse, Fault> {
     let model = find(&models, &path)?;
     models.admit()?;
+    if control.is_leaving() {
+        let error = format!("`{}` is about to be drained", path.name);
+        return Err(Fault::new(Reason::Draining, error));
+    }
+    serves(&model).map(|()| HttpResponse::Ok().finish())
+}
+
+/// Whether a kernel takes requests.
+fn serves(model: &Model) -> Result<(), Fault> {
     let (reason, why) = match model.kernel.condition() {
-        _ if control.is_leaving() => (Reason::Draining, "is about to be drained"),
         Condition::Quarantined => (Reason::Quarantined, "is quarantined"),
+        Condition::Unloaded => (Reason::Unloaded, "is unloaded"),
         Condition::Ended => (Reason::Ended, "has ended"),
-        _ => return Ok(HttpResponse::Ok().finish()),
+        _ => return Ok(()),
     };
-    Err(Fault::new(reason, format!("`{}` {why}", path.name)))
+    Err(Fault::new(reason, format!("`{}` {why}", model.signature().name)))
 }
 
 async fn statistics(models: Data<Models>, path: Path<Named>) -> Result<HttpResponse, Fault> {
@@ -141,7 +150,7 @@ async fn index(control: Data<Control>, models: Data<Models>) -> Json<Vec<Indexed
     Json(models.all().iter().map(indexed).collect())
 }
 
-/// What is there is loaded; one that is quarantined is tried again.
+/// One that is unloaded serves again, one that is quarantined is tried again; the answer comes when its instances are up.
 async fn load(
     control: Data<Control>,
     models: Data<Models>,
@@ -149,17 +158,24 @@ async fn load(
 ) -> Result<HttpResponse, Fault> {
     let model = find(&models, &path)?;
     models.admit()?;
-    if model.kernel.condition() == Condition::Quarantined {
-        let lifted = control.runtime.lift_quarantine(&path.name).await;
-        lifted.map_err(|error| Fault::new(Reason::NotFound, error.to_string()))?;
+    if model.kernel.condition().refuses() {
+        let up = control.runtime.load_kernel(&path.name).await;
+        up.map_err(|error| Fault::of_load(&error))?;
     }
-    Ok(HttpResponse::Ok().finish())
+    serves(&model).map(|()| HttpResponse::Ok().finish())
 }
 
-async fn unload(models: Data<Models>, path: Path<Named>) -> Result<HttpResponse, Fault> {
+/// Its requests finish, and it drops its state; the answer comes when that is done.
+async fn unload(
+    control: Data<Control>,
+    models: Data<Models>,
+    path: Path<Named>,
+) -> Result<HttpResponse, Fault> {
     find(&models, &path)?;
-    let error = format!("`{}` is a part of the program and ends with it", path.name);
-    Err(Fault::new(Reason::NotSupported, error))
+    models.admit()?;
+    let replaced = control.runtime.unload_kernel(&path.name).await;
+    replaced.map_err(|error| Fault::new(Reason::NotFound, error.to_string()))?;
+    Ok(HttpResponse::Ok().finish())
 }
 
 async fn infer(

@@ -181,14 +181,15 @@ fn server() -> Vec<Operation> {
             "The kernels, and whether they are ready.",
         )
         .json::<Vec<Indexed>>("The kernels."),
-        repository("load", "repositoryLoad", "Lifts a kernel's quarantine, if it is in one.")
-            .answers(200, "It is there.", vec![]),
+        repository("load", "repositoryLoad", "Has a kernel serve that is unloaded or quarantined.")
+            .answers(200, "It serves.", vec![])
+            .refuses(&[(500, "It does not start.")]),
         repository(
             "unload",
             "repositoryUnload",
-            "Kernels are parts of the program: not supported.",
+            "Has a kernel finish its requests and drop its state.",
         )
-        .refuses(&[(501, "Not supported.")]),
+        .answers(200, "It has.", vec![]),
     ]
 }
 

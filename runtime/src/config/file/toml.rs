@@ -95,11 +95,11 @@ impl Reading<'_> {
             DeValue::String(text) => json!(text),
             DeValue::Integer(number) => {
                 let number = i64::from_str_radix(number.as_str(), number.radix());
-                number.map_or_else(|_| self.no_number(line), Value::from)
+                number.map_or_else(|_| self.no_number(key, line), Value::from)
             }
             DeValue::Float(number) => {
                 let number = number.as_str().parse().ok().and_then(serde_json::Number::from_f64);
-                number.map_or_else(|| self.no_number(line), Value::Number)
+                number.map_or_else(|| self.no_number(key, line), Value::Number)
             }
             DeValue::Boolean(value) => json!(value),
             DeValue::Datetime(time) => json!(time.to_string()),
@@ -129,8 +129,8 @@ impl Reading<'_> {
         !self.is_full
     }
 
-    fn no_number(&mut self, line: usize) -> Value {
-        self.wrong.push((Some(line), "a number is too large, or is none".into()));
+    fn no_number(&mut self, key: &str, line: usize) -> Value {
+        self.wrong.push((Some(line), format!("{key}: a number is too large, or is none")));
         Value::Null
     }
 }

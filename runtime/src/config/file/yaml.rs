@@ -22,14 +22,12 @@ const PARSED: usize = 64;
 /// # Errors
 /// The first place that is malformed.
 pub(super) fn layer(text: &str, path: &Arc<Path>) -> Result<Layer, Vec<Malformed>> {
-    let malformed = |error: serde_yaml::Error| {
-        vec![(error.location().map(|place| place.line()), error.to_string())]
-    };
+    let malformed = |error: serde_yaml::Error| vec![told(&error)];
     if let Some(line) = deep_line(text) {
         let reason = format!("tables and lists are nested more than {PARSED} deep");
         return Err(vec![(Some(line), reason)]);
     }
-    let reading = Reading { budget: &mut Budget::new(), depth: 0 };
+    let reading = Reading { budget: &mut Budget::new(), depth: 0, is_twice: false };
     let value = reading.deserialize(serde_yaml::Deserializer::from_str(text)).map_err(malformed)?;
     let values = match value {
         Value::Object(values) => values,
@@ -41,6 +39,15 @@ pub(super) fn layer(text: &str, path: &Arc<Path>) -> Result<Layer, Vec<Malformed
         layer.locate(key, at(path, Some(line)));
     }
     Ok(layer)
+}
+
+/// What the parser says, and where.
+fn told(error: &serde_yaml::Error) -> Malformed {
+    let reason = error.to_string();
+    let Some(place) = error.location() else { return (None, reason) };
+    let said_twice = format!(" at line {} column {}", place.line(), place.column());
+    let reason = reason.strip_suffix(&said_twice).unwrap_or(&reason);
+    (Some(place.line()), reason.to_owned())
 }
 
 /// The line in which more lists and tables are open than are read, counted by their signs alone. (Those
@@ -67,14 +74,19 @@ fn deep_line(text: &str) -> Option<usize> {
 struct Reading<'b> {
     budget: &'b mut Budget,
     depth: usize,
+    /// It is that of a key that was there before.
+    is_twice: bool,
 }
 
 impl Reading<'_> {
     fn below(&mut self) -> Reading<'_> {
-        Reading { budget: self.budget, depth: self.depth + 1 }
+        Reading { budget: self.budget, depth: self.depth + 1, is_twice: false }
     }
 
     fn spend<E: Error>(&mut self, text: usize) -> Result<(), E> {
+        if self.is_twice {
+            return Err(E::custom("duplicate key; leave one out"));
+        }
         self.budget.spend(1, text).map_err(E::custom)
     }
 }
@@ -143,7 +155,8 @@ impl<'de> Visitor<'de> for Reading<'_> {
         while let Some(name) = map.next_key::<String>()? {
             self.budget.spend(0, name.len()).map_err(A::Error::custom)?;
             if entries.contains_key(&name) {
-                return Err(A::Error::custom(format!("duplicate key `{name}`")));
+                // (At its value: an error of a table has the place where the table begins.)
+                return map.next_value_seed(Reading { is_twice: true, ..self.below() });
             }
             let value = map.next_value_seed(self.below())?;
             entries.insert(name, value);

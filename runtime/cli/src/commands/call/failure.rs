@@ -15,6 +15,10 @@ pub(in crate::commands) fn of_build(error: &BuildError) -> Failure {
         BuildError::Config(_) | BuildError::Memory(_) | BuildError::NoSuchKernel { .. } => {
             Failure::new(Exit::Config, error.to_string())
         }
+        BuildError::Device(DeviceError::NoDriver { .. } | DeviceError::NoDevice { .. }) => {
+            Failure::new(Exit::Unavailable, format!("a device of `runtime.devices`: {error}"))
+                .hint("`rustkernel device list` shows the devices; without `runtime.devices` those that are there are used")
+        }
         error => Failure::new(Exit::Software, error.to_string()),
     }
 }
