@@ -70,7 +70,10 @@ def tritonclient(address: str) -> None:
     refused(lambda: client.get_model_metadata("nope"), "'nope' is not found")
     wrong = http.InferInput("x", [3], "FP32").set_data_from_numpy(np.zeros(3, np.float32))
     refused(lambda: client.infer("saxpy", [wrong]), "is missing")
-    refused(lambda: client.unload_model("saxpy"), "ends with it")
+    client.unload_model("saxpy")
+    assert not client.is_model_ready("saxpy")
+    client.load_model("saxpy")
+    infer(client, 2.5, True, True)
 
 
 def perf_analyzer(address: str) -> None:
