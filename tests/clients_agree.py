@@ -79,6 +79,7 @@ def tritonclient(address: str) -> None:
     refused(lambda: infer(client, 1.0, True, True), "is unloaded")
     client.load_model("saxpy")
     assert client.is_model_ready("saxpy")
+    infer(client, 2.5, True, True)
 
 
 def perf_analyzer(address: str) -> None:

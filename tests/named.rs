@@ -4,10 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustkernel_core::kernel::{CallOptions, Cancellation, Condition, NamedKernel, Timing};
+use rustkernel_core::kernel::{
+    CallOptions, Cancellation, Condition, DeviceChoice, NamedKernel, Timing,
+};
 use rustkernel_core::message::Fields;
 use rustkernel_core::prelude::*;
 use rustkernel_core::runtime::{LookupError, Runtime};
+use rustkernel_gpu::DeviceId;
+use rustkernel_tests::running::builder_for;
 use rustkernel_tests::{builder, eventually};
 use tokio::sync::Semaphore;
 
@@ -74,6 +78,27 @@ async fn a_call_notes_its_steps_where_they_are_asked_for() {
     // What the instance does for others is not noted.
     kernel.call(request(), CallOptions::default()).await.unwrap();
     assert_eq!(timing.submitted(), Some((first, last)));
+    runtime.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_launch_on_a_gpu_is_a_step_of_its_own() {
+    rustkernel_tests::fake::install();
+    let device = DeviceId::Cuda(0);
+    let spec = rustkernel_kernels::saxpy::spec().device(DeviceChoice::On(device));
+    let runtime = builder_for(device).with_kernel(spec).build().unwrap();
+    runtime.start().await.unwrap();
+    let timing = Arc::new(Timing::with_phases());
+    let options = CallOptions { timing: Some(Arc::clone(&timing)), ..CallOptions::default() };
+    let fields = Fields::new()
+        .with_parameter("a", 2.0f32)
+        .with_tensor("x", Tensor::from(vec![1.0f32]))
+        .with_tensor("y", Tensor::from(vec![1.0f32]));
+    runtime.named_kernel("saxpy").unwrap().call(fields, options).await.unwrap();
+    let (first, last) = timing.submitted().expect("it was launched");
+    let steps = [timing.taken(), timing.began(), Some(first), Some(last), timing.ended()];
+    assert!(steps.is_sorted(), "{steps:?}");
+    assert!(timing.began() < Some(first) && Some(last) < timing.ended(), "copies take time");
     runtime.shutdown().await.unwrap();
 }
 

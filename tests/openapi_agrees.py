@@ -14,16 +14,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Two exceptions. A document of all kernels cannot say which tensors each takes, so that a call may fit it and be refused;
-# and 501 is the answer for what there is not, by the protocol.
+# A document of all kernels cannot say which tensors each takes, so that a call may fit it and be refused.
 CONFIG = """
 [[operations]]
 include-path-regex = "/infer$"
 checks.positive_data_acceptance.enabled = false
-
-[[operations]]
-include-path-regex = "/unload$"
-checks.not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", 501]
 """
 
 
@@ -45,6 +40,8 @@ def check(address: str, key: str, folder: str, seconds: str) -> int:
     config.write_text(CONFIG)
     program = Path(sys.executable).parent / "schemathesis"
     command = [program, "--config-file", config, "run", f"http://{address}/openapi.json", "--no-color"]
+    # (A kernel that is unloaded answers 503 to all that comes after.)
+    command += ["--exclude-path-regex", "/unload$"]
     command += ["--header", f"Authorization: Bearer {key}", "--max-time", seconds, "--continue-on-failure"]
     return subprocess.run(command, cwd=folder, env=os.environ | {"HOME": folder}).returncode
 

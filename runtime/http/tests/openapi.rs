@@ -62,6 +62,9 @@ async fn answers_are_as_they_are_described() {
             }
         }
     }
+    // (It was unloaded.)
+    let load = serving.post("/v2/repository/models/scan/load", &[], "").await;
+    assert_eq!(check(&document, "post", "/v2/repository/models/{name}/load", &load), 200);
     let infer = "/v2/models/{name}/infer";
     let input = json!({ "name": "input", "datatype": "FP32", "shape": [2], "data": [1, 2] });
     let request = json!({ "id": "7", "inputs": [input] });
