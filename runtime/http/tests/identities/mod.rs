@@ -7,6 +7,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto, get_current_timestamp};
 use rustkernel_core::config::{JwtAlgorithm, JwtConfig, SecurityConfig};
@@ -70,16 +72,7 @@ pub(crate) fn base64(value: &Value) -> String {
 }
 
 pub(crate) fn base64_of(bytes: &[u8]) -> String {
-    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let at = |place: usize| u32::from(three.get(place).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for place in 0..=three.len() {
-            text.push(char::from(SIGNS[(bits >> (18 - 6 * place) & 63) as usize]));
-        }
-    }
-    text
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
 pub(crate) fn write(path: &Path, text: impl AsRef<[u8]>) {
