@@ -40,15 +40,15 @@ pub(super) struct InferRequest {
     #[serde(skip_serializing_if = "absent")]
     parameters: Map<String, Value>,
     /// The kernel's tensors.
-    inputs: Vec<InputTensor>,
+    inputs: Vec<Tensor>,
     /// The tensors that are wanted; all if this is left out.
     #[serde(skip_serializing_if = "absent")]
     outputs: Vec<WantedTensor>,
 }
 
-/// A tensor for a kernel.
+/// A tensor.
 #[derive(JsonSchema, Serialize)]
-struct InputTensor {
+struct Tensor {
     name: String,
     datatype: Datatype,
     shape: Vec<u64>,
@@ -92,20 +92,7 @@ pub(super) struct InferResponse {
     /// Single values of the answer.
     #[serde(skip_serializing_if = "absent")]
     parameters: Map<String, Value>,
-    outputs: Vec<OutputTensor>,
-}
-
-/// A tensor of an answer.
-#[derive(JsonSchema, Serialize)]
-struct OutputTensor {
-    name: String,
-    datatype: Datatype,
-    shape: Vec<u64>,
-    /// Left out where it stands behind the JSON.
-    #[serde(skip_serializing_if = "absent")]
-    data: Vec<TensorData>,
-    #[serde(skip_serializing_if = "absent")]
-    parameters: BinarySize,
+    outputs: Vec<Tensor>,
 }
 
 /// The type of a tensor's elements.
