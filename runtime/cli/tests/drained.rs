@@ -10,15 +10,14 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::http::exchange;
-use support::{Folder, rustkernel};
+use support::served::Served;
 
 /// Together they send about 2,000 requests a second.
 const CLIENTS: usize = 64;
@@ -30,21 +29,6 @@ const IDENTITY: &str =
     r#"{"inputs":[{"name":"input","datatype":"FP32","shape":[3],"data":[1,2,3]}]}"#;
 const DELAY: &str =
     r#"{"inputs":[{"name":"milliseconds","datatype":"UINT32","shape":[1],"data":[200]}]}"#;
-
-fn serve(folder: &Folder) -> (Child, String) {
-    let mut command = rustkernel();
-    command.env("XDG_RUNTIME_DIR", folder.path("")).env_remove("RUSTKERNEL_ENDPOINT");
-    command.args(["serve", "--diagnostics", "--listen", "127.0.0.1:0"]);
-    command.args(["--set", "observability.log.level=off"]);
-    let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut stderr = BufReader::new(process.stderr.take().unwrap());
-    let mut line = String::new();
-    stderr.read_line(&mut line).unwrap();
-    thread::spawn(move || stderr.lines().for_each(drop));
-    let at = line.find("127.0.0.1:").unwrap_or_else(|| panic!("it says where it listens: {line}"));
-    let address = line[at..].trim().to_owned();
-    (process, address)
-}
 
 /// How often each status was answered, and what the last answer of a connection that ended was.
 #[derive(Debug, Default)]
@@ -102,8 +86,8 @@ fn probes(address: String, path: &'static str) -> JoinHandle<Vec<u16>> {
 }
 
 fn drain(after: Duration) {
-    let folder = Folder::new();
-    let (mut process, address) = serve(&folder);
+    let mut served = Served::new();
+    let address = served.address.clone();
     let started = Instant::now();
     while exchange(&mut TcpStream::connect(&address).unwrap(), "/readyz", "", None).unwrap().status
         != 200
@@ -113,7 +97,7 @@ fn drain(after: Duration) {
     let clients: Vec<_> = (0..CLIENTS).map(|number| client(address.clone(), number)).collect();
     let (ready, live) = (probes(address.clone(), "/readyz"), probes(address, "/livez"));
     thread::sleep(after);
-    let pid = Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap();
+    let pid = Pid::from_raw(i32::try_from(served.process.id()).unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
 
     let seen: Vec<Seen> = clients.into_iter().map(|client| client.join().unwrap()).collect();
@@ -124,7 +108,7 @@ fn drain(after: Duration) {
         *statuses.entry(*status).or_default() += count;
     }
     assert!(statuses.keys().all(|status| [200, 429, 503].contains(status)), "{statuses:?}");
-    assert_eq!(process.wait().unwrap().code(), Some(0));
+    assert_eq!(served.process.wait().unwrap().code(), Some(0));
     assert_eq!((ready.join().unwrap(), live.join().unwrap()), (vec![200, 503], vec![200]));
 }
 

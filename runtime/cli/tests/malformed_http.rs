@@ -13,16 +13,15 @@ mod support;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use support::http::exchange;
-use support::{Folder, rustkernel};
+use support::served::Served;
 
 /// Good clients, and how long each waits between two requests.
 const CLIENTS: usize = 4;
@@ -153,85 +152,51 @@ fn send(address: &str, kind: &Kind, number: u64) -> Option<u16> {
     }
 }
 
-/// A service in a process of its own, which ends with this.
-struct Served {
-    process: Child,
-    address: String,
-    _folder: Folder,
+/// The memory that it holds, in KiB.
+fn resident(served: &Served) -> i64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", served.process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-impl Served {
-    fn new() -> Self {
-        let folder = Folder::new();
-        let mut command = rustkernel();
-        command.env("XDG_RUNTIME_DIR", folder.path("")).env_remove("RUSTKERNEL_ENDPOINT");
-        command.args(["serve", "--diagnostics", "--listen", "127.0.0.1:0"]);
-        command.args(["--set", "observability.log.level=off"]);
-        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = BufReader::new(process.stderr.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("serving") {
-            assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "it ended: {said}");
+/// Good requests one after the other, until told to stop: how long each took.
+fn client(served: &Served, stop: &Arc<AtomicBool>) -> JoinHandle<Vec<Duration>> {
+    let (address, stop) = (served.address.clone(), Arc::clone(stop));
+    thread::spawn(move || {
+        let (mut took, mut stream) = (Vec::new(), TcpStream::connect(&address).unwrap());
+        while !stop.load(Ordering::Relaxed) {
+            let began = Instant::now();
+            let answer = exchange(&mut stream, "/v2/models/identity/infer", "", Some(GOOD));
+            took.push(began.elapsed());
+            assert_eq!(answer.unwrap().status, 200);
+            thread::sleep(PAUSE);
         }
-        thread::spawn(move || stderr.lines().for_each(drop));
-        let at = said.find("127.0.0.1:").unwrap();
-        let address = said[at..].lines().next().unwrap().to_owned();
-        Self { process, address, _folder: folder }
-    }
-
-    /// The memory that it holds, in KiB.
-    fn resident(&self) -> i64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-
-    /// Good requests one after the other, until told to stop: how long each took.
-    fn client(&self, stop: &Arc<AtomicBool>) -> JoinHandle<Vec<Duration>> {
-        let (address, stop) = (self.address.clone(), Arc::clone(stop));
-        thread::spawn(move || {
-            let (mut took, mut stream) = (Vec::new(), TcpStream::connect(&address).unwrap());
-            while !stop.load(Ordering::Relaxed) {
-                let began = Instant::now();
-                let answer = exchange(&mut stream, "/v2/models/identity/infer", "", Some(GOOD));
-                took.push(began.elapsed());
-                assert_eq!(answer.unwrap().status, 200);
-                thread::sleep(PAUSE);
-            }
-            took
-        })
-    }
-
-    /// The 99th percentile of good requests while something else is done.
-    fn p99_beside(&self, something: impl FnOnce()) -> Duration {
-        let stop = Arc::new(AtomicBool::new(false));
-        let clients: Vec<_> = (0..CLIENTS).map(|_| self.client(&stop)).collect();
-        something();
-        stop.store(true, Ordering::Relaxed);
-        let took = clients.into_iter().flat_map(|client| client.join().unwrap());
-        let mut took: Vec<Duration> = took.collect();
-        took.sort();
-        took[took.len() * 99 / 100]
-    }
-
-    /// So many of each kind; how often each was answered what.
-    fn flood(&self, each: u64) -> Vec<BTreeMap<Option<u16>, u64>> {
-        let mut answered = vec![BTreeMap::new(); KINDS.len()];
-        for number in 0..each {
-            for (kind, answered) in KINDS.iter().zip(&mut answered) {
-                *answered.entry(send(&self.address, kind, number)).or_default() += 1;
-                thread::sleep(BETWEEN);
-            }
-        }
-        answered
-    }
+        took
+    })
 }
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
+/// The 99th percentile of good requests while something else is done.
+fn p99_beside(served: &Served, something: impl FnOnce()) -> Duration {
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..CLIENTS).map(|_| client(served, &stop)).collect();
+    something();
+    stop.store(true, Ordering::Relaxed);
+    let took = clients.into_iter().flat_map(|client| client.join().unwrap());
+    let mut took: Vec<Duration> = took.collect();
+    took.sort();
+    took[took.len() * 99 / 100]
+}
+
+/// So many of each kind; how often each was answered what.
+fn flood(served: &Served, each: u64) -> Vec<BTreeMap<Option<u16>, u64>> {
+    let mut answered = vec![BTreeMap::new(); KINDS.len()];
+    for number in 0..each {
+        for (kind, answered) in KINDS.iter().zip(&mut answered) {
+            *answered.entry(send(&served.address, kind, number)).or_default() += 1;
+            thread::sleep(BETWEEN);
+        }
     }
+    answered
 }
 
 #[test]
@@ -239,16 +204,16 @@ fn what_is_malformed_is_refused_and_keeps_nobody_waiting() {
     let full: Option<u64> = env::var("MALFORMED").ok().map(|each| each.parse().unwrap());
     let served = Served::new();
     // (What is made once, at the first of each kind, is no growth.)
-    served.flood(3);
+    flood(&served, 3);
     let each = full.unwrap_or(5);
     let alone = full.map(|each| {
         let as_long = BETWEEN * u32::try_from(each).unwrap() * KINDS.len() as u32;
-        served.p99_beside(|| thread::sleep(as_long))
+        p99_beside(&served, || thread::sleep(as_long))
     });
-    let before = served.resident();
+    let before = resident(&served);
     let mut answered = Vec::new();
-    let beside = served.p99_beside(|| answered = served.flood(each));
-    let growth = served.resident() - before;
+    let beside = p99_beside(&served, || answered = flood(&served, each));
+    let growth = resident(&served) - before;
 
     for (kind, answered) in KINDS.iter().zip(&answered) {
         let told = answered.iter().map(|(status, count)| {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 pub(crate) mod http;
+pub(crate) mod served;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
