@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustkernel_core::kernel::Condition;
 use rustkernel_core::prelude::*;
 use rustkernel_core::runtime::{LoadError, LookupError};
-use rustkernel_tests::{builder, eventually};
+use rustkernel_tests::{builder, eventually, within_a_minute};
 
 use super::child::{Do, call, count, running, spec, stop, what_happened};
 
@@ -61,6 +61,53 @@ async fn what_was_asked_before_is_finished_first() {
     let (answers, replaced) = tokio::join!(before, unload);
     assert_eq!(answers.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!((replaced, child.stats().condition), (0, Condition::Unloaded));
+    stop(runtime).await;
+}
+
+/// Semantics: S50.
+#[tokio::test]
+async fn one_that_is_loaded_before_it_is_down_was_never_unloaded() {
+    let (runtime, child, world) = running(|spec| spec).await;
+    let mut events = runtime.events();
+    let before = call(&child, Do::Wait(100));
+    let unload = async {
+        eventually("it is open", || child.stats().open == 1).await;
+        runtime.unload_kernel("child").await.unwrap()
+    };
+    let load = async {
+        eventually("it is to unload", || child.stats().condition == Condition::Unloaded).await;
+        runtime.load_kernel("child").await.unwrap()
+    };
+    let (answer, replaced, up) = tokio::join!(before, unload, load);
+    assert_eq!((answer.unwrap(), replaced, up), (1, 0, 1));
+    assert_eq!(count(&child).await, 2, "it has its state");
+    assert_eq!(world.read(), ["+child"]);
+    assert!(!what_happened(&child.stats()).contains(&"it is unloaded"));
+    let told = std::iter::from_fn(|| events.try_next());
+    let unloaded = |heard| matches!(heard, Heard::Event(RuntimeEvent::KernelUnloaded { .. }));
+    assert_eq!(told.filter(|heard| unloaded(heard.clone())).count(), 0);
+    stop(runtime).await;
+}
+
+/// Semantics: S29, S50.
+#[tokio::test]
+async fn to_load_one_whose_sibling_is_quarantined_does_not_wait_for_that() {
+    let world = Default::default();
+    let never = RestartPolicy::permanent().limit(0, Duration::from_secs(60));
+    let patient = |name| spec(name, &world).group("both").start_timeout(Duration::from_secs(600));
+    let a = patient("a");
+    let b = patient("b").restart(never.quarantine_until_lifted());
+    let builder = builder().with_group("both", Strategy::OneForAll);
+    let runtime = builder.with_kernel(a).with_kernel(b).build().unwrap();
+    runtime.start().await.unwrap();
+    let (a, b) = (runtime.kernel("a").unwrap(), runtime.kernel("b").unwrap());
+    call(&b, Do::Panic).await.unwrap_err();
+    eventually("it is quarantined too", || a.stats().condition == Condition::Quarantined).await;
+    assert_eq!(within_a_minute(runtime.load_kernel("a")).await.unwrap(), 0);
+    assert_eq!(a.stats().condition, Condition::Quarantined);
+    runtime.lift_quarantine("b").await.unwrap();
+    eventually("both serve", || [&a, &b].iter().all(|kernel| kernel.stats().running == 1)).await;
+    assert_eq!(count(&a).await, 1);
     stop(runtime).await;
 }
 

@@ -208,7 +208,7 @@ impl<K: Kernel> KernelActor<K> {
         let down = self.all_down(hold);
         let waited = async move { tokio::time::timeout(within, down).await.is_ok() };
         Box::pin(waited.into_actor(self).then(move |in_time, actor, _| {
-            if !in_time {
+            if !in_time && actor.holds.contains(&hold) {
                 actor.shared.interrupt_for(cause);
                 actor.interrupt(hold);
             }
@@ -216,48 +216,51 @@ impl<K: Kernel> KernelActor<K> {
             let grace = actor.shared.parts.restart.hang_grace;
             let waited = async move { tokio::time::timeout(grace, down).await.is_ok() };
             waited.into_actor(actor).map(move |in_time, actor, ctx| {
-                Ok(if in_time { 0 } else { actor.replace_stuck(hold, ctx) })
+                // (Those that were told to go on meanwhile are not stuck.)
+                let over = in_time || !actor.holds.contains(&hold);
+                Ok(if over { 0 } else { actor.replace_stuck(hold, ctx) })
             })
         }))
     }
 
     fn resume(&mut self, hold: Hold, ctx: &mut Context<Self>) -> Ordered<K> {
         if self.shared.condition() == Condition::Ended {
-            return Box::pin(actix::fut::ready(Ok(0)));
+            return counted(0);
         }
         self.release(hold, ctx);
-        let (up, timeout) = (self.all_up(), self.shared.parts.start_timeout);
+        self.open_once(self.all_up())
+    }
+
+    /// Opens the gate once instances are `up`, or their time for a start is over. How many are.
+    fn open_once(&self, up: impl Future<Output = ()> + 'static) -> Ordered<K> {
+        let timeout = self.shared.parts.start_timeout;
         let waited = async move { tokio::time::timeout(timeout, up).await.is_ok() };
         Box::pin(waited.into_actor(self).map(|_, actor, _| {
-            actor.reopen();
-            Ok(actor.shared.counters.running.load(Ordering::Acquire))
+            // (They may have been told to wait once more meanwhile.)
+            if !actor.holds.iter().any(|hold| hold.is_of_all()) {
+                actor.shared.open_gate();
+            }
+            Ok(actor.running())
         }))
     }
 
-    /// Opens the gate, unless instances have been told to wait once more meanwhile.
-    fn reopen(&self) {
-        if !self.holds.iter().any(|hold| hold.is_of_all()) {
-            self.shared.open_gate();
-        }
+    fn running(&self) -> usize {
+        self.shared.counters.running.load(Ordering::Acquire)
     }
 
     fn unload(&mut self, within: Duration) -> Ordered<K> {
         if !self.shared.unload() {
-            return Box::pin(actix::fut::ready(Ok(0)));
+            return counted(0);
         }
         let shared = Arc::clone(&self.shared);
         let drained =
             async move { tokio::time::timeout(within, shared.port.drained()).await.is_ok() };
         Box::pin(drained.into_actor(self).then(move |in_time, actor, _| {
-            // (It may be loaded again already.)
-            let down = match actor.shared.finished() {
+            match actor.shared.finished() {
                 true => actor.drop_state(in_time),
-                false => Box::pin(actix::fut::ready(Ok(0))),
-            };
-            down.map(|replaced, actor, _| {
-                actor.unloaded(*replaced.as_ref().unwrap_or(&0));
-                replaced
-            })
+                // It was loaded again meanwhile.
+                false => counted(0),
+            }
         }))
     }
 
@@ -272,11 +275,17 @@ impl<K: Kernel> KernelActor<K> {
         }
         let (down, within) = (self.all_unloaded(), self.shared.close_timeout());
         let waited = async move { tokio::time::timeout(within, down).await.is_ok() };
-        Box::pin(waited.into_actor(self).then(|down, actor, _| {
+        let dropped = waited.into_actor(self).then(|down, actor, _| {
             match down || !actor.shared.is_unloaded() {
-                true => Box::pin(actix::fut::ready(Ok(0))),
+                true => counted(0),
                 false => actor.suspend(Hold::Unloaded, Duration::ZERO, Cause::Asked),
             }
+        });
+        Box::pin(dropped.map(|replaced, actor, _| {
+            if actor.shared.is_unloaded() {
+                actor.unloaded(*replaced.as_ref().unwrap_or(&0));
+            }
+            replaced
         }))
     }
 
@@ -301,12 +310,11 @@ impl<K: Kernel> KernelActor<K> {
             Circuit::Open => drop(self.end_quarantine(ctx)),
             Circuit::HalfOpen | Circuit::Closed => self.settle(ctx),
         }
-        let (serving, timeout) = (self.serving(), self.shared.parts.start_timeout);
-        let waited = async move { tokio::time::timeout(timeout, serving).await.is_ok() };
-        Box::pin(waited.into_actor(self).map(|_, actor, _| {
-            actor.reopen();
-            Ok(actor.shared.counters.running.load(Ordering::Acquire))
-        }))
+        if self.holds.contains(&Hold::Sibling) {
+            // It comes back with the one that is quarantined.
+            return counted(self.running());
+        }
+        self.open_once(self.serving())
     }
 
     fn turn_away(&mut self, cause: Cause) -> usize {
@@ -396,6 +404,11 @@ impl<K: Kernel> KernelActor<K> {
     }
 }
 
+/// The answer to an order that is carried out at once.
+fn counted<K: Kernel>(count: usize) -> Ordered<K> {
+    Box::pin(actix::fut::ready(Ok(count)))
+}
+
 /// How an instance's start went; `None` if it ended without a word.
 async fn started(start: oneshot::Receiver<KernelResult>) -> Result<(), Option<KernelError>> {
     start.await.map_err(|_| None)?.map_err(Some)
@@ -409,20 +422,19 @@ impl<K: Kernel> Handler<Order> for KernelActor<K> {
     type Result = Ordered<K>;
 
     fn handle(&mut self, order: Order, ctx: &mut Self::Context) -> Self::Result {
-        let done = |count| -> Ordered<K> { Box::pin(actix::fut::ready(Ok(count))) };
         match order {
             Order::Start => Box::pin(self.start_all(ctx).into_actor(self)),
             Order::Suspend { hold, within, cause } => self.suspend(hold, within, cause),
             Order::Resume { hold } => self.resume(hold, ctx),
-            Order::TurnAway { cause } => done(self.turn_away(cause)),
-            Order::Probe => done(self.end_quarantine(ctx)),
+            Order::TurnAway { cause } => counted(self.turn_away(cause)),
+            Order::Probe => counted(self.end_quarantine(ctx)),
             Order::Unload { within } => self.unload(within),
             Order::Load => self.load(ctx),
-            Order::Move { from } => done(self.move_from(from, ctx)),
+            Order::Move { from } => counted(self.move_from(from, ctx)),
             Order::Drain => Box::pin(self.drain().into_actor(self)),
-            Order::Cancel { timeout } => done(self.cancel(timeout)),
+            Order::Cancel { timeout } => counted(self.cancel(timeout)),
             Order::Stop { grace } => self.stop(grace),
-            Order::Check => done(self.check()),
+            Order::Check => counted(self.check()),
         }
     }
 }

@@ -225,7 +225,10 @@ impl<K: Kernel> Shared<K> {
     /// While the kernel serves nobody, requests that wait are given back. (One that was let in just before
     /// may still be on its way; the reaper looks again.)
     pub(crate) fn refuse_waiting(&self) {
-        let Some(rejection) = self.turned_away().filter(|_| !self.gate().finishing) else { return };
+        if !self.is_turned_away() {
+            return;
+        }
+        let Some(rejection) = self.turned_away() else { return };
         let mut answers = Answers::default();
         let take = || self.port.take(|over| self.discard(over));
         while let Some(Envelope { key, request: Asked { request, .. }, .. }) = take() {

@@ -303,6 +303,10 @@ impl SupervisorActor {
         self.board.announcer.tell(RuntimeEvent::StateChanged { from, to });
     }
 
+    fn child(&self, name: &str) -> Option<Child> {
+        self.children.iter().find(|child| child.name == name).cloned()
+    }
+
     fn clients(&self) -> &[MemoryClient] {
         self.environment.as_ref().map_or(&[], |environment| &environment.memories)
     }

@@ -265,7 +265,7 @@ impl Handler<Lift> for SupervisorActor {
     type Result = ResponseFuture<Option<bool>>;
 
     fn handle(&mut self, Lift(name): Lift, _: &mut Self::Context) -> Self::Result {
-        let child = self.children.iter().find(|child| child.name == name).cloned();
+        let child = self.child(&name);
         Box::pin(async move { Some(drain::ordered(&child?, Order::Probe).await == 1) })
     }
 }
@@ -274,7 +274,7 @@ impl Handler<Unload> for SupervisorActor {
     type Result = ResponseFuture<Option<usize>>;
 
     fn handle(&mut self, Unload(name): Unload, _: &mut Self::Context) -> Self::Result {
-        let child = self.children.iter().find(|child| child.name == name).cloned();
+        let child = self.child(&name);
         let default = self.config.shutdown_timeout;
         Box::pin(async move {
             let child = child?;
@@ -288,7 +288,7 @@ impl Handler<Load> for SupervisorActor {
     type Result = ResponseFuture<Option<Result<usize, StartError>>>;
 
     fn handle(&mut self, Load(name): Load, _: &mut Self::Context) -> Self::Result {
-        let child = self.children.iter().find(|child| child.name == name).cloned();
+        let child = self.child(&name);
         Box::pin(async move { child?.orders.send(Order::Load).await.ok() })
     }
 }
@@ -297,7 +297,7 @@ impl Handler<Restart> for SupervisorActor {
     type Result = bool;
 
     fn handle(&mut self, Restart(name): Restart, ctx: &mut Self::Context) -> bool {
-        let known = self.children.iter().any(|child| child.name == name);
+        let known = self.child(&name).is_some();
         self.restart_group(name, Cause::Asked, Duration::ZERO, ctx);
         known
     }
