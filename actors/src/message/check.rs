@@ -1,7 +1,5 @@
 //! Shapes against declared shapes.
 
-use std::collections::BTreeMap;
-
 use super::MessageError;
 use super::signature::{Dimension, FieldKind, FieldSpec};
 
@@ -10,7 +8,7 @@ use super::signature::{Dimension, FieldKind, FieldSpec};
 /// # Errors
 /// [`MessageError::WrongShape`] for the first tensor that does not fit.
 pub fn check_shapes(fields: &[FieldSpec], shapes: &[&[usize]]) -> Result<(), MessageError> {
-    let mut known = BTreeMap::new();
+    let mut known = Lengths::new();
     let tensors = fields.iter().filter(|field| field.is_tensor());
     for (field, shape) in tensors.zip(shapes) {
         check_one(field, shape, &mut known)?;
@@ -18,8 +16,8 @@ pub fn check_shapes(fields: &[FieldSpec], shapes: &[&[usize]]) -> Result<(), Mes
     Ok(())
 }
 
-/// For each name the length it stands for, and the tensor that said so.
-type Lengths<'a> = BTreeMap<&'a str, (usize, &'a str)>;
+/// For each name the length it stands for, and the tensor that said so. There are a few.
+type Lengths<'a> = Vec<(&'a str, usize, &'a str)>;
 
 fn check_one<'a>(
     field: &'a FieldSpec,
@@ -43,12 +41,13 @@ fn check_one<'a>(
         match dimension {
             Dimension::Fixed(fixed) if fixed != length => return Err(wrong(String::new())),
             Dimension::Fixed(_) => {}
-            Dimension::Named(name) => {
-                let (expected, source) = *known.entry(name).or_insert((*length, &field.name));
-                if expected != *length {
+            Dimension::Named(name) => match known.iter().find(|(known, ..)| known == name) {
+                None => known.push((name, *length, &field.name)),
+                Some((_, expected, _)) if expected == length => {}
+                Some((_, expected, source)) => {
                     return Err(wrong(format!(", and {name} is {expected} by `{source}`")));
                 }
-            }
+            },
         }
     }
     Ok(())

@@ -74,6 +74,7 @@ pub(crate) fn server(
         App::new()
             .app_data(Data::from(Arc::clone(&control.guard)))
             .configure(|routes| configure(routes, &shared))
+            .wrap(from_fn(inference::calls))
             .wrap(from_fn(guarded))
             .wrap_fn(move |request, service| {
                 let control = control.clone();

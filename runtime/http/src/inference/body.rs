@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use actix_web::HttpRequest;
+use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-use actix_web::web::{self, Bytes, BytesMut, Payload};
+use actix_web::web::{self, Bytes, BytesMut};
 use futures_util::StreamExt;
 
 use super::packing::Packing;

@@ -27,15 +27,17 @@ mod routes;
 mod statistics;
 mod tensor;
 
+use actix_web::http::header::HeaderName;
+
 pub(crate) use body::BodyLimits;
 pub(crate) use describe::{Config, Metadata, ServerMetadata};
 pub(crate) use fault::{Fault, Reason};
 pub(crate) use models::Models;
 pub(crate) use request::read;
-pub(crate) use routes::{Indexed, configure};
+pub(crate) use routes::{Indexed, calls, configure};
 pub(crate) use statistics::{Parts, Statistics};
 
 /// Where, in a body with binary tensors, its JSON ends.
-const HEADER_LENGTH: &str = "inference-header-content-length";
+static HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 /// How long, in milliseconds, a request may take.
-const TIMEOUT: &str = "x-request-timeout-ms";
+static TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");

@@ -1,7 +1,7 @@
 //! A kernel's fields as a body.
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use rustkernel_core::kernel::AnyTensor;
 use rustkernel_core::message::{Fields, Parameter, Signature};
 use serde::Serialize;
@@ -143,7 +143,7 @@ impl Body {
             }
             Some(length) => response
                 .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")))
-                .insert_header((HeaderName::from_static(HEADER_LENGTH), length)),
+                .insert_header((HEADER_LENGTH.clone(), length)),
         };
         response.body(self.bytes)
     }

@@ -1,11 +1,16 @@
 //! What can be asked over the Open Inference Protocol.
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::HeaderMap;
-use actix_web::web::{self, Bytes, Data, Json, Path, Payload, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::body::BoxBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{HeaderMap, HeaderName};
+use actix_web::middleware::Next;
+use actix_web::web::{self, Bytes, Data, Json, Path, ServiceConfig};
+use actix_web::{Error, HttpRequest, HttpResponse};
 use rustkernel_core::kernel::{CallOptions, Condition, Instant};
 use rustkernel_core::runtime::LifecycleState;
 use schemars::JsonSchema;
@@ -36,8 +41,41 @@ struct Named {
     version: Option<String>,
 }
 
-/// Every route of the protocol. A path is compared with one after the other, and so what is asked most stands
-/// first.
+impl Named {
+    /// What the path of a call names, unless something in it is escaped.
+    fn in_call(path: &str) -> Option<Self> {
+        let model = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
+        let (name, version) = match model.split_once("/versions/") {
+            Some((name, version)) => (name, Some(version)),
+            None => (model, None),
+        };
+        let plain = |part: &str| !part.is_empty() && !part.contains(['/', '%']);
+        let is_plain = plain(name) && version.is_none_or(plain);
+        is_plain.then(|| Self { name: name.into(), version: version.map(Into::into) })
+    }
+}
+
+/// Answers calls before a route is looked for: to find the one of a path costs regular expressions, as much time as
+/// everything else that is done with a request's head. Those in whose paths something is escaped find theirs.
+pub(crate) async fn calls(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, Error> {
+    let named = match *request.method() {
+        Method::POST => Named::in_call(request.path()),
+        _ => None,
+    };
+    let data = (request.app_data::<Data<Models>>(), request.app_data::<Data<BodyLimits>>());
+    let (Some(named), (Some(models), Some(limits))) = (named, data) else {
+        return next.call(request).await;
+    };
+    let (models, limits) = (models.clone(), limits.clone());
+    let (http, mut payload) = request.into_parts();
+    let answered = infer_of(&http, &mut payload, &models, **limits, &named).await;
+    Ok(ServiceResponse::new(http, answered.unwrap_or_else(HttpResponse::from_error)))
+}
+
+/// Every route of the protocol.
 pub(crate) fn configure(routes: &mut ServiceConfig) {
     for model in MODEL {
         routes.service(resource(&format!("{model}/infer"), "POST", web::post().to(infer)));
@@ -180,15 +218,25 @@ async fn unload(
 
 async fn infer(
     http: HttpRequest,
-    mut payload: Payload,
+    payload: web::Payload,
     models: Data<Models>,
     limits: Data<BodyLimits>,
     path: Path<Named>,
 ) -> Result<HttpResponse, Fault> {
+    infer_of(&http, &mut payload.into_inner(), &models, **limits, &path).await
+}
+
+async fn infer_of(
+    http: &HttpRequest,
+    payload: &mut Payload,
+    models: &Models,
+    limits: BodyLimits,
+    named: &Named,
+) -> Result<HttpResponse, Fault> {
     models.admit()?;
-    let model = find(&models, &path)?;
+    let model = find(models, named)?;
     let pending = model.metrics.begin();
-    let answered = answer(&http, &mut payload, &model, **limits, pending.since()).await;
+    let answered = answer(http, payload, &model, limits, pending.since()).await;
     finish(&model, pending, answered)
 }
 
@@ -219,8 +267,8 @@ async fn answer(
     limits: BodyLimits,
     since: Instant,
 ) -> Result<(Body, Parts), Fault> {
-    let header = number(http.headers(), HEADER_LENGTH)?;
-    let patience: Option<u64> = number(http.headers(), TIMEOUT)?;
+    let header = number(http.headers(), &HEADER_LENGTH)?;
+    let patience: Option<u64> = number(http.headers(), &TIMEOUT)?;
     let body = body::read(http, payload, limits).await?;
     let Inference { id, fields, outputs, timeout, priority } = read(model, header, body).await?;
     let asked = Instant::now();
@@ -269,7 +317,7 @@ async fn elsewhere<T: Send + 'static>(
 }
 
 /// The number that a header has, if it is there.
-fn number<N: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Result<Option<N>, Fault> {
+fn number<N: FromStr>(headers: &HeaderMap, name: &HeaderName) -> Result<Option<N>, Fault> {
     let Some(value) = headers.get(name) else { return Ok(None) };
     let number = value.to_str().ok().and_then(|text| text.parse().ok());
     number.map(Some).ok_or_else(|| {

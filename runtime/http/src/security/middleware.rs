@@ -40,7 +40,7 @@ pub async fn guarded<B: MessageBody + 'static>(
             .into_response(HttpResponse::InternalServerError().finish())
             .map_into_right_body());
     };
-    let admitted = guard.admit(&asked(&request, id)).await;
+    let admitted = guard.admit(&asked(&request, id, &guard)).await;
     serve(admitted, id, request, next).await
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn recorded<B: MessageBody + 'static>(
     };
     let id = RequestId::new();
     let principal = user(request.conn_data::<Peer>().map(|Peer(uid)| *uid));
-    let admitted = guard.admit_principal(principal, &asked(&request, id)).await;
+    let admitted = guard.admit_principal(principal, &asked(&request, id, &guard)).await;
     serve(admitted, id, request, next).await
 }
 
@@ -109,20 +109,20 @@ async fn serve<B: MessageBody + 'static>(
     }
 }
 
-fn asked(request: &ServiceRequest, id: RequestId) -> Asked<'_> {
+fn asked<'r>(request: &'r ServiceRequest, id: RequestId, guard: &Guard) -> Asked<'r> {
     let headers = request.headers();
     Asked {
         id,
         path: request.uri().path(),
         credentials: Credentials::of(headers.get_all(AUTHORIZATION).map(HeaderValue::as_bytes)),
         source: request.peer_addr(),
-        trace_id: trace_id(request),
+        // (The audit log alone wants it.)
+        trace_id: guard.audit().and_then(|_| trace_id(request)),
     }
 }
 
 fn id_header(id: RequestId) -> (HeaderName, HeaderValue) {
-    let value = HeaderValue::from_str(&id.to_string());
-    (HeaderName::from_static(RequestId::HEADER), value.expect("invariant: digits and dashes"))
+    (HeaderName::from_static(RequestId::HEADER), id.header())
 }
 
 /// What somebody is told who is not served.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use actix_web::http::header::HeaderValue;
 use uuid::Uuid;
 
 /// A request's id: what the caller is told (`x-request-id`) and the audit log has. Of version 7, so that
@@ -17,6 +18,13 @@ impl RequestId {
     #[allow(clippy::new_without_default, reason = "each is another; none is the default")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
+    }
+
+    /// As the value of a header.
+    pub(super) fn header(self) -> HeaderValue {
+        let mut buffer = Uuid::encode_buffer();
+        let text = self.0.hyphenated().encode_lower(&mut buffer);
+        HeaderValue::from_str(text).expect("invariant: digits and dashes")
     }
 }
 

@@ -2,9 +2,11 @@
 //! [W3C Trace Context](https://www.w3.org/TR/trace-context-2/). A malformed `traceparent` is as if it were not
 //! there.
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use opentelemetry::trace::{SpanId, TraceId, TraceState};
 
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Most members of a `tracestate`, and the characters that have to be passed on, by the recommendation.
 const MEMBERS: usize = 32;
 const CHARACTERS: usize = 512;
@@ -21,7 +23,7 @@ pub(crate) struct Parent {
 impl Parent {
     /// What the headers say, if there is exactly one proper `traceparent`.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut all = headers.get_all("traceparent");
+        let mut all = headers.get_all(&TRACEPARENT);
         let only = all.next().filter(|_| all.next().is_none())?;
         Self::parse(only.to_str().ok()?.trim_matches([' ', '\t']))
     }
@@ -49,7 +51,7 @@ fn hex(text: &str, digits: usize) -> Option<u128> {
 
 /// What other systems have written into the trace's state; nothing if it is malformed or long.
 pub(super) fn state(headers: &HeaderMap) -> TraceState {
-    let lines = headers.get_all("tracestate").map(|line| line.to_str());
+    let lines = headers.get_all(&TRACESTATE).map(|line| line.to_str());
     let Ok(lines) = lines.collect::<Result<Vec<_>, _>>() else { return TraceState::NONE };
     let text = lines.join(",");
     let members = text.split(',').filter(|member| !member.trim().is_empty()).count();

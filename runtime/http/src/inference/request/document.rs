@@ -51,6 +51,10 @@ pub(super) struct OutputParameters {
     pub(super) binary_data: Option<bool>,
 }
 
+/// A text, borrowed if it stands there as it is. (Where it is not a field, serde copies into a `Cow`.)
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// What extensions of the protocol add is passed over.
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
@@ -131,7 +135,7 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
         let mut inputs = None;
         while let Some(key) = map.next_key()? {
             match key {
-                DocumentKey::Id => document.id = Some(map.next_value()?),
+                DocumentKey::Id => document.id = Some(map.next_value::<Text<'de>>()?.0),
                 DocumentKey::Parameters => document.parameters = map.next_value()?,
                 DocumentKey::Inputs => {
                     inputs = Some(map.next_value_seed(InputsSeed { known: self.known })?);
@@ -202,10 +206,10 @@ impl<'de> Visitor<'de> for InputSeed<'_> {
         }
         while let Some(key) = map.next_key()? {
             match key {
-                InputKey::Name => name = Some(map.next_value()?),
+                InputKey::Name => name = Some(map.next_value::<Text<'de>>()?.0),
                 InputKey::Shape => shape = Some(map.next_value()?),
                 InputKey::Datatype => {
-                    let text: Cow<'de, str> = map.next_value()?;
+                    let Text(text) = map.next_value()?;
                     input.element = Some(element(&text).map_err(de::Error::custom)?);
                 }
                 InputKey::Parameters => input.parameters = map.next_value()?,

@@ -95,14 +95,15 @@ impl Document<'_> {
     fn inference(self, signature: &Signature, bytes: &[u8]) -> Result<Inference, Fault> {
         let mut fields = Fields::new();
         let mut rest = bytes;
-        for input in self.inputs {
-            let name = input.name.clone().into_owned();
+        for mut input in self.inputs {
+            let name = std::mem::take(&mut input.name);
             let tensor = input.tensor(&mut rest);
             let tensor =
                 tensor.map_err(|error| Fault::invalid(format!("input `{name}`: {error}")))?;
-            if fields.tensors.insert(name.clone(), tensor).is_some() {
+            if fields.tensors.contains_key(&*name) {
                 return Err(Fault::invalid(format!("input `{name}` is there twice")));
             }
+            fields.tensors.insert(name.into_owned(), tensor);
         }
         if !rest.is_empty() {
             let error = format!("{} bytes at the end of the body belong to no input", rest.len());
