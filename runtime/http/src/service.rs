@@ -323,7 +323,7 @@ impl Running {
 
     /// Tells the audit log. What is told by a signal, or happens by itself, is done even if it cannot be,
     /// and what ends the service has begun before it is.
-    async fn written_down(&self, what: &str) {
+    async fn written_down(&self, what: &'static str) {
         let written = self.control.guard.lifecycle(what, &self.control.name);
         tokio::time::timeout(WRITTEN_DOWN, written).await.ok();
     }

@@ -14,7 +14,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustkernel_http::audit::{
-    Audit, AuditError, Entry, Event, Fault, Hash, Link, OpenError, Settings, Verified, Verifier,
+    About, Audit, AuditError, Entry, Event, Fault, Hash, Link, OpenError, Settings, Verified,
+    Verifier,
 };
 use serde_json::Value;
 use support::within_a_minute;
@@ -24,7 +25,8 @@ fn settings(path: PathBuf) -> Settings {
 }
 
 fn entry(object: impl Into<String>) -> Entry {
-    Entry { object: object.into(), ..Entry::new(Event::Request, "inference") }
+    let (object, action) = (object.into(), "inference".into());
+    Entry::new(Event::Request, About { object, action, ..About::default() })
 }
 
 /// The log's files, in their order.

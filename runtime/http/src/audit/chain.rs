@@ -1,10 +1,12 @@
 //! How records are tied to one another.
 
 use std::fmt;
+use std::io::Write;
 use std::str::FromStr;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
+use humantime::Rfc3339Timestamp;
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::entry::{Entry, Event};
@@ -34,7 +36,8 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let mut digits = [0; HEX];
+        f.write_str(base16ct::lower::encode_str(&self.0, &mut digits).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -49,20 +52,9 @@ impl FromStr for Hash {
 
     /// Small letters alone: a hash has one way to be written.
     fn from_str(text: &str) -> Result<Self, InvalidHash> {
-        let digits = text.as_bytes();
-        let value = |digit: u8| match digit {
-            b'0'..=b'9' => Ok(digit - b'0'),
-            b'a'..=b'f' => Ok(digit - b'a' + 10),
-            _ => Err(InvalidHash),
-        };
-        if digits.len() != HEX {
-            return Err(InvalidHash);
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = value(pair[0])? << 4 | value(pair[1])?;
-        }
-        Ok(Self(bytes))
+        let mut bytes = [0; HEX / 2];
+        let decoded = base16ct::lower::decode(text, &mut bytes).map_err(|_| InvalidHash)?;
+        if decoded.len() == HEX / 2 { Ok(Self(bytes)) } else { Err(InvalidHash) }
     }
 }
 
@@ -84,7 +76,8 @@ impl Link {
 #[derive(Serialize)]
 struct Body<'e> {
     seq: u64,
-    ts: String,
+    #[serde(serialize_with = "displayed")]
+    ts: Rfc3339Timestamp,
     event: Event,
     id: &'e str,
     actor: &'e str,
@@ -95,25 +88,31 @@ struct Body<'e> {
     outcome: Option<&'e str>,
     reason: Option<&'e str>,
     trace_id: Option<&'e str>,
-    prev_hash: String,
+    #[serde(serialize_with = "displayed")]
+    prev_hash: Hash,
+}
+
+fn displayed<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 /// Appends the line of the record after `link`; returns its own place.
 pub(super) fn append(lines: &mut Vec<u8>, link: Link, at: SystemTime, entry: &Entry) -> Link {
+    let about = &*entry.about;
     let body = Body {
         seq: link.seq + 1,
-        ts: humantime::format_rfc3339_micros(at).to_string(),
+        ts: humantime::format_rfc3339_micros(at),
         event: entry.event,
-        id: &entry.id,
-        actor: &entry.actor,
-        roles: &entry.roles,
-        source: &entry.source,
-        action: &entry.action,
-        object: &entry.object,
-        outcome: entry.outcome.as_deref(),
+        id: &about.id,
+        actor: &about.actor,
+        roles: &about.roles,
+        source: &about.source,
+        action: &about.action,
+        object: &about.object,
+        outcome: entry.outcome,
         reason: entry.reason.as_deref(),
-        trace_id: entry.trace_id.as_deref(),
-        prev_hash: link.hash.to_string(),
+        trace_id: about.trace_id.as_deref(),
+        prev_hash: link.hash,
     };
     let begin = lines.len();
     serde_json::to_writer(&mut *lines, &body)
@@ -121,7 +120,7 @@ pub(super) fn append(lines: &mut Vec<u8>, link: Link, at: SystemTime, entry: &En
     let hash = Hash::of(&lines[begin..]);
     lines.pop(); // (The brace, which comes again.)
     lines.extend_from_slice(HASH_KEY);
-    lines.extend_from_slice(hash.to_string().as_bytes());
+    write!(lines, "{hash}").expect("invariant: memory takes whatever is written");
     lines.extend_from_slice(END);
     lines.push(b'\n');
     Link { seq: body.seq, hash }
@@ -171,12 +170,12 @@ pub(super) fn read(line: &[u8]) -> Result<Sealed, NoRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::About;
 
     #[test]
     fn a_record_is_a_line_that_can_be_read_again() {
         let mut lines = Vec::new();
-        let entry =
-            Entry { reason: Some("a \"b\"\n\u{1}".into()), ..Entry::new(Event::Denied, "x") };
+        let entry = Entry::new(Event::Denied, About::default()).with_outcome("x", "a \"b\"\n\u{1}");
         let first = append(&mut lines, Link::START, SystemTime::UNIX_EPOCH, &entry);
         let second = append(&mut lines, first, SystemTime::UNIX_EPOCH, &entry);
         let read: Vec<Sealed> =

@@ -1,7 +1,7 @@
 //! The file: opening it, cutting off what was left unfinished, appending to it, beginning the next one.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -32,6 +32,7 @@ pub fn default_path(service: &str) -> Result<PathBuf, OpenError> {
 pub(super) struct Log {
     path: PathBuf,
     file: File,
+    identity: (u64, u64),
     /// Bytes of it that are durable records.
     len: u64,
     link: Link,
@@ -52,9 +53,9 @@ impl Log {
             DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(parent).map_err(io)?;
         }
         let lock = lock(path).map_err(io)?.ok_or_else(|| OpenError::Taken(path.to_owned()))?;
-        let file = open(path).map_err(io)?;
+        let (file, found) = open(path).map_err(io)?;
         let torn = put_torn_aside(&file, path).map_err(io)?;
-        let len = length(&file).map_err(io)?;
+        let len = length(&file.metadata().map_err(io)?);
         let link = match last_line(&file, len).map_err(io)? {
             Some(line) => {
                 chain::read(&line)
@@ -64,7 +65,8 @@ impl Log {
             None => after_the_full_ones(path)?,
         };
         sync_directory(path).map_err(io)?;
-        Ok((Self { path: path.to_owned(), file, len, link, most, _lock: lock }, torn))
+        let (path, identity) = (path.to_owned(), identity(&found));
+        Ok((Self { path, file, identity, len, link, most, _lock: lock }, torn))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -81,12 +83,12 @@ impl Log {
     /// What the system says; then none is in the file.
     pub(super) fn append<'e>(
         &mut self,
-        entries: impl Iterator<Item = &'e Entry> + Clone,
+        entries: impl Iterator<Item = &'e Entry>,
     ) -> io::Result<()> {
         self.follow()?;
-        let (mut lines, mut link) = (Vec::new(), self.link);
-        for entry in entries.clone() {
-            link = chain::append(&mut lines, link, clock::wall(), entry);
+        let (mut lines, mut link, now) = (Vec::new(), self.link, clock::wall());
+        for entry in entries {
+            link = chain::append(&mut lines, link, now, entry);
         }
         if self.len > 0 && self.len + lines.len() as u64 > self.most {
             self.rotate()?;
@@ -106,10 +108,9 @@ impl Log {
 
     /// Goes on in the file that has the log's name, if ours was moved or removed.
     fn follow(&mut self) -> io::Result<()> {
-        let ours = self.file.metadata()?;
         match fs::metadata(&self.path) {
-            Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => {
-                return match length(&self.file)? {
+            Ok(named) if identity(&named) == self.identity => {
+                return match length(&named) {
                     len if len == self.len => Ok(()),
                     // What an attempt has left and could not take back.
                     len if len > self.len => self.file.set_len(self.len),
@@ -120,22 +121,22 @@ impl Log {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        let file = open(&self.path)?;
-        let len = length(&file)?;
+        let (file, found) = open(&self.path)?;
+        let len = length(&found);
         let last = last_line(&file, len)?.map(|line| chain::read(&line).map(|sealed| sealed.link));
         if last.is_some_and(|last| last != Ok(self.link)) {
             return Err(io::Error::other("another file, with other records, has its name"));
         }
         sync_directory(&self.path)?;
-        (self.file, self.len) = (file, len);
+        (self.file, self.identity, self.len) = (file, identity(&found), len);
         Ok(())
     }
 
     /// Gives the full file a name with the number of its last record, and begins the next one.
     fn rotate(&mut self) -> io::Result<()> {
         fs::rename(&self.path, full_name(&self.path, self.link.seq))?;
-        self.file = open(&self.path)?;
-        self.len = length(&self.file)?;
+        let (file, found) = open(&self.path)?;
+        (self.file, self.identity, self.len) = (file, identity(&found), length(&found));
         sync_directory(&self.path)
     }
 }
@@ -144,14 +145,20 @@ fn parent(path: &Path) -> Option<&Path> {
     path.parent().filter(|parent| !parent.as_os_str().is_empty())
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// The file, and what the system says of it.
+fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let mut options = OpenOptions::new();
     let file = options.read(true).append(true).create(true).mode(FILE_MODE).open(path)?;
     let found = file.metadata()?;
     if found.is_file() && found.mode() & 0o777 != FILE_MODE {
         file.set_permissions(Permissions::from_mode(FILE_MODE))?;
     }
-    Ok(file)
+    Ok((file, found))
+}
+
+/// By what a file is told from others, whatever its name.
+fn identity(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
 }
 
 /// The lock, unless another process has it.
@@ -167,9 +174,8 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// That of a file; devices have none.
-fn length(file: &File) -> io::Result<u64> {
-    let found = file.metadata()?;
-    Ok(if found.is_file() { found.len() } else { 0 })
+fn length(found: &Metadata) -> u64 {
+    if found.is_file() { found.len() } else { 0 }
 }
 
 /// The file's end, at most as long as a line may be, and where it begins.
@@ -183,7 +189,7 @@ fn tail(mut file: &File, len: u64) -> io::Result<(u64, Vec<u8>)> {
 
 /// Cuts off what comes after the last line's end, keeps it in a file beside, and says so.
 fn put_torn_aside(file: &File, path: &Path) -> io::Result<Option<Entry>> {
-    let len = length(file)?;
+    let len = length(&file.metadata()?);
     let (begin, bytes) = tail(file, len)?;
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let torn = &bytes[whole..];
@@ -191,7 +197,7 @@ fn put_torn_aside(file: &File, path: &Path) -> io::Result<Option<Entry>> {
         return Ok(None); // (A line that is too long to be ours is found to be damage.)
     }
     let aside = path.with_added_extension("torn");
-    let mut kept = open(&aside)?;
+    let (mut kept, _) = open(&aside)?;
     kept.write_all(torn)?;
     kept.write_all(b"\n")?;
     kept.sync_all()?;
@@ -222,7 +228,7 @@ fn after_the_full_ones(path: &Path) -> Result<Link, OpenError> {
     let io = |error| OpenError::Io { path: path.to_owned(), error };
     let Some(newest) = newest_full(path).map_err(io)? else { return Ok(Link::START) };
     let file = File::open(&newest).map_err(io)?;
-    let len = length(&file).map_err(io)?;
+    let len = length(&file.metadata().map_err(io)?);
     let line = last_line(&file, len).map_err(io)?.unwrap_or_default();
     let sealed = chain::read(&line).map_err(|_| OpenError::Damaged { path: newest, at: len })?;
     Ok(sealed.link)

@@ -9,7 +9,7 @@
 //! | part | role |
 //! |---|---|
 //! | [`Audit`] | the handle: [`record`](Audit::record) resolves when the entry is durable |
-//! | [`Entry`] | what is written down, by kind of [`Event`] |
+//! | [`Entry`] | what is written down, by kind of [`Event`], and what it is [`About`] |
 //! | [`Link`], `chain` | how each record is tied to the one before it |
 //! | `log` | the file: opening, cutting off what a crash left unfinished, appending, rotating |
 //! | `writer` | the thread that writes |
@@ -30,7 +30,7 @@ mod verify;
 mod writer;
 
 pub use chain::{Hash, InvalidHash, Link};
-pub use entry::{Entry, Event};
+pub use entry::{About, Entry, Event};
 pub use error::{AuditError, OpenError};
 pub use log::default_path;
 pub use verify::{Fault, Flaw, Verified, Verifier};

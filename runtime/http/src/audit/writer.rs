@@ -110,7 +110,7 @@ impl Audit {
     /// [`AuditError`]; the entry is not in the log then.
     pub async fn record(&self, entry: Entry) -> Result<u64, AuditError> {
         let (done, told) = oneshot::channel();
-        self.send(Job::Write { entry: entry.cut(), done: Some(done) })?;
+        self.send(Job::Write { entry, done: Some(done) })?;
         told.await.unwrap_or(Err(AuditError::Closed))
     }
 
@@ -119,7 +119,7 @@ impl Audit {
     /// # Errors
     /// [`AuditError`] if as many wait as may, or the service has ended.
     pub fn note(&self, entry: Entry) -> Result<(), AuditError> {
-        self.send(Job::Write { entry: entry.cut(), done: None })
+        self.send(Job::Write { entry, done: None })
     }
 
     /// Writes what waits, and closes the log. Entries that come later are refused.

@@ -1,7 +1,7 @@
 //! Admits requests, or denies them, and has both written down.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustkernel_core::config::{CallerConfig, SecurityConfig};
 use rustkernel_core::runtime::ShutdownReport;
@@ -15,7 +15,7 @@ use super::request_id::RequestId;
 use super::roles::{Permission, Role};
 use super::tls::{Certificates, FreshCertificate, TlsError};
 use crate::ServeError;
-use crate::audit::{Audit, AuditError, Entry, Event, OpenError, Settings};
+use crate::audit::{About, Audit, AuditError, Entry, Event, OpenError, Settings};
 
 /// Why there is no guard.
 #[derive(Debug, thiserror::Error)]
@@ -146,14 +146,14 @@ impl Guard {
         };
         match (principal, permit) {
             (Ok(principal), Ok(permit)) => {
-                let admitted = self.admit_principal(principal, asked).await?;
+                let admitted = self.admit_known(principal, asked, need).await?;
                 Ok(Admitted { _permit: permit, ..admitted })
             }
             (Err(refused), Ok(_)) => {
-                self.deny(&nobody(), asked, Denial::Unauthenticated(refused)).await
+                self.deny(&nobody(), asked, need, Denial::Unauthenticated(refused)).await
             }
             (principal, Err(denial)) => {
-                self.deny(&principal.unwrap_or_else(|_| nobody()), asked, denial).await
+                self.deny(&principal.unwrap_or_else(|_| nobody()), asked, need, denial).await
             }
         }
     }
@@ -167,17 +167,26 @@ impl Guard {
         principal: Principal,
         asked: &Asked<'_>,
     ) -> Result<Admitted, Denial> {
-        let Some(Need { permission, kernel }) = Need::of(asked.path) else {
-            return self.deny(&principal, asked, Denial::Nowhere).await;
+        self.admit_known(principal, asked, Need::of(asked.path)).await
+    }
+
+    async fn admit_known(
+        &self,
+        principal: Principal,
+        asked: &Asked<'_>,
+        need: Option<Need<'_>>,
+    ) -> Result<Admitted, Denial> {
+        let Some(Need { permission, kernel }) = need else {
+            return self.deny(&principal, asked, need, Denial::Nowhere).await;
         };
         if !principal.may(permission, kernel) {
             let kernel = kernel.map(str::to_owned);
             let denial = Denial::Forbidden { permission, kernel };
-            return self.deny(&principal, asked, denial).await;
+            return self.deny(&principal, asked, need, denial).await;
         }
         let open = match &self.audit {
             Some(audit) => {
-                let entry = entry(Event::Request, &principal, asked);
+                let entry = Entry::new(Event::Request, about(&principal, asked, need));
                 audit.record(entry.clone()).await?;
                 Some(Open { audit: audit.clone(), entry: Some(entry) })
             }
@@ -190,15 +199,12 @@ impl Guard {
         &self,
         principal: &Principal,
         asked: &Asked<'_>,
+        need: Option<Need<'_>>,
         denial: Denial,
     ) -> Result<Admitted, Denial> {
         if let Some(audit) = &self.audit {
-            let entry = Entry {
-                outcome: Some(denial.kind().into()),
-                reason: Some(denial.reason()),
-                ..entry(Event::Denied, principal, asked)
-            };
-            audit.record(entry).await?;
+            let entry = Entry::new(Event::Denied, about(principal, asked, need));
+            audit.record(entry.with_outcome(denial.kind(), denial.reason())).await?;
         }
         Err(denial)
     }
@@ -207,9 +213,10 @@ impl Guard {
     ///
     /// # Errors
     /// [`AuditError`] if it cannot be.
-    pub async fn lifecycle(&self, action: &str, reason: &str) -> Result<(), AuditError> {
+    pub async fn lifecycle(&self, action: &'static str, reason: &str) -> Result<(), AuditError> {
         let Some(audit) = &self.audit else { return Ok(()) };
-        audit.record(Entry::of_system(Event::Lifecycle, action, reason)).await.map(drop)
+        let entry = Entry::of_system(Event::Lifecycle, action, reason.to_owned());
+        audit.record(entry).await.map(drop)
     }
 
     /// Writes down how the service ended, and closes the log: nobody is admitted any more.
@@ -226,7 +233,9 @@ impl Guard {
 
 /// Whom nobody knows.
 fn nobody() -> Principal {
-    Principal::new("", Vec::new(), Vec::new())
+    static NOBODY: LazyLock<Principal> =
+        LazyLock::new(|| Principal::new("", Vec::new(), Vec::new()));
+    NOBODY.clone()
 }
 
 /// The user who opened the control endpoint, which its owner alone can.
@@ -237,20 +246,20 @@ pub(super) fn user(uid: Option<u32>) -> Principal {
 
 /// Whom nobody has to know.
 fn anybody() -> Principal {
-    Principal::new("anonymous", vec![Role::Admin], vec![Pattern::any()])
+    static ANYBODY: LazyLock<Principal> =
+        LazyLock::new(|| Principal::new("anonymous", vec![Role::Admin], vec![Pattern::any()]));
+    ANYBODY.clone()
 }
 
-fn entry(event: Event, principal: &Principal, asked: &Asked<'_>) -> Entry {
-    let need = Need::of(asked.path);
-    let object = need.and_then(|need| need.kernel).unwrap_or(asked.path);
-    Entry {
+fn about(principal: &Principal, asked: &Asked<'_>, need: Option<Need<'_>>) -> About {
+    About {
         id: asked.id.to_string(),
         actor: principal.name().into(),
         roles: principal.roles(),
         source: asked.source.map_or_else(|| "unix".into(), |source| source.to_string()),
-        object: object.into(),
+        action: need.map_or("unknown", |need| need.permission.name()).into(),
+        object: need.and_then(|need| need.kernel).unwrap_or(asked.path).into(),
         trace_id: asked.trace_id.clone(),
-        ..Entry::new(event, need.map_or("unknown", |need| need.permission.name()))
     }
 }
 
@@ -287,8 +296,7 @@ impl Admitted {
             _ => "failed",
         };
         let Some(entry) = open.entry.take() else { return Ok(()) };
-        let reason = Some(format!("status {status}"));
-        let entry = Entry { event: Event::Outcome, outcome: Some(outcome.into()), reason, ..entry };
+        let entry = entry.outcome(outcome, format!("status {status}"));
         open.audit.record(entry).await.map(drop)
     }
 }
@@ -303,10 +311,8 @@ struct Open {
 impl Drop for Open {
     fn drop(&mut self) {
         if let Some(entry) = self.entry.take() {
-            let (outcome, reason) = (Some("abandoned".into()), Some("its caller is gone".into()));
-            let entry = Entry { event: Event::Outcome, outcome, reason, ..entry };
             // (Nobody is left to be told if it cannot be; its request is in the log.)
-            self.audit.note(entry).ok();
+            self.audit.note(entry.outcome("abandoned", "its caller is gone")).ok();
         }
     }
 }

@@ -2,13 +2,17 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::roles::{Permission, Role};
 
 /// Who somebody is: a name, and what follows from it. (A tenant will be one more field; nothing depends
 /// on one yet.)
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
+pub struct Principal(Arc<Known>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Known {
     name: String,
     roles: Vec<Role>,
     kernels: Vec<Pattern>,
@@ -18,23 +22,24 @@ impl Principal {
     /// Somebody of that name, as the audit log shows it: `key:ID`, `jwt:SUBJECT`, `unix:UID`. They may do
     /// what one of their roles may, to kernels that one of the patterns fits.
     pub fn new(name: impl Into<String>, roles: Vec<Role>, kernels: Vec<Pattern>) -> Self {
-        Self { name: name.into(), roles, kernels }
+        Self(Arc::new(Known { name: name.into(), roles, kernels }))
     }
 
     /// The name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// The names of the roles.
     pub fn roles(&self) -> Vec<&'static str> {
-        self.roles.iter().map(|role| role.name()).collect()
+        self.0.roles.iter().map(|role| role.name()).collect()
     }
 
     /// Whether they may do that, to that kernel if it is about one.
     pub fn may(&self, permission: Permission, kernel: Option<&str>) -> bool {
-        let role = self.roles.iter().any(|role| role.may(permission));
-        role && kernel.is_none_or(|name| self.kernels.iter().any(|pattern| pattern.fits(name)))
+        let Known { roles, kernels, .. } = &*self.0;
+        let role = roles.iter().any(|role| role.may(permission));
+        role && kernel.is_none_or(|name| kernels.iter().any(|pattern| pattern.fits(name)))
     }
 }
 

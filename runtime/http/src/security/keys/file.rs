@@ -75,7 +75,14 @@ struct Content {
 /// The keys of a file.
 #[derive(Debug)]
 pub struct KeysFile {
-    keys: BTreeMap<String, KeyRecord>,
+    keys: BTreeMap<String, Known>,
+}
+
+/// A key, and who bears it.
+#[derive(Debug)]
+struct Known {
+    record: KeyRecord,
+    bearer: Principal,
 }
 
 impl KeysFile {
@@ -93,8 +100,9 @@ impl KeysFile {
             serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
         let mut keys = BTreeMap::new();
         for key in content.keys {
-            if let Some(other) = keys.insert(key.id.clone(), key) {
-                return Err(malformed(format!("two keys have the id `{}`", other.id)));
+            let known = Known { bearer: key.bearer(), record: key };
+            if let Some(other) = keys.insert(known.record.id.clone(), known) {
+                return Err(malformed(format!("two keys have the id `{}`", other.record.id)));
             }
         }
         Ok(Self { keys })
@@ -130,13 +138,15 @@ impl KeysFile {
 
     /// The keys, in the order of their ids.
     pub fn keys(&self) -> impl Iterator<Item = &KeyRecord> {
-        self.keys.values()
+        self.keys.values().map(|known| &known.record)
     }
 
     /// Who bears the key of that text.
     pub(in super::super) fn principal(&self, text: &[u8]) -> Result<Principal, Refused> {
         let id = key::id_of(text).ok_or(Refused::Malformed)?;
-        self.keys.get(id).ok_or(Refused::UnknownKey)?.principal(text)
+        let known = self.keys.get(id).ok_or(Refused::UnknownKey)?;
+        known.record.check(text)?;
+        Ok(known.bearer.clone())
     }
 
     /// Changes the file, alone, all of it or nothing.
@@ -150,7 +160,7 @@ impl KeysFile {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io)?;
         let _lock = lock(path).map_err(io)?;
         let mut keys = match Self::read(path) {
-            Ok(file) => file.keys,
+            Ok(file) => file.keys.into_iter().map(|(id, known)| (id, known.record)).collect(),
             Err(KeysError::Missing(_)) => BTreeMap::new(),
             Err(error) => return Err(error),
         };
@@ -255,21 +265,14 @@ pub(super) mod hex {
         bytes: &[u8; 32],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&bytes.map(|byte| format!("{byte:02x}")).concat())
+        serializer.serialize_str(&base16ct::lower::encode_string(bytes))
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<[u8; 32], D::Error> {
         let text = String::deserialize(deserializer)?;
-        let wrong = || de::Error::custom("a hash is 64 hexadecimal digits");
-        let digits: Option<Vec<u8>> =
-            text.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
-        let digits = digits.filter(|digits| digits.len() == 64).ok_or_else(wrong)?;
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = pair[0] << 4 | pair[1];
-        }
-        Ok(bytes)
+        let bytes = base16ct::mixed::decode_vec(text).ok().and_then(|bytes| bytes.try_into().ok());
+        bytes.ok_or_else(|| de::Error::custom("a hash is 64 hexadecimal digits"))
     }
 }

@@ -166,17 +166,20 @@ impl KeyRecord {
         }
     }
 
-    /// Who bears the key, if the text is this key, and it is good.
-    pub(in super::super) fn principal(&self, text: &[u8]) -> Result<Principal, Refused> {
+    /// Who bears the key.
+    pub(super) fn bearer(&self) -> Principal {
+        Principal::new(format!("key:{}", self.id), self.roles.clone(), self.kernels.clone())
+    }
+
+    /// Whether the text is this key, and it is good.
+    pub(super) fn check(&self, text: &[u8]) -> Result<(), Refused> {
         if !bool::from(hash(text).ct_eq(&self.sha256)) {
             return Err(Refused::UnknownKey);
         }
         match self.state() {
-            KeyState::Good => {}
-            KeyState::Expired => return Err(Refused::ExpiredKey),
-            KeyState::Revoked => return Err(Refused::RevokedKey),
+            KeyState::Good => Ok(()),
+            KeyState::Expired => Err(Refused::ExpiredKey),
+            KeyState::Revoked => Err(Refused::RevokedKey),
         }
-        let (roles, kernels) = (self.roles.clone(), self.kernels.clone());
-        Ok(Principal::new(format!("key:{}", self.id), roles, kernels))
     }
 }
