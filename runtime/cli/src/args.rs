@@ -29,7 +29,8 @@ pub(crate) use security::{
 };
 use security::{audit_examples, key_examples};
 pub(crate) use service::{
-    DrainArgs, RuntimeCommand, ServeArgs, ServiceArgs, ShowRunningArgs, StatsArgs,
+    DrainArgs, RuntimeCommand, ServeArgs, ServiceArgs, ShowRunningArgs, StatsArgs, TellArgs,
+    WaitArgs,
 };
 use service::{runtime_examples, serve_examples};
 
@@ -102,6 +103,18 @@ pub(crate) enum KernelCommand {
     /// Show how the kernels of the running process are
     #[command(after_help = kernel_examples())]
     Stats(StatsArgs),
+    /// Have the running process drop a kernel's state and begin it afresh
+    #[command(after_help = kernel_examples())]
+    Restart(TellArgs),
+    /// Have the running process try a kernel that is quarantined
+    #[command(after_help = kernel_examples())]
+    Lift(TellArgs),
+    /// Have the running process finish a kernel's requests, drop its state and memory, and refuse new ones
+    #[command(after_help = kernel_examples())]
+    Unload(WaitArgs),
+    /// Have the running process begin a kernel that is unloaded, or quarantined
+    #[command(after_help = kernel_examples())]
+    Load(WaitArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -303,7 +316,9 @@ fn kernel_examples() -> StyledStr {
         "  rustkernel kernel list
   rustkernel kernel describe saxpy
   rustkernel kernel describe saxpy --output-format json
-  rustkernel kernel stats saxpy",
+  rustkernel kernel stats saxpy
+  rustkernel kernel unload saxpy
+  rustkernel kernel load saxpy --timeout 5s",
     )
 }
 

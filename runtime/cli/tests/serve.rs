@@ -125,6 +125,37 @@ fn a_service_is_asked_and_drained_by_command() {
 }
 
 #[test]
+fn kernels_are_unloaded_loaded_and_restarted_by_command() {
+    let place = Place::new();
+    let served = place.serve(&["--diagnostics"]);
+    let kernel = |verb: &str| place.run(&["kernel", verb, "delay"]);
+    let told = |verb: &str| {
+        let told = kernel(verb);
+        assert_eq!(told.code, 0, "{}", told.stderr);
+        told.stdout
+    };
+    let condition = || {
+        let stats = place.run(&["kernel", "stats", "delay", "--output-format", "json"]).stdout;
+        json(&stats)["condition"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(told("unload"), "unloaded\n");
+    assert_eq!(condition(), "unloaded");
+    assert_eq!(told("load"), "loaded; 8 instances are up\n");
+    assert_eq!(condition(), "serving");
+    assert_eq!(told("restart"), "told to restart\n");
+    assert_eq!(told("lift"), "it is in no quarantine\n");
+    let loaded = place.run(&["kernel", "load", "delay", "--output-format", "json"]);
+    assert_eq!(json(&loaded.stdout)["running"], 8);
+    for verb in ["unload", "load", "restart", "lift"] {
+        let unknown = place.run(&["kernel", verb, "delays"]);
+        assert_eq!(unknown.code, 64);
+        assert!(unknown.stderr.contains("there is no kernel `delays`"), "{}", unknown.stderr);
+    }
+    assert_eq!(place.run(&["runtime", "stop"]).code, 0);
+    assert_eq!(served.end().0, 0);
+}
+
+#[test]
 fn a_termination_drains_and_ends_well_and_so_do_the_other_ways() {
     let place = Place::new();
     for signal in [Signal::TERM, Signal::INT] {

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::view::{Devices, Kernel, Kernels, Lifted, Problem, State, Status};
+use crate::view::{Devices, Kernel, Kernels, Lifted, Loaded, Problem, State, Status, Unloaded};
 use crate::{Endpoint, InvalidEndpoint, Reloaded};
 
 /// How long a connection may take.
@@ -206,10 +206,37 @@ impl Client {
         self.ask(Method::POST, &format!("/admin/v1/kernels/{}/lift", escaped(kernel))).await
     }
 
+    /// Has it unload a kernel, and waits that long until this is done. (It goes on all the same.)
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn unload(&self, kernel: &str, within: Duration) -> Result<Unloaded, ClientError> {
+        let path = format!("/admin/v1/kernels/{}/unload", escaped(kernel));
+        self.ask_within(Method::POST, &path, within).await
+    }
+
+    /// Has it load a kernel, and waits that long until this is done. (It goes on all the same.)
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`Refused`](ClientError::Refused) with 503 if memory is too short for it.
+    pub async fn load(&self, kernel: &str, within: Duration) -> Result<Loaded, ClientError> {
+        let path = format!("/admin/v1/kernels/{}/load", escaped(kernel));
+        self.ask_within(Method::POST, &path, within).await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
+        self.ask_within(method, path, ANSWER).await
+    }
+
+    async fn ask_within<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        within: Duration,
+    ) -> Result<T, ClientError> {
         let stream = self.connect().await?;
         let exchange = self.exchange(stream, method, path);
-        let (status, body) = timeout(ANSWER, exchange).await.map_err(|_| self.late(ANSWER))??;
+        let (status, body) = timeout(within, exchange).await.map_err(|_| self.late(within))??;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| self.broken(error));
         }

@@ -37,6 +37,8 @@
 //! | `POST /admin/v1/reload` | [`Reloaded`] |
 //! | `POST /admin/v1/kernels/{name}/restart` | 202, [`State`](view::State) |
 //! | `POST /admin/v1/kernels/{name}/lift` | [`Lifted`](view::Lifted) |
+//! | `POST /admin/v1/kernels/{name}/unload` | [`Unloaded`](view::Unloaded), when its open requests have finished and its state is dropped |
+//! | `POST /admin/v1/kernels/{name}/load` | [`Loaded`](view::Loaded), when its instances are up |
 //!
 //! What goes wrong is answered by a [`Problem`](view::Problem).
 #![cfg(unix)]

@@ -4,13 +4,15 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::ALLOW;
 use actix_web::web::{self, Data, Json, Path, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, Route};
-use rustkernel_core::runtime::{LifecycleState, LookupError};
+use rustkernel_core::runtime::{LifecycleState, LoadError, LookupError};
 use serde_json::Value;
 use std::fmt;
 
 use crate::control::{Control, Reloaded};
 use crate::signals::Ask;
-use crate::view::{Device, Devices, Kernel, Kernels, Lifted, Problem, State, Status};
+use crate::view::{
+    Device, Devices, Kernel, Kernels, Lifted, Loaded, Problem, State, Status, Unloaded,
+};
 
 /// A problem with the status that it is answered with.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub(crate) fn configure(routes: &mut ServiceConfig) {
         .service(resource("/admin/v1/kernels/{name}", "GET", web::get().to(kernel)))
         .service(resource("/admin/v1/kernels/{name}/restart", "POST", web::post().to(restart)))
         .service(resource("/admin/v1/kernels/{name}/lift", "POST", web::post().to(lift)))
+        .service(resource("/admin/v1/kernels/{name}/unload", "POST", web::post().to(unload)))
+        .service(resource("/admin/v1/kernels/{name}/load", "POST", web::post().to(load)))
         .service(resource("/admin/v1/devices", "GET", web::get().to(devices)))
         .service(resource("/admin/v1/config", "GET", web::get().to(config)))
         .service(resource("/admin/v1/drain", "POST", web::post().to(drain)))
@@ -196,6 +200,21 @@ async fn lift(control: Data<Control>, name: Path<String>) -> Answer<Lifted> {
     running(&control)?;
     let lifted = control.runtime.lift_quarantine(&name).await.map_err(|error| lookup(&error))?;
     Ok(Json(Lifted { lifted }))
+}
+
+async fn unload(control: Data<Control>, name: Path<String>) -> Answer<Unloaded> {
+    running(&control)?;
+    let replaced = control.runtime.unload_kernel(&name).await.map_err(|error| lookup(&error))?;
+    Ok(Json(Unloaded { replaced }))
+}
+
+async fn load(control: Data<Control>, name: Path<String>) -> Answer<Loaded> {
+    running(&control)?;
+    let running = control.runtime.load_kernel(&name).await.map_err(|error| match error {
+        LoadError::Lookup(error) => lookup(&error),
+        other => Refusal(StatusCode::SERVICE_UNAVAILABLE, Problem::new(other.to_string())),
+    })?;
+    Ok(Json(Loaded { running }))
 }
 
 fn lookup(error: &LookupError) -> Refusal {

@@ -188,6 +188,20 @@ pub struct Lifted {
     pub lifted: bool,
 }
 
+/// A kernel was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// Instances that are up.
+    pub running: usize,
+}
+
+/// A kernel was unloaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unloaded {
+    /// Instances that did not come back in time, and were replaced.
+    pub replaced: usize,
+}
+
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {

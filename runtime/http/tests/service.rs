@@ -6,6 +6,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rustkernel_core::kernel::{CallError, Cancellation};
 use rustkernel_http::view::{HistoryLine, Requests};
@@ -52,6 +53,14 @@ async fn everything_can_be_asked() {
     client.restart("waits").await.unwrap();
     within_a_minute(async { while client.kernel("waits").await.unwrap().restarts == 0 {} }).await;
     assert!(!client.lift("waits").await.unwrap().lifted, "it is in no quarantine");
+
+    let minute = Duration::from_secs(60);
+    assert_eq!(client.unload("waits", minute).await.unwrap().replaced, 0);
+    assert_eq!(client.kernel("waits").await.unwrap().condition, "unloaded");
+    assert_eq!(client.load("waits", minute).await.unwrap().running, 1);
+    assert_eq!(client.kernel("waits").await.unwrap().condition, "serving");
+    assert_eq!(refused(client.load("wait", minute).await.unwrap_err()).0, 404);
+    assert_eq!(refused(client.unload("wait", minute).await.unwrap_err()).0, 404);
 
     let (status, error, hint) = refused(client.kernel("a/b").await.unwrap_err());
     assert_eq!((status, error.as_str()), (404, "there is no kernel `a/b`"));

@@ -1,6 +1,7 @@
 //! The commands about a process that serves: `serve`, `runtime …`.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, StyledStr, TypedValueParser};
 use clap::{Args, Subcommand};
@@ -8,7 +9,7 @@ use rustkernel_core::config::Listen;
 use rustkernel_http::Endpoint;
 
 use super::config::init_examples;
-use super::{FormatArgs, InitArgs, LayerArgs, NamedText, section};
+use super::{FormatArgs, InitArgs, LayerArgs, NamedText, duration, section};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -100,6 +101,23 @@ pub(crate) struct StatsArgs {
     pub(crate) kernel: Option<String>,
     #[command(flatten)]
     pub(crate) service: ServiceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TellArgs {
+    /// The kernel
+    pub(crate) kernel: String,
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    #[command(flatten)]
+    pub(crate) tell: TellArgs,
+    /// How long to wait until it is done, as in `500ms` or `2m`; it goes on all the same
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(crate) timeout: Duration,
 }
 
 fn endpoint() -> impl TypedValueParser<Value = Endpoint> {

@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{config, init, serve};
 use crate::args::{
-    DrainArgs, OutputFormat, RuntimeCommand, ServiceArgs, ShowRunningArgs, StatsArgs,
+    DrainArgs, OutputFormat, RuntimeCommand, ServiceArgs, ShowRunningArgs, StatsArgs, TellArgs,
+    WaitArgs,
 };
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Table};
@@ -54,6 +55,48 @@ pub(super) fn stats(args: &StatsArgs) -> Result<(), Failure> {
                 })
             }
         }
+    })
+}
+
+/// `rustkernel kernel restart`.
+pub(super) fn restart(TellArgs { kernel, service }: &TellArgs) -> Result<(), Failure> {
+    super::executor()?.block_on(async {
+        let state = client(service).await?.restart(kernel).await.map_err(failure)?;
+        show(service.format.output_format, &state, |_| "told to restart\n".to_owned())
+    })
+}
+
+/// `rustkernel kernel lift`.
+pub(super) fn lift(TellArgs { kernel, service }: &TellArgs) -> Result<(), Failure> {
+    super::executor()?.block_on(async {
+        let lifted = client(service).await?.lift(kernel).await.map_err(failure)?;
+        show(service.format.output_format, &lifted, |lifted| match lifted.lifted {
+            true => "an instance is tried now\n".to_owned(),
+            false => "it is in no quarantine\n".to_owned(),
+        })
+    })
+}
+
+/// `rustkernel kernel unload`.
+pub(super) fn unload(WaitArgs { tell, timeout }: &WaitArgs) -> Result<(), Failure> {
+    let TellArgs { kernel, service } = tell;
+    super::executor()?.block_on(async {
+        let unloaded = client(service).await?.unload(kernel, *timeout).await.map_err(failure)?;
+        show(service.format.output_format, &unloaded, |unloaded| match unloaded.replaced {
+            0 => "unloaded\n".to_owned(),
+            count => format!("unloaded; {count} instances did not come back, and were replaced\n"),
+        })
+    })
+}
+
+/// `rustkernel kernel load`.
+pub(super) fn load(WaitArgs { tell, timeout }: &WaitArgs) -> Result<(), Failure> {
+    let TellArgs { kernel, service } = tell;
+    super::executor()?.block_on(async {
+        let loaded = client(service).await?.load(kernel, *timeout).await.map_err(failure)?;
+        show(service.format.output_format, &loaded, |loaded| {
+            format!("loaded; {} instances are up\n", loaded.running)
+        })
     })
 }
 

@@ -41,6 +41,7 @@ impl<'p> Need<'p> {
             ["admin", "v1", "kernels", name] => (P::Status, Some(name)),
             ["admin", "v1", "kernels", name, "restart"] => (P::Restart, Some(name)),
             ["admin", "v1", "kernels", name, "lift"] => (P::Lift, Some(name)),
+            ["admin", "v1", "kernels", name, "load" | "unload"] => (P::ModelRepository, Some(name)),
             _ => return None,
         };
         (kernel != Some("")).then_some(Self { permission, kernel })
@@ -94,6 +95,8 @@ mod tests {
             ("/admin/v1/kernels/gemm", "status", Some("gemm")),
             ("/admin/v1/kernels/gemm/restart", "restart", Some("gemm")),
             ("/admin/v1/kernels/gemm/lift", "lift", Some("gemm")),
+            ("/admin/v1/kernels/gemm/load", "model-repository", Some("gemm")),
+            ("/admin/v1/kernels/gemm/unload", "model-repository", Some("gemm")),
         ] {
             assert_eq!(need(path), Some((permission, kernel)), "{path}");
         }
