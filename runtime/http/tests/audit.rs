@@ -286,6 +286,60 @@ fn a_full_disk_leaves_no_half_of_a_record() {
     assert!(resumed["reason"].as_str().unwrap().contains("File too large"), "{resumed}");
 }
 
+/// What a child does that has a disk of its own, of 256 KiB: fills it, makes room, and goes on.
+#[tokio::test]
+#[ignore = "a part of another test"]
+async fn child_fills_its_disk() {
+    let disk = PathBuf::from(std::env::var_os("AUDIT_DISK").unwrap());
+    let (path, ballast) = (disk.join("audit.jsonl"), disk.join("ballast"));
+    fs::write(&ballast, vec![0; 64 << 10]).unwrap();
+    let audit = Audit::open(&settings(path.clone())).unwrap();
+    let mut last = 0;
+    let refused = loop {
+        match audit.record(entry("x".repeat(200))).await {
+            Ok(seq) => last = seq,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(refused.to_string().contains("No space left"), "{refused}");
+    assert!(!audit.is_writable());
+    audit.record(entry("still full")).await.unwrap_err();
+    // (The filesystem took a part of what was refused; it is taken back.)
+    assert_eq!((verify(&path).count, verify(&path).last.seq), (0, last));
+    fs::remove_file(&ballast).unwrap();
+    within_a_minute(async {
+        while !audit.is_writable() {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
+    assert_eq!(audit.record(entry("again")).await.unwrap(), last + 2);
+    audit.close().await;
+    assert_eq!((verify(&path).count, verify(&path).last.seq), (0, last + 2));
+    println!("whole");
+}
+
+#[test]
+fn a_filesystem_that_is_full_leaves_no_half_of_a_record() {
+    // (As root of namespaces of its own, which not every system lets everybody be.)
+    let alone = || {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c"]);
+        command
+    };
+    let disk = tempfile::tempdir().unwrap();
+    let mount = "mount -t tmpfs -o size=256k tmpfs \"$AUDIT_DISK\"";
+    let tried = alone().arg(mount).env("AUDIT_DISK", disk.path()).output();
+    if !tried.as_ref().is_ok_and(|tried| tried.status.success()) {
+        return println!("not tested: no filesystem can be mounted here: {tried:?}");
+    }
+    let run = format!("{mount} && exec \"$0\" --exact child_fills_its_disk --ignored --nocapture");
+    let me = std::env::current_exe().unwrap();
+    let output = alone().arg(run).arg(me).env("AUDIT_DISK", disk.path()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("whole\n"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// A change of a log.
 #[derive(Debug, Clone)]
 enum Change {
