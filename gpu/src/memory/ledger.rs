@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::attention::{Attention, Need};
 use super::class::BlockSizes;
 use super::pressure::{PressureCell, PressureLevel};
-use super::sync::{AtomicU64, Ordering};
+use super::sync::{Apart, AtomicU64, Ordering};
 
 /// The books of one kind of memory of one device.
 ///
@@ -25,7 +25,7 @@ pub struct Ledger {
     room: AtomicU64,
     foreign: AtomicU64,
     sizes: BlockSizes,
-    committed: AtomicU64,
+    committed: Apart<AtomicU64>,
     /// Only the device's own memory makes pressure; staging has a hard limit and queues.
     pressure: Option<Arc<PressureCell>>,
     attention: Arc<Attention>,
@@ -39,7 +39,7 @@ impl Ledger {
         attention: Arc<Attention>,
     ) -> Self {
         let (ceiling, room) = (u64::MAX.into(), u64::MAX.into());
-        let (foreign, committed) = (0.into(), 0.into());
+        let (foreign, committed) = (0.into(), Apart(0.into()));
         Self { limit, ceiling, room, foreign, sizes, committed, pressure, attention }
     }
 
@@ -89,7 +89,7 @@ impl Ledger {
 
     /// Bytes promised now.
     pub fn committed(&self) -> u64 {
-        self.committed.load(Ordering::SeqCst)
+        self.committed.0.load(Ordering::SeqCst)
     }
 
     /// Bytes that could be committed now.
@@ -114,7 +114,7 @@ impl Ledger {
         // (Nothing always fits, also where others have taken what was to be had.)
         let fits =
             |committed: u64| committed.checked_add(bytes).filter(|sum| *sum <= most || bytes == 0);
-        match self.committed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits) {
+        match self.committed.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits) {
             Ok(before) => {
                 self.watch(before + bytes);
                 true
@@ -124,7 +124,7 @@ impl Ledger {
     }
 
     pub(crate) fn uncommit(&self, bytes: u64) {
-        let before = self.committed.fetch_sub(bytes, Ordering::SeqCst);
+        let before = self.committed.0.fetch_sub(bytes, Ordering::SeqCst);
         assert!(before >= bytes, "invariant: more bytes came back than were promised");
         self.watch(before - bytes);
         self.attention.room();
