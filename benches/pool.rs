@@ -30,7 +30,7 @@ use rustkernel_benches::pool::cuda::{self, Measured};
 use rustkernel_benches::pool::{Hand, Leases, MIXES, Peer, measure};
 use rustkernel_benches::{Figures, Options};
 use rustkernel_gpu::memory::BlockSizes;
-use rustkernel_gpu::memory::arena::{Arena, Block, Geometry, LastUse, Manner};
+use rustkernel_gpu::memory::arena::{Arena, Block, Geometry, LastUse, Manner, Terms};
 use rustkernel_gpu::memory::magazine::{self, Magazine};
 use serde::de::DeserializeOwned;
 
@@ -162,6 +162,7 @@ impl Hand for Offsets {
 struct OurArena(Arena<NoUse>);
 
 const MANNER: Manner = Manner { wait: false, remap: false };
+const TERMS: Terms = Terms { limit: u64::MAX, promised: 0 };
 
 /// Blocks are not used by streams here.
 #[derive(Debug, Clone)]
@@ -192,8 +193,8 @@ impl Hand for OurArena {
 
     fn allocate(&mut self, bytes: usize) -> Block {
         let bytes = bytes as u64;
-        let mapped = self.0.allocate(bytes, None);
-        mapped.unwrap_or_else(|| self.0.provide(bytes, u64::MAX, MANNER, None).unwrap().block)
+        let mapped = self.0.allocate(bytes, TERMS, None);
+        mapped.unwrap_or_else(|| self.0.provide(bytes, TERMS, MANNER, None).unwrap().block)
     }
 
     fn free(&mut self, block: Block) {
@@ -209,7 +210,7 @@ struct OurMagazine {
     next: usize,
 }
 
-const SIZES: BlockSizes = BlockSizes { grain: 512, classes_to: magazine::LARGEST };
+const SIZES: BlockSizes = BlockSizes { grain: 512, classes_to: magazine::LARGEST, step: 32 << 10 };
 
 impl Peer for Magazines {
     type Hand = OurMagazine;

@@ -10,16 +10,19 @@ use std::sync::Arc;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustkernel_gpu::memory::arena::{
-    Arena, Block, Geometry, LastUse, Manner, NoRoom, Pages, Provision,
+    Arena, Block, Geometry, LastUse, Manner, NoRoom, Pages, Provision, Terms,
 };
 use rustkernel_tests::simulated::{Clock, Use};
 
 const STREAMS: u32 = 3;
 const MANNER: Manner = Manner { wait: true, remap: true };
+const TERMS: Terms = Terms { limit: u64::MAX, promised: 0 };
 
 struct Model {
     geometry: Geometry,
     limit: u64,
+    /// Whatever was promised, what fits is not refused: pages move.
+    promised: u64,
     arena: Arena<Use>,
     /// Goes on with each look at it.
     clock: Arc<Clock>,
@@ -42,6 +45,7 @@ impl Model {
         Self {
             geometry,
             limit,
+            promised: 0,
             arena: Arena::new(geometry),
             clock: Arc::new(Clock::ticking()),
             held: Vec::new(),
@@ -92,16 +96,18 @@ impl Model {
     fn allocate(&mut self, bytes: u64, stream: Option<u32>, manner: Manner) {
         let home = stream.map(|stream| self.last_use(stream, 0));
         let home = home.as_ref();
-        if let Some(block) = self.arena.allocate(bytes, home) {
+        let promised = if manner.remap { self.promised } else { 0 };
+        let terms = Terms { limit: self.limit, promised };
+        if let Some(block) = self.arena.allocate(bytes, terms, home) {
             return self.hold(block, bytes, home);
         }
         loop {
-            match self.arena.provide(bytes, self.limit, manner, home) {
+            match self.arena.provide(bytes, terms, manner, home) {
                 Ok(Provision { block, unmap, map, rest }) => {
                     self.remapped += u64::from(!unmap.is_empty());
                     unmap.into_iter().for_each(|pages| self.unmap(pages));
                     // Others allocate while pages are being mapped, and get none of these.
-                    let meanwhile = self.arena.allocate(self.geometry.grain, home);
+                    let meanwhile = self.arena.allocate(self.geometry.grain, terms, home);
                     if let Some(other) = meanwhile {
                         self.hold(other, 1, home);
                     }
@@ -137,11 +143,15 @@ impl Model {
         assert!(new < needed, "{block} bytes, {new} new pages");
     }
 
-    /// The most addresses between two blocks, in bytes.
+    /// The most addresses between two blocks of a region, in bytes.
     fn longest_gap(&self) -> u64 {
-        let ends = std::iter::once(0).chain(self.live.values().copied());
-        let starts = self.live.keys().copied().chain([self.geometry.span]);
-        starts.zip(ends).map(|(start, end)| start - end).max().unwrap_or(0)
+        let wall = self.geometry.border().map(|border| (border, border + self.geometry.page));
+        let mut taken: Vec<(u64, u64)> =
+            self.live.iter().map(|(start, end)| (*start, *end)).collect();
+        taken.extend(wall.into_iter().chain([(self.geometry.span, self.geometry.span)]));
+        taken.sort_unstable();
+        let ends = std::iter::once(0).chain(taken.iter().map(|(_, end)| *end));
+        taken.iter().zip(ends).map(|((start, _), end)| start - end).max().unwrap_or(0)
     }
 
     fn hold(&mut self, block: Block, asked: u64, home: Option<&Use>) {
@@ -214,6 +224,11 @@ fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
+/// The largest block.
+fn largest(geometry: Geometry) -> u64 {
+    geometry.span - geometry.border().map_or(0, |border| border + geometry.page)
+}
+
 /// Small ones often, all doublings up to a gibibyte, and what can never be.
 fn size(random: &mut impl Rng) -> u64 {
     match random.random_range(0..100u32) {
@@ -252,6 +267,7 @@ fn run(geometry: Geometry, limit: u64, seed: u64) {
             model.free(which, random.random_range(0..40));
         } else {
             let (wait, remap) = (random.random_ratio(3, 4), random.random_ratio(3, 4));
+            model.promised = random.random_range(0..=2 * limit);
             model.allocate(size(random), stream, Manner { wait, remap });
         }
         model.check_books();
@@ -264,10 +280,11 @@ fn run(geometry: Geometry, limit: u64, seed: u64) {
     model.trim(0);
     assert_eq!((model.arena.live(), model.arena.mapped()), (0, 0));
     assert!(model.arena.is_quiet());
-    // Nothing is left but one hole: the whole of it can be given out.
+    // Nothing is left but a hole in each region: the whole of it can be given out.
     model.limit = u64::MAX;
-    model.allocate(geometry.span, None, Manner { wait: false, remap: false });
-    assert_eq!(model.arena.live(), geometry.span);
+    let all = largest(geometry);
+    model.allocate(all, None, Manner { wait: false, remap: false });
+    assert_eq!(model.arena.live(), all);
 }
 
 #[test]
@@ -286,7 +303,7 @@ fn a_block_that_is_not_in_use_is_known() {
     let (mut arena, mut other) = (Arena::<Use>::new(geometry), Arena::<Use>::new(geometry));
     // (The pages have more than is asked for.)
     let provide = |arena: &mut Arena<Use>, bytes| {
-        let Provision { block, rest, .. } = arena.provide(bytes, u64::MAX, MANNER, None).unwrap();
+        let Provision { block, rest, .. } = arena.provide(bytes, TERMS, MANNER, None).unwrap();
         arena.free(rest.unwrap(), None).unwrap();
         block
     };
@@ -296,7 +313,7 @@ fn a_block_that_is_not_in_use_is_known() {
     // The slot was used before, for another block.
     let first = provide(&mut other, 512);
     other.free(first, None).unwrap();
-    let again = other.allocate(512, None).unwrap();
+    let again = other.allocate(512, TERMS, None).unwrap();
     arena.free(again, None).unwrap_err();
     assert_eq!((arena.live(), other.live()), (512, 512), "nothing happened");
 }
@@ -304,26 +321,28 @@ fn a_block_that_is_not_in_use_is_known() {
 #[test]
 fn a_provision_that_cannot_be_carried_out_is_undone() {
     let mut arena = Arena::<Use>::new(Geometry { page: 4096, grain: 512, span: 1 << 20 });
-    let first = arena.provide(4096, u64::MAX, MANNER, None).unwrap();
-    let second = arena.provide(10_000, u64::MAX, MANNER, None).unwrap();
+    let first = arena.provide(4096, TERMS, MANNER, None).unwrap();
+    let second = arena.provide(10_000, TERMS, MANNER, None).unwrap();
     arena.cancel(second, None);
     assert_eq!((arena.live(), arena.mapped()), (4096, 4096));
     arena.cancel(first, None);
     assert_eq!((arena.live(), arena.mapped()), (0, 0));
-    assert_eq!(arena.provide(1 << 20, u64::MAX, MANNER, None).unwrap().block.bytes(), 1 << 20);
+    let all = largest(arena.geometry());
+    assert_eq!(arena.provide(all, TERMS, MANNER, None).unwrap().block.bytes(), all);
 }
 
 #[test]
 fn what_a_stream_uses_stays_its_own_when_a_provision_is_undone() {
     let mut arena = Arena::<Use>::new(Geometry { page: 4096, grain: 512, span: 1 << 20 });
     let use_of = |stream| Use { stream, over: 100, clock: Arc::new(Clock::ticking()) };
-    let block = arena.provide(4096, u64::MAX, MANNER, Some(&use_of(0))).unwrap().block;
+    let block = arena.provide(4096, TERMS, MANNER, Some(&use_of(0))).unwrap().block;
+    let start = block.start();
     arena.free(block, Some(use_of(0))).unwrap();
     // The stream's own next block may lie where it still works, and on a new page.
-    let larger = arena.provide(8192, u64::MAX, MANNER, Some(&use_of(0))).unwrap();
-    assert_eq!((larger.block.start(), larger.map.unwrap().bytes), (0, 4096));
+    let larger = arena.provide(8192, TERMS, MANNER, Some(&use_of(0))).unwrap();
+    assert_eq!((larger.block.start(), larger.map.unwrap().bytes), (start, 4096));
     arena.cancel(larger, Some(use_of(0)));
     assert_eq!(arena.mapped(), 4096);
-    assert!(arena.allocate(4096, Some(&use_of(1))).is_none(), "another stream has to wait");
-    assert_eq!(arena.allocate(4096, Some(&use_of(0))).unwrap().start(), 0);
+    assert!(arena.allocate(4096, TERMS, Some(&use_of(1))).is_none(), "another stream has to wait");
+    assert_eq!(arena.allocate(4096, TERMS, Some(&use_of(0))).unwrap().start(), start);
 }

@@ -7,7 +7,7 @@ use fake_cuda::{Fault, Ledger, Point, inject};
 use futures_executor::block_on;
 use rustkernel_core::memory::MemoryConfig;
 use rustkernel_core::prelude::*;
-use rustkernel_gpu::memory::{BlockSizes, Grown, Leased, MemoryKind};
+use rustkernel_gpu::memory::{BlockSizes, Grown, Lease, Leased, MemoryKind, Need, Shortage};
 use rustkernel_gpu::{
     Buffer, Device, DeviceError, DeviceResult, Function, LaunchConfig, Stream, arguments,
 };
@@ -380,32 +380,61 @@ async fn a_broken_device_does_not_keep_a_runtime_from_another() {
     runtime.shutdown().await.unwrap();
 }
 
-#[test]
-fn bytes_that_lie_in_parts_of_pages_only_are_waited_for() {
-    const PAGE: usize = 2 << 20;
-    let (_, rig) = open_as(Rig::paged);
-    let lease = |bytes| rig.memory.lease(MemoryKind::Device, bytes, None, None).unwrap();
-    let have = |bytes| match lease(bytes) {
+const PAGE: usize = 2 << 20;
+/// Of a page, what a small block takes.
+const END: usize = 32 << 10;
+
+fn have(rig: &Rig, bytes: usize) -> Lease {
+    match rig.memory.lease(MemoryKind::Device, bytes, None, None).unwrap() {
         Leased::Ready(lease) => lease,
         Leased::NeedsGrowth(growth) => match growth.run().unwrap() {
             Grown::Ready(lease) => lease,
             other => panic!("{bytes} bytes: {other:?}"),
         },
-    };
-    // As many pages as are promised, each with a small block at its end.
-    let blocks: Vec<_> = (0..90).map(|_| (have(PAGE - 512), have(512))).collect();
-    let (large, small): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
+    }
+}
+
+/// As many pages as are promised, each with a small block at its end: those.
+fn ends_of_pages(rig: &Rig) -> Vec<Lease> {
+    let blocks = (0..90).map(|_| (have(rig, PAGE - END), have(rig, END)));
+    let (large, small): (Vec<_>, Vec<_>) = blocks.unzip();
     drop(large);
-    let stats = || rig.memory.stats(MemoryKind::Device);
-    assert_eq!((stats().live, stats().stranded), (90 * 512, 90 * (PAGE as u64 - 512)));
+    let stats = rig.memory.stats(MemoryKind::Device);
+    assert_eq!((stats.live, stats.stranded), (90 * END as u64, 90 * (PAGE - END) as u64));
+    small
+}
+
+#[test]
+fn bytes_that_lie_in_parts_of_pages_only_are_not_promised() {
+    let (_, rig) = open_as(Rig::paged);
+    let small = ends_of_pages(&rig);
+    let need = Need::device(6 * PAGE as u64);
+    assert!(matches!(rig.memory.try_reserve(need), Err(Shortage::NotNow { .. })));
+    let refused = rig.memory.lease(MemoryKind::Device, 6 * PAGE, None, None).unwrap_err();
+    let DeviceError::OutOfMemory { free, .. } = refused else { panic!("{refused}") };
+    assert!(
+        free < 6 * PAGE as u64 && free > 2 * PAGE as u64,
+        "ten pages are left, less some: {free}"
+    );
+    drop(have(&rig, free as usize / END * END));
+    drop(small);
+    rig.memory.try_reserve(need).unwrap();
+    assert_eq!(rig.memory.stats(MemoryKind::Device).unkept, 0);
+}
+
+#[test]
+fn bytes_that_lie_where_they_cannot_be_had_are_waited_for() {
+    let (_, rig) = open_as(Rig::fixed);
+    let small = ends_of_pages(&rig);
     let short = || {
-        let Leased::NeedsGrowth(growth) = lease(12 * PAGE) else { panic!("ten pages are left") };
+        let lease = rig.memory.lease(MemoryKind::Device, 12 * PAGE, None, None);
+        let Leased::NeedsGrowth(growth) = lease.unwrap() else { panic!("ten pages are left") };
         let Grown::Short(growth) = growth.run().unwrap() else { panic!("ten pages are left") };
         growth
     };
     let (one, growth) = (short(), short());
     assert!(matches!(one.give_up(), DeviceError::OutOfMemory { .. }));
-    assert_eq!(stats().unkept, 1, "a promise was not kept");
+    assert_eq!(rig.memory.stats(MemoryKind::Device).unkept, 1, "a promise was not kept");
     drop(small);
     assert!(matches!(growth.run().unwrap(), Grown::Ready(_)), "others have made room");
 }

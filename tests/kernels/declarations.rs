@@ -56,7 +56,7 @@ fn declared<C: Builtin>(device: DeviceId, wanted: MemoryKind, request: Request<C
     assert_eq!(kind, wanted);
     running.stop();
     let sizes = match device.kind() {
-        DeviceKind::Host => BlockSizes { grain: 4096, classes_to: LARGEST },
+        DeviceKind::Host => BlockSizes { grain: 4096, classes_to: LARGEST, step: 4096 },
         DeviceKind::Cuda => BlockSizes::classes(512),
     };
     let (mut low, mut high) = (0, asked);

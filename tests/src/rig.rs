@@ -54,20 +54,25 @@ pub struct Rig {
 impl Rig {
     /// Over any device.
     pub fn new(device: Device) -> Self {
-        Self::within(device, 32 * MIB, 16 * MIB)
+        Self::within(device, [32 * MIB, 16 * MIB], true)
     }
 
     /// With so much memory that also a CUDA device has it in pages: 200 MiB of its own, 128 MiB of staging.
     pub fn paged(device: Device) -> Self {
-        Self::within(device, 200 * MIB, 128 * MIB)
+        Self::within(device, [200 * MIB, 128 * MIB], true)
     }
 
-    fn within(device: Device, device_bytes: u64, staging_bytes: u64) -> Self {
+    /// The same, with pages that stay where they are.
+    pub fn fixed(device: Device) -> Self {
+        Self::within(device, [200 * MIB, 128 * MIB], false)
+    }
+
+    fn within(device: Device, [device_bytes, staging_bytes]: [u64; 2], defrag: bool) -> Self {
         let limits = MemoryLimits {
             device_bytes,
             staging_bytes,
             pooling: true,
-            defrag: true,
+            defrag,
             thresholds: PressureThresholds::default(),
         };
         Self { memory: DeviceMemory::new(device.clone(), &limits), device }

@@ -46,6 +46,8 @@ pub struct Report {
     pub no_message_warm: f64,
     /// Calls to the driver after warm-up, under the soft cap.
     pub driver_calls_warm: u64,
+    /// Calls to the driver once as much had been live as ever is, under the soft cap.
+    pub driver_calls_after_peak: u64,
     /// Allocations served from what a stream has at hand, under the soft cap.
     pub magazine_hits: u64,
     /// The same, as a share of all.
@@ -91,6 +93,7 @@ impl Report {
             messages_warm: capped.warm.messages,
             no_message_warm: 1.0 - share(capped.warm.messages, warm_allocs),
             driver_calls_warm: capped.warm.driver_calls,
+            driver_calls_after_peak: capped.grown.driver_calls,
             magazine_hits: hits,
             hit_rate: share(hits, trace.ids),
         })

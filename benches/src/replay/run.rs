@@ -15,6 +15,8 @@ pub struct Run {
     pub counters: Counters,
     /// What it did after the first tenth of the steps.
     pub warm: Counters,
+    /// What it did once as much had been live as ever is.
+    pub grown: Counters,
 }
 
 /// The part of a trace's steps after which it counts as warmed up.
@@ -46,7 +48,7 @@ pub fn run<P: Policy>(
 ) -> Result<Run, ReplayError> {
     let mut policy = P::new(setup)?;
     let (mut level, mut peak_mapped, mut finished) = (Level::default(), 0, true);
-    let mut cold = Counters::default();
+    let (mut cold, mut growing) = (Counters::default(), None);
     for (number, step) in trace.steps.iter().enumerate() {
         if number == warm_from(trace) {
             cold = policy.counters();
@@ -65,8 +67,12 @@ pub fn run<P: Policy>(
         }
         level.mapped = policy.mapped();
         peak_mapped = peak_mapped.max(level.mapped);
+        if level.live == trace.peak_live {
+            growing.get_or_insert_with(|| policy.counters());
+        }
         watch(step, level);
     }
     let counters = policy.counters();
-    Ok(Run { finished, peak_mapped, counters, warm: counters.since(cold) })
+    let (warm, grown) = (counters.since(cold), counters.since(growing.unwrap_or(counters)));
+    Ok(Run { finished, peak_mapped, counters, warm, grown })
 }

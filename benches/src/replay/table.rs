@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table};
 
 use super::report::Report;
 
-const HEADER: [&str; 15] = [
+const HEADER: [&str; 16] = [
     "trace",
     "allocations",
     "peak live",
@@ -21,6 +21,7 @@ const HEADER: [&str; 15] = [
     "messages",
     "without one, warm",
     "driver calls, warm",
+    "after the peak",
     "magazine hits",
     "ns a pair, 1 and 2 threads",
 ];
@@ -39,7 +40,7 @@ pub(super) fn table(reports: &[Report]) -> String {
     format!("{table}\n{}", summary(reports))
 }
 
-fn cells(report: &Report) -> [String; 15] {
+fn cells(report: &Report) -> [String; 16] {
     let over_live = |bytes: Option<u64>| bytes.map(|it| it as f64 / report.peak_live.max(1) as f64);
     let mapped = over_live(report.peak_mapped);
     let fragmentation =
@@ -59,6 +60,7 @@ fn cells(report: &Report) -> [String; 15] {
         report.messages.to_string(),
         percent(report.no_message_warm),
         report.driver_calls_warm.to_string(),
+        report.driver_calls_after_peak.to_string(),
         percent(report.hit_rate),
         format!("{:.1}, {:.1}", report.ns_per_pair_1t, report.ns_per_pair_2t),
     ]

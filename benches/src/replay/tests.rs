@@ -116,7 +116,7 @@ fn a_report_has_the_figures_of_a_trace() {
         keys.join(" "),
         "trace allocs peak_live peak_mapped peak_mapped_capped min_capacity min_capacity_ratio \
          driver_calls remaps stream_waits ns_per_pair_1t ns_per_pair_2t messages messages_warm \
-         no_message_warm driver_calls_warm magazine_hits hit_rate"
+         no_message_warm driver_calls_warm driver_calls_after_peak magazine_hits hit_rate"
     );
     assert!(report.ns_per_pair_1t < 1e6 && report.ns_per_pair_2t < 1e6);
     assert!(table::table(&[report]).contains("geometric mean 1.200, worst 1.200"));

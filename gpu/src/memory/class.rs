@@ -2,7 +2,10 @@
 //!
 //! Small ones, and all where blocks are not split, are of size classes, eight for each doubling: at most
 //! an eighth of a block is not asked for, and one that was given back serves many sizes. Others are
-//! multiples of a grain.
+//! multiples of a step.
+
+use super::arena::Geometry;
+use super::magazine::LARGEST;
 
 /// The smallest block where blocks are not whole pages, in bytes; it aligns any element.
 pub const GRAIN: u64 = 512;
@@ -17,12 +20,23 @@ pub struct BlockSizes {
     pub grain: u64,
     /// The largest block of a size class, in bytes; itself the size of one.
     pub classes_to: u64,
+    /// What every larger one is a multiple of, in bytes: a power of two, at most an eighth of
+    /// [`Self::classes_to`].
+    pub step: u64,
 }
 
 impl BlockSizes {
+    /// Those of an arena. Where blocks share pages the larger ones come in steps too: then one that is a little
+    /// larger than the one that it replaces often finds room where that was.
+    pub fn of_arena(geometry: &Geometry) -> Self {
+        let Geometry { page, grain, .. } = *geometry;
+        let step = if grain < page { LARGEST / 8 } else { grain };
+        Self { grain, classes_to: LARGEST, step }
+    }
+
     /// Size classes throughout.
     pub const fn classes(grain: u64) -> Self {
-        Self { grain, classes_to: u64::MAX }
+        Self { grain, classes_to: u64::MAX, step: grain }
     }
 
     /// The size of the block that serves an allocation of `bytes`, or `None` beyond the address space.
@@ -32,7 +46,7 @@ impl BlockSizes {
         let bytes = bytes.max(1) as u64;
         let step = match bytes <= self.classes_to {
             true => (bytes.checked_next_power_of_two()? / 16).max(self.grain),
-            false => self.grain,
+            false => self.step,
         };
         // Steps are powers of two: masks do it, and dividing would take longer than all the rest.
         let block = bytes.checked_add(step - 1)? & !(step - 1);
@@ -56,8 +70,8 @@ mod tests {
     const CLASSES: BlockSizes = BlockSizes::classes(GRAIN);
     const SIZES: [BlockSizes; 3] = [
         CLASSES,
-        BlockSizes { grain: GRAIN, classes_to: 256 << 10 },
-        BlockSizes { grain: 4096, classes_to: 256 << 10 },
+        BlockSizes { grain: GRAIN, classes_to: 256 << 10, step: 32 << 10 },
+        BlockSizes { grain: 4096, classes_to: 256 << 10, step: 4096 },
     ];
 
     #[test]
@@ -85,8 +99,8 @@ mod tests {
                 let block = sizes.block_bytes(bytes).unwrap();
                 prop_assert!(block >= bytes && (block as u64).is_multiple_of(sizes.grain));
                 let waste = (block - bytes) as u64;
-                let most = if block as u64 <= sizes.classes_to { bytes as u64 / 8 } else { 0 };
-                prop_assert!(waste < sizes.grain || waste <= most, "{bytes}: {waste}");
+                prop_assert!(waste < sizes.grain || waste <= bytes as u64 / 8, "{bytes}: {waste}");
+                prop_assert!(block as u64 <= sizes.classes_to || waste < sizes.step, "{bytes}: {waste}");
                 prop_assert_eq!(sizes.block_bytes(block), Some(block));
             }
         }

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SIZES: BlockSizes = BlockSizes { grain: 512, classes_to: LARGEST };
+    const SIZES: BlockSizes = BlockSizes { grain: 512, classes_to: LARGEST, step: 32 << 10 };
 
     /// Puts a block if there is a place; whether there was.
     fn put<T>(magazine: &mut Magazine<T>, bytes: u64, block: T) -> bool {

@@ -18,7 +18,7 @@ use super::cache::Cache;
 use super::class::{BlockSizes, GRAIN};
 use super::lease::{Charge, Held, Home, Lease};
 use super::ledger::Ledger;
-use super::magazine::{LARGEST, PART_OF_LIMIT};
+use super::magazine::PART_OF_LIMIT;
 use super::pressure::{PressureCell, PressureLevel};
 use super::record::{Action, Recorder};
 use super::reservation::Account;
@@ -64,7 +64,8 @@ struct Counters {
 }
 
 /// Where blocks share pages, parts of pages are lost between them: a tenth of the memory is not promised,
-/// which is more than any measured workload has lost (docs/memory.md).
+/// which is more than any measured workload has lost (docs/memory.md). Where more is lost, that is not promised
+/// either.
 const KEPT_BACK: u64 = 10;
 
 fn promise(bytes: u64, shares_pages: bool) -> u64 {
@@ -155,13 +156,25 @@ impl Pool {
         pressure: Option<Arc<PressureCell>>,
         attention: Arc<Attention>,
     ) -> Arc<Self> {
-        let Chosen { store, sizes, shares_pages } = store(&device, kind, limits);
+        // An arena where the device has virtual memory and memory is kept, else a cache.
+        let opened = limits.pooling.then(|| device.backend().address_space(kind, limits.of(kind)));
+        let opened = opened.flatten();
+        let geometry = opened.as_ref().map(|(geometry, _)| geometry);
+        let sizes = geometry.map_or(BlockSizes::classes(GRAIN), BlockSizes::of_arena);
+        let shares_pages = geometry.is_some_and(|geometry| geometry.grain < geometry.page);
         let limit = promise(limits.of(kind), shares_pages);
-        let ledger = Ledger::new(limit, sizes, pressure, Arc::clone(&attention));
+        let ledger = Arc::new(Ledger::new(limit, sizes, pressure, Arc::clone(&attention)));
+        let store: Box<dyn Store> = match opened {
+            Some(opened) => Box::new(Space::new((&device, kind), opened, limits, &ledger)),
+            None => {
+                let make_way = limits.defrag || !limits.pooling;
+                Box::new(Cache::new(device.clone(), kind, limits.of(kind), make_way))
+            }
+        };
         Arc::new(Self {
             device,
             kind,
-            ledger: Arc::new(ledger),
+            ledger,
             attention,
             keep: limits.pooling,
             shares_pages,
@@ -418,28 +431,6 @@ impl Pool {
     }
 }
 
-/// An arena where the device has virtual memory and memory is kept, else a cache.
-fn store(device: &Device, kind: MemoryKind, limits: &MemoryLimits) -> Chosen {
-    let (limit, keep, defrag) = (limits.of(kind), limits.pooling, limits.defrag);
-    match keep.then(|| Space::open(device, kind, limit, defrag)).flatten() {
-        Some(space) => {
-            let sizes = BlockSizes { grain: space.geometry().grain, classes_to: LARGEST };
-            let shares_pages = space.shares_pages();
-            Chosen { store: Box::new(space), sizes, shares_pages }
-        }
-        None => {
-            let store = Box::new(Cache::new(device.clone(), kind, limit, defrag || !keep));
-            Chosen { store, sizes: BlockSizes::classes(GRAIN), shares_pages: false }
-        }
-    }
-}
-
-struct Chosen {
-    store: Box<dyn Store>,
-    sizes: BlockSizes,
-    shares_pages: bool,
-}
-
 impl Drop for Pool {
     fn drop(&mut self) {
         self.trim(0);
@@ -485,8 +476,8 @@ pub enum Grown {
     /// There will be room, or better room, once this is complete. Then run the growth again; or before, if
     /// that takes long: it does not wait again while the limit allows otherwise.
     Wait(Growth, Completion),
-    /// The bytes are there, but only in parts of pages between others' blocks, which have to come back
-    /// first. Run the growth again after a while, or [give it up](Growth::give_up).
+    /// The bytes are there, but only where they cannot be had before others' blocks come back: between these, or
+    /// in pages that may not move. Run the growth again after a while, or [give it up](Growth::give_up).
     Short(Growth),
 }
 

@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::arena::{Arena, Block, Geometry, Manner, NoRoom as NoFit, Provision};
+use super::arena::{Arena, Block, Geometry, Manner, NoRoom as NoFit, Provision, Terms};
+use super::ledger::Ledger;
 use super::pool::{NoRoom, Store, StreamUse};
 use super::stats::MemoryStats;
-use super::{MemoryKind, RawMemory};
+use super::{MemoryKind, MemoryLimits, RawMemory};
 use crate::device::{AddressSpace, Device, Epoch};
 use crate::error::{DeviceError, DeviceResult};
 use crate::timeline::Timeline;
@@ -13,14 +14,26 @@ use crate::timeline::Timeline;
 /// Staging memory that is there from the start, in bytes, and at most a quarter of its limit.
 const FIRST_STAGING: u64 = 64 << 20;
 
+/// What is left to promise is told in such parts of the limit, so that it is not told with each block.
+const STEPS: u64 = 256;
+
+/// The addresses of a device, and how they are divided.
+pub(super) type Opened = (Geometry, Box<dyn AddressSpace>);
+
 /// One range of addresses of a device, within a limit. After the device was lost, another.
 pub(super) struct Space {
     device: Device,
     kind: MemoryKind,
     limit: u64,
+    /// The whole pages of it.
+    whole: u64,
+    /// `log2` of what is told of it at once, in bytes.
+    step: u32,
     /// Whether free pages move to where they are needed.
     remap: bool,
     geometry: Geometry,
+    /// What was promised, which is told what is lost.
+    ledger: Arc<Ledger>,
     books: Mutex<Books>,
     /// Apart from the books, and locked before them: mapping may be slow, and only who grows or trims
     /// waits for it.
@@ -51,9 +64,13 @@ struct Lost {
 type Pages = Option<Box<dyn AddressSpace>>;
 
 impl Space {
-    /// The addresses of a device, if it has virtual memory and so many addresses are to be had.
-    pub(super) fn open(device: &Device, kind: MemoryKind, limit: u64, remap: bool) -> Option<Self> {
-        let (geometry, pages) = device.backend().address_space(kind, limit)?;
+    /// Within the limit of what was opened.
+    pub(super) fn new(
+        (device, kind): (&Device, MemoryKind),
+        (geometry, pages): Opened,
+        limits: &MemoryLimits,
+        ledger: &Arc<Ledger>,
+    ) -> Self {
         let books = Books {
             lost: Vec::new(),
             arena: Arena::new(geometry),
@@ -65,18 +82,25 @@ impl Space {
             forgotten: 0,
         };
         let (books, pages) = (Mutex::new(books), Mutex::new(Some(pages)));
-        Some(Self { device: device.clone(), kind, limit, remap, geometry, books, pages })
+        let limit = limits.of(kind);
+        let whole = limit / geometry.page * geometry.page;
+        let (device, remap, ledger) = (device.clone(), limits.defrag, Arc::clone(ledger));
+        let step = (limit / STEPS).max(1).ilog2();
+        Self { device, kind, limit, whole, step, remap, geometry, ledger, books, pages }
     }
 
-    /// Whether blocks share pages, so that parts of pages are lost between them. Where they are whole pages
-    /// any free page serves any block.
-    pub(super) fn shares_pages(&self) -> bool {
-        self.geometry.grain < self.geometry.page
+    /// What the arena has to keep. Where pages do not move, nothing can be kept for what was promised.
+    fn terms(&self) -> Terms {
+        let promised = if self.remap { self.ledger.committed() } else { 0 };
+        Terms { limit: self.whole, promised }
     }
 
-    /// How its addresses are divided.
-    pub(super) fn geometry(&self) -> Geometry {
-        self.geometry
+    /// Tells what is left to promise, rounded down.
+    fn tell_room(&self, books: &Books) {
+        if self.remap {
+            let room = books.arena.promisable(self.whole);
+            self.ledger.set_room(room >> self.step << self.step);
+        }
     }
 
     fn provide(
@@ -85,7 +109,9 @@ impl Space {
         home: Option<&StreamUse>,
         manner: Manner,
     ) -> Result<Provision, NoRoom> {
-        let provided = self.books().arena.provide(bytes as u64, self.limit, manner, home);
+        let mut books = self.books();
+        let provided = books.arena.provide(bytes as u64, self.terms(), manner, home);
+        self.tell_room(&books);
         provided.map_err(|no_fit| match no_fit {
             NoFit::Busy(last_use) => NoRoom::Busy(last_use.completion()),
             NoFit::Full => NoRoom::Full,
@@ -111,6 +137,7 @@ impl Space {
                 if let Some(rest) = provision.rest {
                     books.free(rest);
                 }
+                self.tell_room(&books);
                 Ok(books.raw(provision.block))
             }
             Err(error) => {
@@ -191,9 +218,11 @@ impl Store for Space {
             return;
         }
         for _ in 0..most {
-            let Some(block) = books.arena.allocate(bytes as u64, home.as_ref()) else { return };
+            let block = books.arena.allocate(bytes as u64, self.terms(), home.as_ref());
+            let Some(block) = block else { break };
             to(books.raw(block));
         }
+        self.tell_room(&books);
     }
 
     fn put(&self, memory: &mut dyn Iterator<Item = RawMemory>, last_use: Option<StreamUse>) {
@@ -209,6 +238,7 @@ impl Store for Space {
             let freed = books.arena.free(block, last_use);
             freed.expect("invariant: a lease is dropped once");
         }
+        self.tell_room(&books);
         drop(books);
         // (What is left of lost epochs goes here, when nobody waits for the books.)
     }
@@ -274,6 +304,7 @@ impl Store for Space {
         if lost.live > 0 {
             books.lost.push(lost);
         }
+        self.tell_room(&books);
     }
 
     fn describe(&self, stats: &mut MemoryStats) {

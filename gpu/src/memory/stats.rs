@@ -6,8 +6,8 @@
 pub struct MemoryStats {
     /// The most that may ever be committed.
     pub limit: u64,
-    /// The most that can be committed at present: the limit, or what others leave of the device if that is
-    /// less.
+    /// The most that can be committed at present: the limit, or what others leave of the device, or what is
+    /// not lost in parts of pages, if that is less.
     pub attainable: u64,
     /// Held by others when last looked: other processes, and contexts and modules of this one. 0 on the host,
     /// which is not looked at.

@@ -18,7 +18,8 @@ use super::reservation::Account;
 use crate::device::Epoch;
 use crate::timeline::Timeline;
 
-/// The magazine of a stream in front of a pool.
+/// The magazine of a stream in front of a pool; in cache lines of its own, for each thread has another.
+#[repr(align(64))]
 pub(crate) struct StreamMagazine {
     this: Weak<Self>,
     pool: Weak<Pool>,

@@ -13,8 +13,8 @@ mod shared;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustkernel_gpu::memory::arena::Block;
-use rustkernel_gpu::memory::magazine::{LARGEST, Magazine, PART_OF_LIMIT};
+use rustkernel_gpu::memory::arena::{Block, Geometry};
+use rustkernel_gpu::memory::magazine::{Magazine, PART_OF_LIMIT};
 use rustkernel_gpu::memory::{BlockSizes, GRAIN};
 
 use super::error::ReplayError;
@@ -118,8 +118,11 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 }
 
 fn sizes(setup: &Setup) -> BlockSizes {
-    let classes_to = if setup.page < PAGE { 0 } else { LARGEST };
-    BlockSizes { grain: GRAIN.min(setup.page), classes_to }
+    let grain = GRAIN.min(setup.page);
+    if setup.page < PAGE {
+        return BlockSizes { grain, classes_to: 0, step: grain };
+    }
+    BlockSizes::of_arena(&Geometry { page: setup.page, grain, span: setup.page })
 }
 
 /// The soft limit and the hard one, in bytes.

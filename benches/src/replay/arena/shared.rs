@@ -3,7 +3,9 @@
 //! A range whose last use is not over is waited for where the arena says so: the clock of the replay
 //! then goes on to the end of that use.
 
-use rustkernel_gpu::memory::arena::{Arena as Books, Block, Geometry, Manner, NoRoom, Provision};
+use rustkernel_gpu::memory::arena::{
+    Arena as Books, Block, Geometry, Manner, NoRoom, Provision, Terms,
+};
 
 use super::clock::{Clock, Use};
 use crate::replay::order::DELAY_US;
@@ -20,6 +22,11 @@ pub(super) struct Shared {
     /// The most that is mapped, in bytes: as long as there is another way, and in any case.
     limits: [u64; 2],
     pub(super) counters: Counters,
+}
+
+/// Within a limit, with nothing promised.
+fn terms(limit: u64) -> Terms {
+    Terms { limit, promised: 0 }
 }
 
 /// A block for the stream of `home`, with at most `most` bytes mapped.
@@ -52,7 +59,7 @@ impl Shared {
     }
 
     pub(super) fn take(&mut self, bytes: u64, home: &Use) -> Option<Block> {
-        self.books.allocate(bytes, Some(home))
+        self.books.allocate(bytes, terms(self.limits[1]), Some(home))
     }
 
     pub(super) fn put(&mut self, block: Block, last_use: Use) {
@@ -98,9 +105,9 @@ impl Shared {
     ) -> Result<Provision, NoRoom<Use>> {
         let Wish { bytes, home, most } = wish;
         let manner = |remap| Manner { wait, remap };
-        self.books.provide(bytes, most, manner(false), Some(home)).or_else(|_| {
+        self.books.provide(bytes, terms(most), manner(false), Some(home)).or_else(|_| {
             flush(self);
-            self.books.provide(bytes, most, manner(true), Some(home))
+            self.books.provide(bytes, terms(most), manner(true), Some(home))
         })
     }
 

@@ -14,8 +14,16 @@
 //!           └─ wholly free pages from elsewhere take the place of new ones
 //! ```
 //!
+//! Small blocks, to an eighth of a page, have a region of addresses of their own: where they lie among large
+//! ones they hold parts of pages, which stay behind when the large ones go. Each takes what is free
+//! in the other's region before new pages.
+//!
 //! A page that is moved is not copied: nobody uses what was in it. So no request fails for want of
-//! *contiguous* memory, and what is lost to fragmentation are parts of pages only. The design is that
+//! *contiguous* memory, and what is lost to fragmentation are parts of pages only. What is not lost may be
+//! promised ([`Arena::promisable`]), and is kept for whom it was promised ([`Terms`]): where a block could leave
+//! too few whole pages for the others, it takes parts of pages, or the place after the last block of its
+//! region. Blocks that lie there one after another are as long as the pages under them, but for the last page;
+//! so whatever the sizes of the blocks to come, they fit if their bytes do. The design is that
 //! of expandable segments (PyTorch) and of virtual-memory pools (openvm's VPMM), with best fit across
 //! classes as Doug Lea's allocator has it, and one arena for all sizes.
 
@@ -29,7 +37,7 @@ pub use provide::{Manner, NoRoom, Pages, Provision};
 use std::collections::BTreeMap;
 
 use index::Index;
-use ranges::{RangeId, Ranges, State};
+use ranges::{Range, RangeId, Ranges, State};
 
 use super::stats::ClassStats;
 
@@ -41,6 +49,18 @@ const MOST_DELAYED: u64 = 8;
 
 /// Addresses for each byte of memory.
 const SPARSENESS: u64 = 64;
+/// A block is small to such a part of a page (256 KiB of CUDA's 2 MiB, as far as there are size classes).
+const SMALL: u64 = 8;
+/// The part of the addresses that is the small blocks'.
+const SMALL_REGION: u64 = 4;
+/// Pages that are not promised: two for a block that was placed while somebody was promised more, and one
+/// that is begun when a region has no more addresses at its end.
+const SPARE_PAGES: u64 = 3;
+/// The part of the limit that is not promised because what is given back and taken again, out of one promise,
+/// is lost in parts of pages in between.
+const SPARE: u64 = 32;
+/// More than such a part of the limit is never spared.
+const MOST_SPARED: u64 = 10;
 /// With fewer than so many for each an address space is of no use.
 const FEWEST: u64 = 4;
 
@@ -68,6 +88,31 @@ pub struct Geometry {
     pub span: u64,
 }
 
+/// What the arena has to keep, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// The most that may be mapped.
+    pub limit: u64,
+    /// What was promised in all: what is in use, and what is still to be asked for.
+    pub promised: u64,
+}
+
+/// Where in the address space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Region {
+    Small,
+    Large,
+}
+
+impl Region {
+    fn other(self) -> Self {
+        match self {
+            Self::Small => Self::Large,
+            Self::Large => Self::Small,
+        }
+    }
+}
+
 impl Geometry {
     /// For as much as `limit` bytes of memory, in at most `most` addresses, a multiple of the page.
     /// Addresses cost nothing, and the more there are for each byte the less likely it is that no hole is
@@ -79,6 +124,29 @@ impl Geometry {
         let span = limit.checked_next_multiple_of(page)?.saturating_mul(SPARSENESS);
         let span = span.clamp(page, most);
         (limit <= span / FEWEST).then_some(Self { page, grain, span })
+    }
+
+    /// Where the region of small blocks ends; one page from there is never used. Nowhere if blocks are
+    /// whole pages, or there are few addresses.
+    pub fn border(&self) -> Option<u64> {
+        let pages = self.span / self.page / SMALL_REGION;
+        (self.grain < self.page && pages > 0).then(|| pages * self.page)
+    }
+
+    /// The region that a block of so many bytes belongs in.
+    fn region_of(&self, bytes: u64) -> Region {
+        if bytes <= self.page / SMALL { Region::Small } else { Region::Large }
+    }
+
+    /// The pages that lie wholly between two addresses. (Of few ranges it is asked that are as long as a
+    /// page, and dividing takes long.)
+    fn whole_pages(&self, start: u64, end: u64) -> Option<Pages> {
+        let page = self.page;
+        if end - start < page {
+            return None;
+        }
+        let (start, end) = (start.next_multiple_of(page), end / page * page);
+        (start < end).then(|| Pages { start, bytes: end - start })
     }
 }
 
@@ -116,8 +184,13 @@ pub struct StaleBlock {
 pub struct Arena<U> {
     geometry: Geometry,
     ranges: Ranges<U>,
-    index: Index,
+    /// By region.
+    index: [Index; 2],
     first: RangeId,
+    /// Where the large blocks' region begins.
+    border: u64,
+    /// Free bytes in whole pages, but for pages that lie in two ranges.
+    whole: u64,
     live: u64,
     peak_live: u64,
     mapped: u64,
@@ -132,8 +205,15 @@ impl<U: LastUse> Arena<U> {
         let Geometry { page, grain, span } = geometry;
         let divides = page % grain == 0 && span % page == 0 && span > 0;
         assert!(grain.is_power_of_two() && divides, "{geometry:?}");
-        let (ranges, first) = Ranges::new(span);
-        Self { geometry, ranges, index: Index::new(), first, live: 0, peak_live: 0, mapped: 0 }
+        let (mut ranges, first) = Ranges::new(span);
+        let border = geometry.border().unwrap_or(0);
+        if border > 0 {
+            let wall = ranges.split(first, border, State::Wall);
+            ranges.split(wall, page, State::Hole);
+        }
+        let index = [Index::new(), Index::new()];
+        let (whole, live, peak_live, mapped) = (0, 0, 0, 0);
+        Self { geometry, ranges, index, first, border, whole, live, peak_live, mapped }
     }
 
     /// How its addresses are divided.
@@ -169,8 +249,23 @@ impl<U: LastUse> Arena<U> {
     /// Free bytes in pages that are partly in use: they can neither move nor be given back.
     pub fn stranded(&self) -> u64 {
         let free: u64 = self.mapped - self.live;
-        let whole = self.free_runs().map(|(start, end)| self.whole_pages_of(start, end));
+        let whole = self.free_runs().map(|(start, end)| self.geometry.whole_pages(start, end));
         free - whole.flatten().map(|pages| pages.bytes).sum::<u64>()
+    }
+
+    /// About the same, at most a page more for each range that waits for somebody; without a search.
+    pub fn lost(&self) -> u64 {
+        self.mapped - self.live - self.whole
+    }
+
+    /// How much may be promised of a limit, what is in use included, so that all of it is there in blocks of
+    /// whatever sizes: what is not lost. Whoever is promised more than that may be refused it.
+    pub fn promisable(&self, limit: u64) -> u64 {
+        if self.geometry.grain == self.geometry.page {
+            return limit;
+        }
+        let spare = SPARE_PAGES * self.geometry.page + limit / SPARE;
+        limit.saturating_sub(self.lost() + spare.min(limit / MOST_SPARED))
     }
 
     /// Nothing is in use: no block, and no range that was freed while somebody used it.
@@ -178,7 +273,7 @@ impl<U: LastUse> Arena<U> {
         let busy = |id: &RangeId| match &self.ranges[*id].state {
             State::Live => true,
             State::Free(last_use) => last_use.as_ref().is_some_and(|last_use| !last_use.is_over()),
-            State::Hole | State::Vacant => false,
+            State::Hole | State::Wall | State::Vacant => false,
         };
         !self.in_order().any(|id| busy(&id))
     }
@@ -191,11 +286,21 @@ impl<U: LastUse> Arena<U> {
     }
 
     /// A block of at least so many bytes, out of what is mapped and ready: idle, or last used by the
-    /// stream of `home`. None if there is no such range.
-    pub fn allocate(&mut self, bytes: u64, home: Option<&U>) -> Option<Block> {
+    /// stream of `home`. None if there is no such range, or it had better be kept for what was promised.
+    pub fn allocate(&mut self, bytes: u64, terms: Terms, home: Option<&U>) -> Option<Block> {
         let bytes = self.block_bytes(bytes)?;
-        let range = self.best_fit(bytes, home)?;
+        let range = self.best_fit(bytes, self.is_tight(bytes, terms), home)?;
         Some(self.cut(range, bytes))
+    }
+
+    /// Whether a block of so many bytes could take so many parts of pages that what else was promised would
+    /// not find enough whole ones.
+    fn is_tight(&self, bytes: u64, terms: Terms) -> bool {
+        let unspent = terms.promised.saturating_sub(self.live.saturating_add(bytes));
+        // It lies in so many more pages than it is long.
+        let most = bytes.saturating_add(2 * self.geometry.page);
+        let whole = terms.limit.saturating_sub(self.mapped) + self.whole;
+        whole < unspent.saturating_add(most) && self.geometry.grain < self.geometry.page
     }
 
     /// What is free, by powers of two: how many ranges have at least so many bytes, and less than
@@ -210,25 +315,45 @@ impl<U: LastUse> Arena<U> {
         classes.into_iter().map(stats).collect()
     }
 
-    /// The smallest range that fits and is ready; of several the one with the lowest address.
-    fn best_fit(&self, bytes: u64, home: Option<&U>) -> Option<RangeId> {
-        let heads = self.index.heads_from(self.grains(bytes));
-        heads.into_iter().find_map(|head| self.best_of_class(head, bytes, home))
+    /// The smallest range that fits and is ready, of several the one with the lowest address; one of its own
+    /// region if there is any. If memory is `tight`, one out of which it takes no more whole pages than it
+    /// is long.
+    fn best_fit(&self, bytes: u64, tight: bool, home: Option<&U>) -> Option<RangeId> {
+        let region = self.geometry.region_of(bytes);
+        let fits = |range: &Range<U>| {
+            let fits = range.bytes >= bytes && is_ready(&range.state, home);
+            fits && (!tight || self.cost(range, bytes) <= bytes)
+        };
+        let of_region = |region: Region| {
+            let heads = self.index[region as usize].heads_from(self.grains(bytes));
+            heads.into_iter().find_map(|head| self.best_of_class(head, fits))
+        };
+        of_region(region).or_else(|| of_region(region.other()))
     }
 
-    fn best_of_class(&self, head: RangeId, bytes: u64, home: Option<&U>) -> Option<RangeId> {
+    fn best_of_class(&self, head: RangeId, fits: impl Fn(&Range<U>) -> bool) -> Option<RangeId> {
         let mut best: Option<(u64, u64, RangeId)> = None;
         let mut next = head.some();
         while let Some(id) = next {
             let range = &self.ranges[id];
             let key = (range.bytes, range.start, id);
             let better = best.is_none_or(|(size, start, _)| (key.0, key.1) < (size, start));
-            if range.bytes >= bytes && better && is_ready(&range.state, home) {
+            if better && fits(range) {
                 best = Some(key);
             }
             next = self.ranges.next_in_class(id);
         }
         best.map(|(_, _, id)| id)
+    }
+
+    /// Bytes of whole pages that a block takes out of a free range.
+    fn cost(&self, range: &Range<U>, bytes: u64) -> u64 {
+        let whole = |start| self.whole_bytes(start, range.end());
+        whole(range.start) - whole(range.start + bytes)
+    }
+
+    fn whole_bytes(&self, start: u64, end: u64) -> u64 {
+        self.geometry.whole_pages(start, end).map_or(0, |pages| pages.bytes)
     }
 
     /// Takes the first `bytes` of a free range that has as many.
@@ -344,13 +469,22 @@ impl<U: LastUse> Arena<U> {
     }
 
     fn list(&mut self, id: RangeId) {
-        let grains = self.grains(self.ranges[id].bytes);
-        self.index.insert(&mut self.ranges, id, grains);
+        let Range { start, bytes, .. } = self.ranges[id];
+        let (region, grains) = (self.region(start), self.grains(bytes));
+        self.index[region as usize].insert(&mut self.ranges, id, grains);
+        self.whole += self.whole_bytes(start, start + bytes);
     }
 
     fn unlist(&mut self, id: RangeId) {
-        let grains = self.grains(self.ranges[id].bytes);
-        self.index.remove(&mut self.ranges, id, grains);
+        let Range { start, bytes, .. } = self.ranges[id];
+        let (region, grains) = (self.region(start), self.grains(bytes));
+        self.index[region as usize].remove(&mut self.ranges, id, grains);
+        self.whole -= self.whole_bytes(start, start + bytes);
+    }
+
+    /// The region of an address.
+    fn region(&self, start: u64) -> Region {
+        if start < self.border { Region::Small } else { Region::Large }
     }
 }
 

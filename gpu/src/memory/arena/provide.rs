@@ -4,7 +4,7 @@
 //! by that to its end: a use that ends meanwhile would make one step contradict another.
 
 use super::ranges::{Range, RangeId, State};
-use super::{Arena, Block, LastUse};
+use super::{Arena, Block, LastUse, Region, Terms};
 
 /// A run of pages, in bytes from the arena's first address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +37,13 @@ pub struct Provision {
     /// What of these the block does not need. A block too, so that nobody has it before it is mapped; then
     /// it is to be freed.
     pub rest: Option<Block>,
+}
+
+impl Provision {
+    /// A block that has memory as it is.
+    fn of_mapped(block: Block) -> Self {
+        Self { block, unmap: Vec::new(), map: None, rest: None }
+    }
 }
 
 impl Pages {
@@ -74,6 +81,14 @@ struct Site {
     room: u64,
 }
 
+/// A block that is wanted.
+#[derive(Debug)]
+struct Wish<'a, U> {
+    bytes: u64,
+    region: Region,
+    home: Option<&'a U>,
+}
+
 /// Free bytes next to a hole, and the ranges that they are in.
 #[derive(Debug, Clone, Copy)]
 struct Shore {
@@ -82,50 +97,88 @@ struct Shore {
 }
 
 impl<U: LastUse> Arena<U> {
-    /// A block of at least `bytes`, with at most `limit` bytes mapped; see the module for how.
+    /// A block of at least `bytes`, within `terms`; see the module for how.
     ///
     /// # Errors
     /// [`NoRoom`] if there is none, or somebody should be waited for first. Nothing has changed then.
     pub fn provide(
         &mut self,
         bytes: u64,
-        limit: u64,
+        terms: Terms,
         manner: Manner,
         home: Option<&U>,
     ) -> Result<Provision, NoRoom<U>> {
         let bytes = self.block_bytes(bytes).ok_or(NoRoom::Full)?;
         self.merge_idle();
-        if let Some(range) = self.best_fit(bytes, home) {
-            return Ok(Provision {
-                block: self.cut(range, bytes),
-                unmap: Vec::new(),
-                map: None,
-                rest: None,
-            });
+        let tight = self.is_tight(bytes, terms);
+        if let Some(range) = self.best_fit(bytes, tight, home) {
+            return Ok(Provision::of_mapped(self.cut(range, bytes)));
         }
-        if let Some((first, last)) = self.best_span(bytes, |id| self.was_ready(id, home)) {
+        if tight {
+            match self.append(bytes, terms.limit, manner, home) {
+                // More was promised than there is: then whatever there is helps.
+                Err(NoRoom::Full) if manner.remap => {}
+                appended => return appended,
+            }
+        }
+        let wish = &Wish { bytes, region: self.geometry.region_of(bytes), home };
+        let good = |id| self.region_of(id) == wish.region && self.was_ready(id, home);
+        if let Some((first, last)) = self.best_span(bytes, good) {
             self.join(first, last, bytes);
-            return Ok(Provision {
-                block: self.occupy(first),
-                unmap: Vec::new(),
-                map: None,
-                rest: None,
-            });
+            return Ok(Provision::of_mapped(self.occupy(first)));
         }
-        let cheap = self.pages_below(limit.min(self.roomy(bytes)));
-        if let Some(site) = self.best_site(bytes, home, cheap) {
+        let cheap = self.pages_below(terms.limit.min(self.roomy(bytes)));
+        if let Some(site) = self.best_site(wish, cheap) {
             return Ok(self.fill(site, bytes));
         }
         if manner.wait
-            && let Some(user) = self.user_of_best_span(bytes, home)
+            && let Some(user) = self.user_of_best_span(wish)
         {
             return Err(NoRoom::Busy(user));
         }
-        let new = self.pages_below(limit);
-        if let Some(site) = self.best_site(bytes, home, new) {
+        let new = self.pages_below(terms.limit);
+        if let Some(site) = self.best_site(wish, new) {
             return Ok(self.fill(site, bytes));
         }
-        if manner.remap { self.remap(bytes, new, home) } else { Err(self.no_room()) }
+        if manner.remap { self.remap(wish, new) } else { Err(self.no_room()) }
+    }
+
+    /// A block at the end of its region, where one lies after another without a gap: together they take
+    /// no more whole pages than they are long, whatever their sizes are.
+    fn append(
+        &mut self,
+        bytes: u64,
+        limit: u64,
+        manner: Manner,
+        home: Option<&U>,
+    ) -> Result<Provision, NoRoom<U>> {
+        let holes = self.holes(self.geometry.region_of(bytes));
+        let hole = holes.max_by_key(|id| self.ranges[*id].bytes).ok_or(NoRoom::Full)?;
+        let free = |id: &RangeId| self.ranges[*id].is_free();
+        let before = || self.back_from(hole).skip(1).take_while(free);
+        if let Some(user) = before().find_map(|id| self.user(id, home)) {
+            return Err(NoRoom::Busy(user));
+        }
+        let first = before().last().unwrap_or(hole);
+        let Range { start, bytes: room, .. } = self.ranges[hole];
+        if bytes > start + room - self.ranges[first].start {
+            return Err(NoRoom::Full);
+        }
+        let end = self.ranges[first].start + bytes;
+        let last = before().find(|id| self.ranges[*id].start < end && end <= start);
+        if let Some(last) = last {
+            self.join(first, last, bytes);
+            return Ok(Provision::of_mapped(self.occupy(first)));
+        }
+        let fill = Pages { start, bytes: (end - start).next_multiple_of(self.geometry.page) };
+        let site = Site { first, hole, last: hole, fill, at_end: false, room };
+        let missing = fill.bytes.saturating_sub(self.pages_below(limit));
+        if missing > 0 && (!manner.remap || missing > self.elsewhere(&site)) {
+            return Err(self.no_room());
+        }
+        let mut provision = self.fill(site, bytes);
+        provision.unmap = self.take_pages(missing);
+        Ok(provision)
     }
 
     /// Memory ahead of need: at most `bytes` of new pages, with at most `limit` bytes mapped. A block, so
@@ -133,7 +186,7 @@ impl<U: LastUse> Arena<U> {
     pub fn extend(&mut self, bytes: u64, limit: u64) -> Option<Provision> {
         let page = self.geometry.page;
         let bytes = bytes.checked_next_multiple_of(page)?.min(self.pages_below(limit));
-        let site = self.bare_site(bytes).filter(|_| bytes > 0)?;
+        let site = self.bare_site(bytes, Region::Large).filter(|_| bytes > 0)?;
         let peak_live = self.peak_live;
         let provision = self.fill(site, bytes);
         self.peak_live = peak_live;
@@ -149,13 +202,18 @@ impl<U: LastUse> Arena<U> {
     }
 
     /// Fills a hole with pages from elsewhere: the one that needs the fewest, or, if it would have
-    /// to take them from where the block itself is to lie, one that has nothing around it.
-    fn remap(&mut self, bytes: u64, new: u64, home: Option<&U>) -> Result<Provision, NoRoom<U>> {
+    /// to take them from where the block itself is to lie, one that has nothing around it. If its own region
+    /// has none, one in the other.
+    fn remap(&mut self, wish: &Wish<'_, U>, new: u64) -> Result<Provision, NoRoom<U>> {
         let missing = |site: &Site| site.fill.bytes.saturating_sub(new);
-        let sites = [self.best_site(bytes, home, u64::MAX), self.bare_site(bytes)];
-        let site = sites.into_iter().flatten().find(|site| missing(site) <= self.elsewhere(site));
+        let regions = [wish.region, wish.region.other()].into_iter();
+        let mut sites = regions.flat_map(|region| {
+            let nearest = self.best_site(&Wish { region, ..*wish }, u64::MAX);
+            [nearest, self.bare_site(wish.bytes, region)].into_iter().flatten()
+        });
+        let site = sites.find(|site| missing(site) <= self.elsewhere(site));
         let site = site.ok_or_else(|| self.no_room())?;
-        let mut provision = self.fill(site, bytes);
+        let mut provision = self.fill(site, wish.bytes);
         provision.unmap = self.take_pages(missing(&site));
         Ok(provision)
     }
@@ -167,13 +225,11 @@ impl<U: LastUse> Arena<U> {
         idle.map(|(_, pages)| pages.bytes).sum()
     }
 
-    /// The tightest hole that has room for all of a block.
-    fn bare_site(&self, bytes: u64) -> Option<Site> {
+    /// The tightest hole of a region that has room for all of a block.
+    fn bare_site(&self, bytes: u64, region: Region) -> Option<Site> {
         let bytes = bytes.checked_next_multiple_of(self.geometry.page)?;
-        let holes = self.in_order().filter(|id| self.ranges[*id].is_hole());
-        let hole = holes
-            .filter(|id| self.ranges[*id].bytes >= bytes)
-            .min_by_key(|id| self.ranges[*id].bytes)?;
+        let holes = self.holes(region).filter(|id| self.ranges[*id].bytes >= bytes);
+        let hole = holes.min_by_key(|id| self.ranges[*id].bytes)?;
         let Range { start, bytes: room, .. } = self.ranges[hole];
         let fill = Pages { start, bytes };
         Some(Site { first: hole, hole, last: hole, fill, at_end: false, room })
@@ -243,14 +299,14 @@ impl<U: LastUse> Arena<U> {
     }
 
     /// The hole that has to be filled the least, with at most `most` bytes; of several the tightest.
-    fn best_site(&self, bytes: u64, home: Option<&U>, most: u64) -> Option<Site> {
-        let holes = self.in_order().filter(|id| self.ranges[*id].is_hole());
-        let sites = holes.filter_map(|id| self.site(id, bytes, home));
+    fn best_site(&self, wish: &Wish<'_, U>, most: u64) -> Option<Site> {
+        let sites = self.holes(wish.region).filter_map(|id| self.site(id, wish));
         sites.filter(|site| site.fill.bytes <= most).min_by_key(|site| (site.fill.bytes, site.room))
     }
 
-    /// How a hole could be filled for a block of so many bytes, if it could.
-    fn site(&self, hole: RangeId, bytes: u64, home: Option<&U>) -> Option<Site> {
+    /// How a hole could be filled for a block, if it could.
+    fn site(&self, hole: RangeId, wish: &Wish<'_, U>) -> Option<Site> {
+        let Wish { bytes, home, .. } = *wish;
         let before = self.shore(hole, bytes, |id| self.ranges.previous(id), home);
         let after = self.shore(hole, bytes, |id| self.ranges.next(id), home);
         let (start, room) = (self.ranges[hole].start, self.ranges[hole].bytes);
@@ -302,12 +358,13 @@ impl<U: LastUse> Arena<U> {
         spans.min_by_key(|(sum, ..)| *sum).map(|(_, first, last)| (first, last))
     }
 
-    /// Somebody who still uses the shortest run of free neighbours with so many bytes.
-    fn user_of_best_span(&self, bytes: u64, home: Option<&U>) -> Option<U> {
-        let (first, last) = self.best_span(bytes, |id| self.ranges[id].is_free())?;
+    /// Somebody who still uses the shortest run of free neighbours that a block would fit in.
+    fn user_of_best_span(&self, wish: &Wish<'_, U>) -> Option<U> {
+        let good = |id| self.region_of(id) == wish.region && self.ranges[id].is_free();
+        let (first, last) = self.best_span(wish.bytes, good)?;
         let end = self.ranges[last].end();
         let mut span = self.from(first).take_while(|id| self.ranges[*id].start < end);
-        span.find_map(|id| self.user(id, home))
+        span.find_map(|id| self.user(id, wish.home))
     }
 
     /// Makes one unlisted range out of listed free ones, `bytes` long; what is left of the last stays
@@ -421,16 +478,24 @@ impl<U: LastUse> Arena<U> {
         std::iter::successors(Some(id), |id| self.ranges.next(*id))
     }
 
-    /// The pages that lie wholly in a range.
-    fn whole_pages(&self, id: RangeId) -> Option<Pages> {
-        self.whole_pages_of(self.ranges[id].start, self.ranges[id].end())
+    /// A range and those before it.
+    fn back_from(&self, id: RangeId) -> impl Iterator<Item = RangeId> {
+        std::iter::successors(Some(id), |id| self.ranges.previous(*id))
     }
 
-    /// The pages that lie wholly between two addresses.
-    pub(super) fn whole_pages_of(&self, start: u64, end: u64) -> Option<Pages> {
-        let page = self.geometry.page;
-        let (start, end) = (start.next_multiple_of(page), end / page * page);
-        (start < end).then(|| Pages { start, bytes: end - start })
+    /// The pages that lie wholly in a range.
+    fn whole_pages(&self, id: RangeId) -> Option<Pages> {
+        self.geometry.whole_pages(self.ranges[id].start, self.ranges[id].end())
+    }
+
+    /// The holes of a region.
+    fn holes(&self, region: Region) -> impl Iterator<Item = RangeId> {
+        self.in_order()
+            .filter(move |id| self.ranges[*id].is_hole() && self.region_of(*id) == region)
+    }
+
+    fn region_of(&self, id: RangeId) -> Region {
+        self.region(self.ranges[id].start)
     }
 
     /// Where free ranges lie side by side, whoever used them: from where to where.

@@ -27,6 +27,8 @@ pub(super) enum State<U> {
     Free(Option<U>),
     /// Addresses without memory.
     Hole,
+    /// Addresses between two regions, never with memory.
+    Wall,
     /// A slot without a range.
     Vacant,
 }
