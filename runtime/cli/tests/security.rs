@@ -79,7 +79,7 @@ fn a_log_is_verified_and_what_is_wrong_is_told_with_its_place() {
         use rustkernel_http::audit::{Audit, Entry, Event};
         let audit = Audit::open(&settings).unwrap();
         for _ in 0..4 {
-            audit.record(Entry::new(Event::Lifecycle, "test")).await.unwrap();
+            audit.record(Entry::of_system(Event::Lifecycle, "test", "")).await.unwrap();
         }
         audit.close().await;
         audit.last().hash.to_string()
