@@ -29,8 +29,8 @@ pub(crate) use security::{
 };
 use security::{audit_examples, key_examples};
 pub(crate) use service::{
-    DrainArgs, RuntimeCommand, ServeArgs, ServiceArgs, ShowRunningArgs, StatsArgs, TellArgs,
-    WaitArgs,
+    DrainArgs, MemoryArgs, RuntimeCommand, ServeArgs, ServiceArgs, ShowRunningArgs, StatsArgs,
+    TellArgs, WaitArgs,
 };
 use service::{runtime_examples, serve_examples};
 
@@ -125,6 +125,9 @@ pub(crate) enum DeviceCommand {
     /// Show everything about one device
     #[command(after_help = device_examples())]
     Info(InfoArgs),
+    /// Show how the memory of the running process's devices is
+    #[command(after_help = device_examples())]
+    Stats(MemoryArgs),
 }
 
 #[derive(Debug, Args)]
@@ -327,7 +330,9 @@ fn device_examples() -> StyledStr {
         "Examples",
         "  rustkernel device list
   rustkernel device list --output-format json
-  rustkernel device info cuda:0",
+  rustkernel device info cuda:0
+  rustkernel device stats
+  rustkernel device stats host --output-format json",
     )
 }
 

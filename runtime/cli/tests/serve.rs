@@ -125,6 +125,26 @@ fn a_service_is_asked_and_drained_by_command() {
 }
 
 #[test]
+fn the_memory_of_a_service_is_shown_by_device_and_by_size() {
+    let place = Place::new();
+    let served = place.serve(&[]);
+    let all = place.run(&["device", "stats"]);
+    let rows: Vec<&str> = all.stdout.lines().skip(1).collect();
+    assert_eq!(rows.len(), 2, "{}", all.stdout);
+    assert!(rows[0].starts_with("host") && rows[0].contains("normal"), "{}", all.stdout);
+    let host = place.run(&["device", "stats", "host"]);
+    assert!(host.stdout.starts_with(&all.stdout[..40]) && host.stdout.contains("BLOCKS OF"));
+    let host = json(&place.run(&["device", "stats", "host", "--output-format", "json"]).stdout);
+    assert!(host["device"]["limit"].as_u64().unwrap() > 0);
+    assert!(host["device"]["free"].is_array() && host["staging"]["magazines"].is_array());
+    let missing = place.run(&["device", "stats", "cuda:7"]);
+    assert_eq!(missing.code, 64);
+    assert!(missing.stderr.contains("does not use the device cuda:7"), "{}", missing.stderr);
+    assert_eq!(place.run(&["runtime", "stop"]).code, 0);
+    assert_eq!(served.end().0, 0);
+}
+
+#[test]
 fn kernels_are_unloaded_loaded_and_restarted_by_command() {
     let place = Place::new();
     let served = place.serve(&["--diagnostics"]);

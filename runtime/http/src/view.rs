@@ -5,7 +5,7 @@ use std::time::Duration;
 use humantime::format_rfc3339_millis;
 use rustkernel_core::gpu::{DeviceId, DeviceKind};
 use rustkernel_core::kernel::{Condition, HistoryEntry, KernelStats, Ledger};
-use rustkernel_core::memory::MemoryStats;
+use rustkernel_core::memory::{ClassStats, MemoryStats};
 use rustkernel_core::runtime::{DeviceStats, LifecycleState, Runtime, RuntimeStats};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -159,7 +159,7 @@ pub struct Device {
 }
 
 /// One kind of memory. All sizes are bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     /// The most that may ever be committed.
     pub limit: u64,
@@ -179,6 +179,39 @@ pub struct Memory {
     pub leases: u64,
     /// Leases refused although their bytes were promised.
     pub unkept: u64,
+    /// Promised and not leased.
+    pub reserved: u64,
+    /// Of what is held from the device, not leased: what follows are parts of it.
+    pub cached: u64,
+    /// At hand in the magazines of streams.
+    pub parked: u64,
+    /// Still used by work of a stream, and kept from others until that is over.
+    pub quarantined: u64,
+    /// In pages that are partly in use, so that it cannot move or be given back.
+    pub stranded: u64,
+    /// Leases served from what was there, without the allocator.
+    pub hits: u64,
+    /// Of these, by magazines.
+    pub magazine_hits: u64,
+    /// Times that memory was taken from the device.
+    pub growths: u64,
+    /// Times that memory was given back to it.
+    pub releases: u64,
+    /// Times that free pages moved to where they were needed.
+    pub remaps: u64,
+    /// What is free, by the sizes of blocks.
+    pub free: Vec<Blocks>,
+    /// What magazines have, by the sizes of blocks.
+    pub magazines: Vec<Blocks>,
+}
+
+/// Blocks of one size, or of ranges from one size to twice that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocks {
+    /// Bytes of each.
+    pub block_bytes: u64,
+    /// How many.
+    pub count: u64,
 }
 
 /// Whether a quarantine was lifted.
@@ -319,6 +352,11 @@ impl Device {
 
 impl Memory {
     fn of(stats: &MemoryStats) -> Self {
+        let blocks = |classes: &[ClassStats]| {
+            let of_class =
+                |class: &ClassStats| Blocks { block_bytes: class.block_bytes, count: class.cached };
+            classes.iter().map(of_class).collect()
+        };
         Self {
             limit: stats.limit,
             attainable: stats.attainable,
@@ -329,6 +367,18 @@ impl Memory {
             peak_live: stats.peak_live,
             leases: stats.leases,
             unkept: stats.unkept,
+            reserved: stats.reserved,
+            cached: stats.cached,
+            parked: stats.parked,
+            quarantined: stats.quarantined,
+            stranded: stats.stranded,
+            hits: stats.hits,
+            magazine_hits: stats.magazine_hits,
+            growths: stats.growths,
+            releases: stats.releases,
+            remaps: stats.remaps,
+            free: blocks(&stats.classes),
+            magazines: blocks(&stats.magazines),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustkernel_core::kernel::{CallError, Cancellation};
-use rustkernel_http::view::{HistoryLine, Requests};
+use rustkernel_http::view::{Blocks, HistoryLine, Requests};
 use rustkernel_http::{
     BindError, Client, ClientError, Configuration, Notice, Reloaded, ServeError, Service,
 };
@@ -49,6 +49,11 @@ async fn everything_can_be_asked() {
     assert_eq!((kernels[0].queue, kernels[0].deadline_seconds), (1024, Some(60.0)));
     let devices = client.devices().await.unwrap().devices;
     assert_eq!((devices[0].id.as_str(), devices[0].device.live), ("host", 0));
+    let of_classes = |blocks: &[Blocks]| blocks.iter().map(|one| one.block_bytes * one.count).sum();
+    let (free, parked): (u64, u64) =
+        (of_classes(&devices[0].device.free), of_classes(&devices[0].device.magazines));
+    assert_eq!(parked, devices[0].device.parked);
+    assert!(free <= devices[0].device.cached, "a class has the least of its sizes");
 
     client.restart("waits").await.unwrap();
     within_a_minute(async { while client.kernel("waits").await.unwrap().restarts == 0 {} }).await;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, StyledStr, TypedValueParser};
 use clap::{Args, Subcommand};
 use rustkernel_core::config::Listen;
+use rustkernel_core::prelude::DeviceId;
 use rustkernel_http::Endpoint;
 
 use super::config::init_examples;
-use super::{FormatArgs, InitArgs, LayerArgs, NamedText, duration, section};
+use super::{FormatArgs, InitArgs, LayerArgs, NamedText, device_id, duration, section};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -99,6 +100,15 @@ pub(crate) struct ServiceArgs {
 pub(crate) struct StatsArgs {
     /// The kernel; all of them without it
     pub(crate) kernel: Option<String>,
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MemoryArgs {
+    /// The device, and its blocks by size; all devices without it
+    #[arg(value_parser = device_id)]
+    pub(crate) device: Option<DeviceId>,
     #[command(flatten)]
     pub(crate) service: ServiceArgs,
 }

@@ -34,6 +34,7 @@ pub(crate) fn run(Cli { command, talk }: Cli) -> Result<(), Failure> {
         Command::Kernel(KernelCommand::Load(args)) => runtime::load(&args),
         Command::Device(DeviceCommand::List(args)) => device::list(args.output_format),
         Command::Device(DeviceCommand::Info(args)) => device::info(&args),
+        Command::Device(DeviceCommand::Stats(args)) => runtime::memory(&args),
         Command::Serve(args) => serve::run(&args, talk),
         Command::Config(ConfigCommand::Generate(args)) => config::generate(&args),
         Command::Config(ConfigCommand::Validate(args)) => config::validate(&args),

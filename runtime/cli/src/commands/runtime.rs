@@ -6,15 +6,16 @@
 
 use std::time::Duration;
 
-use rustkernel_http::view::{Kernel, Kernels, State, Status};
+use indicatif::BinaryBytes;
+use rustkernel_http::view::{Blocks, Device, Devices, Kernel, Kernels, State, Status};
 use rustkernel_http::{Client, ClientError, FindError};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{config, init, serve};
 use crate::args::{
-    DrainArgs, OutputFormat, RuntimeCommand, ServiceArgs, ShowRunningArgs, StatsArgs, TellArgs,
-    WaitArgs,
+    DrainArgs, MemoryArgs, OutputFormat, RuntimeCommand, ServiceArgs, ShowRunningArgs, StatsArgs,
+    TellArgs, WaitArgs,
 };
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Table};
@@ -54,6 +55,26 @@ pub(super) fn stats(args: &StatsArgs) -> Result<(), Failure> {
                     table_of_kernels(std::slice::from_ref(kernel)) + &history(kernel)
                 })
             }
+        }
+    })
+}
+
+/// `rustkernel device stats`.
+pub(super) fn memory(MemoryArgs { device, service }: &MemoryArgs) -> Result<(), Failure> {
+    super::executor()?.block_on(async {
+        let mut all = client(service).await?.devices().await.map_err(failure)?;
+        let format = service.format.output_format;
+        let Some(wanted) = device else {
+            return show(format, &all, |Devices { devices }| table_of_memory(devices));
+        };
+        let wanted = wanted.to_string();
+        all.devices.retain(|device| device.id == wanted);
+        match all.devices.as_slice() {
+            [device] => {
+                show(format, device, |device| table_of_memory(&all.devices) + &blocks(device))
+            }
+            _ => Err(Failure::usage(format!("the process does not use the device {wanted}"))
+                .hint("`rustkernel device stats` shows those that it uses")),
         }
     })
 }
@@ -289,6 +310,56 @@ fn table_of_status(status: &Status) -> String {
         text += &format!("kernels that refuse requests: {}\n", status.refusing.join(", "));
     }
     text
+}
+
+fn table_of_memory(devices: &[Device]) -> String {
+    let mut table = Table::new(&[
+        "device",
+        "memory",
+        "pressure",
+        "limit",
+        "committed",
+        "live",
+        "mapped",
+        "cached",
+        "stranded",
+        "peak live",
+    ]);
+    for device in devices {
+        for (kind, memory) in [("device", &device.device), ("staging", &device.staging)] {
+            let bytes = [
+                memory.limit,
+                memory.committed,
+                memory.live,
+                memory.mapped,
+                memory.cached,
+                memory.stranded,
+                memory.peak_live,
+            ];
+            let pressure = if kind == "device" { &*device.pressure } else { "-" };
+            let row = [device.id.clone(), kind.to_owned(), pressure.to_owned()];
+            table.row(row.into_iter().chain(bytes.map(in_bytes)));
+        }
+    }
+    table.to_string()
+}
+
+fn in_bytes(bytes: u64) -> String {
+    BinaryBytes(bytes).to_string()
+}
+
+/// What is free and what magazines have, by size.
+fn blocks(device: &Device) -> String {
+    let mut table = Table::new(&["memory", "where", "blocks of", "count"]);
+    for (kind, memory) in [("device", &device.device), ("staging", &device.staging)] {
+        for (place, blocks) in [("free", &memory.free), ("magazines", &memory.magazines)] {
+            for Blocks { block_bytes, count } in blocks {
+                let row = [kind, place].map(str::to_owned);
+                table.row(row.into_iter().chain([in_bytes(*block_bytes), count.to_string()]));
+            }
+        }
+    }
+    format!("\n{table}")
 }
 
 fn table_of_kernels(kernels: &[Kernel]) -> String {
