@@ -28,14 +28,19 @@ const LAST_STEPS: Duration = Duration::from_secs(10);
 
 /// `rustkernel runtime …`.
 pub(super) fn run(command: &RuntimeCommand) -> Result<(), Failure> {
-    let executor = super::executor()?;
     match command {
-        RuntimeCommand::Show(args) => executor.block_on(show_configuration(args)),
+        RuntimeCommand::Show(args) => super::executor()?.block_on(show_configuration(args)),
         RuntimeCommand::Init(args) => init::run(args),
-        RuntimeCommand::Status(args) => executor.block_on(status(args)),
-        RuntimeCommand::Drain(args) => executor.block_on(drain(args)),
-        RuntimeCommand::Stop(args) => executor.block_on(stop(args)),
-        RuntimeCommand::Reload(args) => executor.block_on(reload(args)),
+        RuntimeCommand::Status(args) => {
+            tell(args, async |client| client.status().await, table_of_status)
+        }
+        RuntimeCommand::Drain(args) => super::executor()?.block_on(drain(args)),
+        RuntimeCommand::Stop(args) => super::executor()?.block_on(stop(args)),
+        RuntimeCommand::Reload(args) => tell(
+            args,
+            async |client| client.reload().await,
+            |reloaded| serve::of_reload(reloaded) + "\n",
+        ),
     }
 }
 
@@ -81,49 +86,48 @@ pub(super) fn memory(MemoryArgs { device, service }: &MemoryArgs) -> Result<(), 
 
 /// `rustkernel kernel restart`.
 pub(super) fn restart(TellArgs { kernel, service }: &TellArgs) -> Result<(), Failure> {
-    super::executor()?.block_on(async {
-        let state = client(service).await?.restart(kernel).await.map_err(failure)?;
-        show(service.format.output_format, &state, |_| "told to restart\n".to_owned())
-    })
+    tell(service, async |client| client.restart(kernel).await, |_| "told to restart\n".to_owned())
 }
 
 /// `rustkernel kernel lift`.
 pub(super) fn lift(TellArgs { kernel, service }: &TellArgs) -> Result<(), Failure> {
-    super::executor()?.block_on(async {
-        let lifted = client(service).await?.lift(kernel).await.map_err(failure)?;
-        show(service.format.output_format, &lifted, |lifted| match lifted.lifted {
+    tell(
+        service,
+        async |client| client.lift(kernel).await,
+        |lifted| match lifted.lifted {
             true => "an instance is tried now\n".to_owned(),
             false => "it is in no quarantine\n".to_owned(),
-        })
-    })
+        },
+    )
 }
 
 /// `rustkernel kernel unload`.
-pub(super) fn unload(WaitArgs { tell, timeout }: &WaitArgs) -> Result<(), Failure> {
-    let TellArgs { kernel, service } = tell;
-    super::executor()?.block_on(async {
-        let unloaded = client(service).await?.unload(kernel, *timeout).await.map_err(failure)?;
-        show(service.format.output_format, &unloaded, |unloaded| match unloaded.replaced {
-            0 => "unloaded\n".to_owned(),
-            count => format!("unloaded; {count} instances did not come back, and were replaced\n"),
-        })
+pub(super) fn unload(WaitArgs { tell: args, timeout }: &WaitArgs) -> Result<(), Failure> {
+    let TellArgs { kernel, service } = args;
+    let unload = async |client: Client| client.unload(kernel, *timeout).await;
+    tell(service, unload, |unloaded| match unloaded.replaced {
+        0 => "unloaded\n".to_owned(),
+        count => format!("unloaded; {count} instances did not come back, and were replaced\n"),
     })
 }
 
 /// `rustkernel kernel load`.
-pub(super) fn load(WaitArgs { tell, timeout }: &WaitArgs) -> Result<(), Failure> {
-    let TellArgs { kernel, service } = tell;
-    super::executor()?.block_on(async {
-        let loaded = client(service).await?.load(kernel, *timeout).await.map_err(failure)?;
-        show(service.format.output_format, &loaded, |loaded| {
-            format!("loaded; {} instances are up\n", loaded.running)
-        })
-    })
+pub(super) fn load(WaitArgs { tell: args, timeout }: &WaitArgs) -> Result<(), Failure> {
+    let TellArgs { kernel, service } = args;
+    let load = async |client: Client| client.load(kernel, *timeout).await;
+    tell(service, load, |loaded| format!("loaded; {} instances are up\n", loaded.running))
 }
 
-async fn status(args: &ServiceArgs) -> Result<(), Failure> {
-    let status = client(args).await?.status().await.map_err(failure)?;
-    show(args.format.output_format, &status, table_of_status)
+/// Asks the process for something, and shows its answer.
+fn tell<T: serde::Serialize>(
+    service: &ServiceArgs,
+    ask: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
+    text: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
+    super::executor()?.block_on(async {
+        let told = ask(client(service).await?).await.map_err(failure)?;
+        show(service.format.output_format, &told, text)
+    })
 }
 
 /// The configuration of the running process; where flags say what it is made of, or none runs, that of one
@@ -172,11 +176,6 @@ fn table_of_configuration(rows: &Value) -> String {
         told += &format!("\n{table}");
     }
     told
-}
-
-async fn reload(args: &ServiceArgs) -> Result<(), Failure> {
-    let reloaded = client(args).await?.reload().await.map_err(failure)?;
-    show(args.format.output_format, &reloaded, |reloaded| serve::of_reload(reloaded) + "\n")
 }
 
 async fn stop(args: &ServiceArgs) -> Result<(), Failure> {
