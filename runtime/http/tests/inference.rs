@@ -84,6 +84,26 @@ async fn a_kernel_is_described_called_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_the_same_by_each_path_that_names_its_kernel() {
+    let serving = Serving::start(config()).await;
+    let by = async |path: &str| {
+        let path = format!("/v2/models/{path}/infer");
+        serving.post(&path, &[], saxpy().to_string()).await
+    };
+    let answer = by("saxpy").await.json();
+    // (What is escaped is found as every other path is.)
+    for path in ["saxpy/versions/1", "%73axpy", "saxpy/versions/%31"] {
+        assert_eq!(by(path).await.json(), answer, "{path}");
+    }
+    for path in ["saxpy/versions/2", "saxpi", "saxpy/x", "x/saxpy", "", "/saxpy"] {
+        assert_eq!(by(path).await.refusal(), (404, "not_found".into()), "{path}");
+    }
+    assert_eq!(serving.get("/v2/models/saxpy/infer").await.status, 405);
+    serving.control.drain().await.unwrap();
+    assert!(serving.end().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tensors_come_and_go_as_bytes() {
     let serving = Serving::start(config()).await;
     let header = json!({
