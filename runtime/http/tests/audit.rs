@@ -24,9 +24,9 @@ fn settings(path: PathBuf) -> Settings {
     Settings { path, max_bytes: 1 << 30, commit_delay: Duration::ZERO, queue: 64 }
 }
 
-fn entry(object: impl Into<String>) -> Entry {
-    let (object, action) = (object.into(), "inference".into());
-    Entry::new(Event::Request, About { object, action, ..About::default() })
+fn entry(object: impl AsRef<str>) -> Entry {
+    let (object, action) = (object.as_ref(), "inference");
+    Entry::new(Event::Request, &About { object, action, ..About::default() })
 }
 
 /// The log's files, in their order.

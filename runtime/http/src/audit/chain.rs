@@ -72,22 +72,20 @@ impl Link {
     pub const START: Self = Self { seq: 0, hash: Hash([0; 32]) };
 }
 
-/// A record without its hash, in the order in which it is written.
+/// How a record begins; what it is about follows, as the entry has it.
 #[derive(Serialize)]
-struct Body<'e> {
+struct Head {
     seq: u64,
     #[serde(serialize_with = "displayed")]
     ts: Rfc3339Timestamp,
     event: Event,
-    id: &'e str,
-    actor: &'e str,
-    roles: &'e [&'static str],
-    source: &'e str,
-    action: &'e str,
-    object: &'e str,
+}
+
+/// How it ends, but for its hash.
+#[derive(Serialize)]
+struct Tail<'e> {
     outcome: Option<&'e str>,
     reason: Option<&'e str>,
-    trace_id: Option<&'e str>,
     #[serde(serialize_with = "displayed")]
     prev_hash: Hash,
 }
@@ -96,34 +94,30 @@ fn displayed<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<
     serializer.collect_str(value)
 }
 
+fn write_json(lines: &mut Vec<u8>, part: &impl Serialize) {
+    serde_json::to_writer(lines, part)
+        .expect("invariant: texts and numbers are JSON, and memory takes them");
+}
+
 /// Appends the line of the record after `link`; returns its own place.
 pub(super) fn append(lines: &mut Vec<u8>, link: Link, at: SystemTime, entry: &Entry) -> Link {
-    let about = &*entry.about;
-    let body = Body {
-        seq: link.seq + 1,
-        ts: humantime::format_rfc3339_micros(at),
-        event: entry.event,
-        id: &about.id,
-        actor: &about.actor,
-        roles: &about.roles,
-        source: &about.source,
-        action: &about.action,
-        object: &about.object,
-        outcome: entry.outcome,
-        reason: entry.reason.as_deref(),
-        trace_id: about.trace_id.as_deref(),
-        prev_hash: link.hash,
-    };
-    let begin = lines.len();
-    serde_json::to_writer(&mut *lines, &body)
-        .expect("invariant: texts and numbers are JSON, and memory takes them");
+    let (begin, seq) = (lines.len(), link.seq + 1);
+    let ts = humantime::format_rfc3339_micros(at);
+    write_json(lines, &Head { seq, ts, event: entry.event });
+    lines.pop(); // (The parts are one object: commas stand where their braces meet.)
+    lines.push(b',');
+    lines.extend_from_slice(entry.about.as_bytes());
+    let tail = lines.len();
+    let reason = entry.reason.as_deref();
+    write_json(lines, &Tail { outcome: entry.outcome, reason, prev_hash: link.hash });
+    lines[tail] = b',';
     let hash = Hash::of(&lines[begin..]);
     lines.pop(); // (The brace, which comes again.)
     lines.extend_from_slice(HASH_KEY);
     write!(lines, "{hash}").expect("invariant: memory takes whatever is written");
     lines.extend_from_slice(END);
     lines.push(b'\n');
-    Link { seq: body.seq, hash }
+    Link { seq, hash }
 }
 
 /// A line that is a record, by itself.
@@ -175,7 +169,8 @@ mod tests {
     #[test]
     fn a_record_is_a_line_that_can_be_read_again() {
         let mut lines = Vec::new();
-        let entry = Entry::new(Event::Denied, About::default()).with_outcome("x", "a \"b\"\n\u{1}");
+        let entry =
+            Entry::new(Event::Denied, &About::default()).with_outcome("x", "a \"b\"\n\u{1}");
         let first = append(&mut lines, Link::START, SystemTime::UNIX_EPOCH, &entry);
         let second = append(&mut lines, first, SystemTime::UNIX_EPOCH, &entry);
         let read: Vec<Sealed> =

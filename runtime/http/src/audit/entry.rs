@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Most characters of a text: callers choose some of them.
 const LONGEST: usize = 512;
+/// Bytes that most entries need for what they are about.
+const TYPICAL: usize = 256;
 
 /// What kind of thing a record tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,48 +27,57 @@ pub enum Event {
     Audit,
 }
 
-/// What a record is about, which is the same for a request and for what came of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct About {
+/// What a record is about, which is the same for a request and for what came of it. Texts that are longer
+/// than 512 characters are cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct About<'a> {
     /// The request's id, which its caller was told.
-    pub id: String,
+    #[serde(serialize_with = "short")]
+    pub id: &'a str,
     /// Who: `key:ID`, `jwt:SUBJECT`, `unix:UID`, `system`, or nothing if nobody knows.
-    pub actor: String,
+    #[serde(serialize_with = "short")]
+    pub actor: &'a str,
     /// The actor's roles.
-    pub roles: Vec<&'static str>,
+    pub roles: &'a [&'static str],
     /// From where: an address and port, or `unix`.
-    pub source: String,
+    #[serde(serialize_with = "short")]
+    pub source: &'a str,
     /// What was asked for: the name of a permission, or of what happened.
-    pub action: String,
+    #[serde(serialize_with = "short")]
+    pub action: &'a str,
     /// Of what: a kernel, or a path.
-    pub object: String,
+    #[serde(serialize_with = "short")]
+    pub object: &'a str,
     /// The id of the trace that the caller sent.
-    pub trace_id: Option<String>,
+    pub trace_id: Option<&'a str>,
 }
 
-impl About {
-    /// The same with no text longer than it may be.
-    fn cut(mut self) -> Self {
-        let texts =
-            [&mut self.id, &mut self.actor, &mut self.source, &mut self.action, &mut self.object];
-        texts.into_iter().chain(&mut self.trace_id).for_each(cut);
-        self
+impl About<'_> {
+    /// Its fields as they stand in a record: JSON without the braces. A request and what came of it share
+    /// the text, which is made where the request is, and not by the one thread that writes for all.
+    fn fields(&self) -> Arc<str> {
+        let mut json = Vec::with_capacity(TYPICAL);
+        serde_json::to_writer(&mut json, self)
+            .expect("invariant: texts are JSON, and memory takes them");
+        let fields = &json[1..json.len() - 1];
+        str::from_utf8(fields).expect("invariant: JSON is UTF-8").into()
     }
 }
 
-/// What is written down. Texts that are longer than 512 characters are cut.
+/// What is written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub(super) event: Event,
-    pub(super) about: Arc<About>,
+    /// What it is about, as JSON.
+    pub(super) about: Arc<str>,
     pub(super) outcome: Option<&'static str>,
     pub(super) reason: Option<Cow<'static, str>>,
 }
 
 impl Entry {
     /// An entry of an event, with nothing said of what came of it.
-    pub fn new(event: Event, about: About) -> Self {
-        Self { event, about: Arc::new(about.cut()), outcome: None, reason: None }
+    pub fn new(event: Event, about: &About<'_>) -> Self {
+        Self { event, about: about.fields(), outcome: None, reason: None }
     }
 
     /// An entry about the service or the log itself.
@@ -75,16 +86,15 @@ impl Entry {
         action: &'static str,
         reason: impl Into<Cow<'static, str>>,
     ) -> Self {
-        let (actor, action) = ("system".into(), action.into());
-        let entry = Self::new(event, About { actor, action, ..About::default() });
-        Self { reason: Some(cut_text(reason.into())), ..entry }
+        let entry = Self::new(event, &About { actor: "system", action, ..About::default() });
+        Self { reason: Some(cut(reason.into())), ..entry }
     }
 
     /// The same event, of which that came, for that reason: `ok`, `refused`, `failed`, `abandoned`, or the
     /// kind of denial.
     #[must_use]
     pub fn with_outcome(self, outcome: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { outcome: Some(outcome), reason: Some(cut_text(reason.into())), ..self }
+        Self { outcome: Some(outcome), reason: Some(cut(reason.into())), ..self }
     }
 
     /// What came of this request, as an entry of its own.
@@ -94,16 +104,16 @@ impl Entry {
     }
 }
 
-fn cut_text(mut text: Cow<'static, str>) -> Cow<'static, str> {
-    if text.len() > LONGEST {
-        cut(text.to_mut());
-    }
-    text
+fn short<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&cut(Cow::Borrowed(text)))
 }
 
-fn cut(text: &mut String) {
-    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
-        text.truncate(end);
-        text.push('…');
+fn cut(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.len() <= LONGEST {
+        return text;
+    }
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text,
     }
 }

@@ -1,5 +1,6 @@
 //! Admits requests, or denies them, and has both written down.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
@@ -186,7 +187,7 @@ impl Guard {
         }
         let open = match &self.audit {
             Some(audit) => {
-                let entry = Entry::new(Event::Request, about(&principal, asked, need));
+                let entry = entry(Event::Request, &principal, asked, need);
                 audit.record(entry.clone()).await?;
                 Some(Open { audit: audit.clone(), entry: Some(entry) })
             }
@@ -203,7 +204,7 @@ impl Guard {
         denial: Denial,
     ) -> Result<Admitted, Denial> {
         if let Some(audit) = &self.audit {
-            let entry = Entry::new(Event::Denied, about(principal, asked, need));
+            let entry = entry(Event::Denied, principal, asked, need);
             audit.record(entry.with_outcome(denial.kind(), denial.reason())).await?;
         }
         Err(denial)
@@ -251,16 +252,19 @@ fn anybody() -> Principal {
     ANYBODY.clone()
 }
 
-fn about(principal: &Principal, asked: &Asked<'_>, need: Option<Need<'_>>) -> About {
-    About {
-        id: asked.id.to_string(),
-        actor: principal.name().into(),
-        roles: principal.roles(),
-        source: asked.source.map_or_else(|| "unix".into(), |source| source.to_string()),
-        action: need.map_or("unknown", |need| need.permission.name()).into(),
-        object: need.and_then(|need| need.kernel).unwrap_or(asked.path).into(),
-        trace_id: asked.trace_id.clone(),
-    }
+/// An entry about what somebody asks for.
+fn entry(event: Event, by: &Principal, asked: &Asked<'_>, need: Option<Need<'_>>) -> Entry {
+    let source = asked.source.map(|source| source.to_string());
+    let about = About {
+        id: &asked.id.to_string(),
+        actor: by.name(),
+        roles: &by.roles(),
+        source: source.as_deref().unwrap_or("unix"),
+        action: need.map_or("unknown", |need| need.permission.name()),
+        object: need.and_then(|need| need.kernel).unwrap_or(asked.path),
+        trace_id: asked.trace_id.as_deref(),
+    };
+    Entry::new(event, &about)
 }
 
 /// A request that was admitted. What comes of it has to be [told](Self::finish); if it is dropped before,
@@ -296,7 +300,11 @@ impl Admitted {
             _ => "failed",
         };
         let Some(entry) = open.entry.take() else { return Ok(()) };
-        let entry = entry.outcome(outcome, format!("status {status}"));
+        let reason = match status {
+            200 => "status 200".into(),
+            _ => Cow::from(format!("status {status}")),
+        };
+        let entry = entry.outcome(outcome, reason);
         open.audit.record(entry).await.map(drop)
     }
 }
