@@ -200,8 +200,26 @@ impl Group {
     }
 }
 
+/// Has the system let this thread begin when a processor is free, and not take one, the moment that a record
+/// comes, from a thread that is about to bring more of them: so they share a write, and nobody is interrupted
+/// twice a request. Where the system refuses, records are written as well.
+#[cfg(target_os = "linux")]
+fn wait_for_others() {
+    use thread_priority::unix::{NormalThreadSchedulePolicy, ThreadSchedulePolicy};
+    use thread_priority::{ThreadPriority, ThreadPriorityOsValue};
+
+    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
+    let niceness = ThreadPriority::Os(ThreadPriorityOsValue::default());
+    let own = thread_priority::unix::thread_native_id();
+    thread_priority::unix::set_thread_priority_and_policy(own, niceness, policy).ok();
+}
+
+#[cfg(not(target_os = "linux"))]
+fn wait_for_others() {}
+
 impl Writer {
     fn run(mut self) {
+        wait_for_others();
         let end = self.write_all();
         drop(self); // The lock with it: whoever waits for the end may open the log.
         end.map(|done| done.send(()));
