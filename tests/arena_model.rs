@@ -12,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rustkernel_gpu::memory::arena::{
     Arena, Block, Geometry, LastUse, Manner, NoRoom, Pages, Provision, Terms,
 };
+use rustkernel_gpu::memory::{MapRange, MemoryMap, RangeState};
 use rustkernel_tests::simulated::{Clock, Use};
 
 const STREAMS: u32 = 3;
@@ -212,12 +213,54 @@ impl Model {
         assert!(self.arena.quarantined() <= self.arena.mapped() - self.arena.live());
     }
 
+    /// The map has what is mapped, what is in use is in it as that, and its sums are those of the books.
+    fn check_map(&self) {
+        let waiting_before = self.arena.quarantined();
+        let map = MemoryMap::new(&self.geometry, self.arena.map());
+        // (Each look may find that more is over.)
+        assert!((self.arena.quarantined()..=waiting_before).contains(&map.quarantined));
+        assert_eq!((map.live, map.mapped()), (self.arena.live(), self.arena.mapped()));
+        assert_eq!((map.parked, map.left_out), (0, 0));
+        let page = self.geometry.page;
+        let sum = |state| {
+            let ranges = map.ranges.iter().filter(|range: &&MapRange| range.state == state);
+            ranges.map(|range| range.bytes).sum::<u64>()
+        };
+        assert_eq!(
+            [RangeState::Live, RangeState::Quarantined, RangeState::Free].map(sum),
+            [map.live, map.quarantined, map.free]
+        );
+        for pair in map.ranges.windows(2) {
+            let apart = pair[0].end() < pair[1].start;
+            let differ = pair[0].end() == pair[1].start && pair[0].state != pair[1].state;
+            assert!(apart || differ, "{pair:?}");
+        }
+        let all = joined(map.ranges.iter().map(|range| (range.start, range.end())));
+        let pages = self.mapped.iter().map(|number| (number * page, (number + 1) * page));
+        assert_eq!(all, joined(pages), "it is what is mapped");
+        let live = map.ranges.iter().filter(|range| range.state == RangeState::Live);
+        let blocks = self.live.iter().map(|(start, end)| (*start, *end));
+        assert_eq!(joined(live.map(|range| (range.start, range.end()))), joined(blocks));
+    }
+
     fn check_books(&self) {
         let live: u64 = self.live.iter().map(|(start, end)| end - start).sum();
         assert_eq!(self.arena.live(), live);
         assert_eq!(self.arena.mapped(), self.mapped.len() as u64 * self.geometry.page);
         assert!(self.arena.mapped() <= self.limit);
     }
+}
+
+/// Ranges in order; those that touch are one.
+fn joined(ranges: impl Iterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
+    let mut joined: Vec<(u64, u64)> = Vec::new();
+    for (start, end) in ranges {
+        match joined.last_mut() {
+            Some(last) if last.1 == start => last.1 = end,
+            _ => joined.push((start, end)),
+        }
+    }
+    joined
 }
 
 fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
@@ -261,6 +304,7 @@ fn run(geometry: Geometry, limit: u64, seed: u64) {
             model.extend(random.random_range(0..=limit / 8));
         } else if random.random_ratio(1, 500) {
             model.check_free();
+            model.check_map();
             model.trim(random.random_range(0..=limit));
         } else if frees && !model.held.is_empty() {
             let which = random.random_range(0..model.held.len());

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use actix::{Addr, ArbiterHandle};
 use rustkernel_gpu::memory::{
-    DeviceMemory, Lease, Leased, MemoryKind, MemoryStats, Need, PressureLevel, Reservation,
-    Shortage,
+    DeviceMemory, Lease, Leased, MemoryKind, MemoryMap, MemoryStats, Need, PressureLevel,
+    Reservation, Shortage,
 };
 use rustkernel_gpu::{Device, DeviceError, DeviceResult, Stream};
 
@@ -107,6 +107,11 @@ impl MemoryClient {
     /// A snapshot of that kind of memory.
     pub fn stats(&self, kind: MemoryKind) -> MemoryStats {
         self.memory.stats(kind)
+    }
+
+    /// What lies where in the addresses of that kind; none where they are not one range, as without pooling.
+    pub fn map(&self, kind: MemoryKind) -> Option<MemoryMap> {
+        self.memory.map(kind)
     }
 
     /// How full the device is.

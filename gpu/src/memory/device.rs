@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::MemoryKind;
 use super::attention::Attention;
 use super::lease::{Charge, Held, Home, Lease};
+use super::map::MemoryMap;
 use super::pool::{Growth, Pool};
 use super::pressure::{PressureCell, PressureLevel, PressureThresholds};
 use super::record::Recorder;
@@ -250,6 +251,11 @@ impl DeviceMemory {
     /// A snapshot of that kind.
     pub fn stats(&self, kind: MemoryKind) -> MemoryStats {
         self.pool(kind).stats()
+    }
+
+    /// What lies where in the addresses of that kind; none where they are not one range, as without pooling.
+    pub fn map(&self, kind: MemoryKind) -> Option<MemoryMap> {
+        self.pool(kind).map()
     }
 
     /// Gets memory ahead of need, for the allocator: what is needed from the start, or as it has shown

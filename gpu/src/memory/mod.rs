@@ -20,6 +20,7 @@
 //! | `space` | a store of pages that come, go and move, where the device has virtual memory |
 //! | [`arena`] | the bookkeeping of such a space |
 //! | `cache` | a store of blocks by size class, where it has not |
+//! | [`MemoryMap`] | what lies where in such a space |
 //! | [`record`] | each lease and its end, told to whoever records them |
 //! | [`PressureLevel`] | how full the device is, with hysteresis |
 //!
@@ -39,6 +40,7 @@ mod device;
 mod lease;
 pub mod ledger;
 pub mod magazine;
+mod map;
 pub mod pool;
 mod pressure;
 pub mod record;
@@ -59,6 +61,7 @@ pub use buffer::{Buffer, Staging};
 pub use class::{BlockSizes, GRAIN};
 pub use device::{DeviceMemory, Leased, MemoryLimits};
 pub use lease::Lease;
+pub use map::{MOST_RANGES, MapRange, MemoryMap, RangeState};
 pub use pool::{Grown, Growth};
 pub use pressure::{ParsePressureLevelError, PressureLevel, PressureThresholds};
 pub use reservation::{Need, Reservation, Shortage};

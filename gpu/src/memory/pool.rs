@@ -19,12 +19,13 @@ use super::class::{BlockSizes, GRAIN};
 use super::lease::{Charge, Held, Home, Lease};
 use super::ledger::Ledger;
 use super::magazine::PART_OF_LIMIT;
+use super::map::MemoryMap;
 use super::pressure::{PressureCell, PressureLevel};
 use super::record::{Action, Recorder};
 use super::reservation::Account;
 use super::space::Space;
 use super::stats::{ClassStats, MemoryStats};
-use super::stream_magazine::{Reading, StreamMagazine};
+use super::stream_magazine::{ParkedAt, Reading, StreamMagazine};
 use super::{MemoryKind, MemoryLimits, RawMemory};
 use crate::device::Device;
 use crate::error::{DeviceError, DeviceResult};
@@ -100,6 +101,10 @@ pub(super) trait Store: Send + Sync {
     fn forget_lost(&self);
     /// Fills in what it knows; what lies in magazines is in use to it.
     fn describe(&self, stats: &mut MemoryStats);
+    /// What lies where, if all lies in one range of addresses. Magazines have what is `parked`, in order.
+    fn map(&self, _parked: &[ParkedAt]) -> Option<MemoryMap> {
+        None
+    }
 }
 
 /// Up to where a stream may still use a block.
@@ -403,6 +408,17 @@ impl Pool {
         self.describe_magazines(&mut stats);
         stats.reserved = stats.committed.saturating_sub(stats.live);
         stats
+    }
+
+    /// What lies where in the pool's addresses. None where it has no range of them, but a block of the device's for
+    /// each block of its own. It looks at every range, so not for a fast path.
+    pub fn map(&self) -> Option<MemoryMap> {
+        // Before the store and not under its lock: who has a magazine's lock may wait for the store's.
+        let magazines = self.open_magazines();
+        let mut parked: Vec<ParkedAt> =
+            magazines.iter().flat_map(|magazine| magazine.places()).collect();
+        parked.sort_unstable();
+        self.store.map(&parked)
     }
 
     fn describe_magazines(&self, stats: &mut MemoryStats) {

@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::arena::{Arena, Block, Geometry, Manner, NoRoom as NoFit, Provision, Terms};
 use super::ledger::Ledger;
+use super::map::{MapRange, MemoryMap, RangeState};
 use super::pool::{NoRoom, Store, StreamUse};
 use super::stats::MemoryStats;
+use super::stream_magazine::ParkedAt;
 use super::{MemoryKind, MemoryLimits, RawMemory};
 use crate::device::{AddressSpace, Device, Epoch};
 use crate::error::{DeviceError, DeviceResult};
@@ -321,6 +323,20 @@ impl Store for Space {
         stats.remaps = books.remaps;
         stats.forgotten = books.forgotten;
         stats.classes = books.arena.free_by_class();
+    }
+
+    fn map(&self, parked: &[ParkedAt]) -> Option<MemoryMap> {
+        let books = self.books();
+        let is_parked = |range: &MapRange| {
+            let place = (books.epoch, books.base + range.start, range.bytes);
+            range.state == RangeState::Live && parked.binary_search(&place).is_ok()
+        };
+        let ranges = books.arena.map().map(|range| match is_parked(&range) {
+            true => MapRange { state: RangeState::Parked, ..range },
+            false => range,
+        });
+        let lost = books.lost.iter().map(|lost| lost.live).sum();
+        Some(MemoryMap { lost, ..MemoryMap::new(&self.geometry, ranges) })
     }
 }
 

@@ -45,6 +45,9 @@ pub(super) struct Reading {
     pub(super) hits: u64,
 }
 
+/// Where a block lies: the epoch of its addresses, its address, and its size in bytes.
+pub(super) type ParkedAt = (Epoch, u64, u64);
+
 impl StreamMagazine {
     /// For at most so many bytes.
     pub(super) fn new(pool: &Arc<Pool>, timeline: &Arc<Timeline>, most: u64) -> Arc<Self> {
@@ -173,6 +176,12 @@ impl StreamMagazine {
             unreserved: state.allowance.unreserved(),
             hits: state.hits,
         }
+    }
+
+    /// Where its blocks lie.
+    pub(super) fn places(&self) -> Vec<ParkedAt> {
+        let place = |memory: &RawMemory| (memory.epoch, memory.address, memory.bytes as u64);
+        self.lock().blocks.iter().map(|held| place(&held.memory)).collect()
     }
 
     /// Under the lock: no block is ever neither here nor there.

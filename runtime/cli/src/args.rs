@@ -29,8 +29,8 @@ pub(crate) use security::{
 };
 use security::{audit_examples, key_examples};
 pub(crate) use service::{
-    DrainArgs, MemoryArgs, RuntimeCommand, ServeArgs, ServiceArgs, ShowRunningArgs, StatsArgs,
-    TellArgs, WaitArgs,
+    DrainArgs, MapArgs, MemoryArgs, RuntimeCommand, ServeArgs, ServiceArgs, ShowRunningArgs,
+    StatsArgs, TellArgs, WaitArgs,
 };
 use service::{runtime_examples, serve_examples};
 
@@ -128,6 +128,9 @@ pub(crate) enum DeviceCommand {
     /// Show how the memory of the running process's devices is
     #[command(after_help = device_examples())]
     Stats(MemoryArgs),
+    /// Show what lies where in the memory of the running process
+    #[command(after_help = device_examples())]
+    Map(MapArgs),
 }
 
 #[derive(Debug, Args)]
@@ -332,7 +335,8 @@ fn device_examples() -> StyledStr {
   rustkernel device list --output-format json
   rustkernel device info cuda:0
   rustkernel device stats
-  rustkernel device stats host --output-format json",
+  rustkernel device stats host --output-format json
+  rustkernel device map cuda:0",
     )
 }
 

@@ -133,7 +133,8 @@ impl Display for Table {
     }
 }
 
-fn terminal_width() -> Option<u16> {
+/// How many characters a line of standard output has, if it is a terminal.
+pub(crate) fn terminal_width() -> Option<u16> {
     let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
     Some(width.0)
 }

@@ -137,6 +137,9 @@ fn the_memory_of_a_service_is_shown_by_device_and_by_size() {
     let host = json(&place.run(&["device", "stats", "host", "--output-format", "json"]).stdout);
     assert!(host["device"]["limit"].as_u64().unwrap() > 0);
     assert!(host["device"]["free"].is_array() && host["staging"]["magazines"].is_array());
+    let map = json(&place.run(&["device", "map", "host", "--output-format", "json"]).stdout);
+    assert_eq!(map["staging"]["free"], host["staging"]["cached"]);
+    assert_eq!(map["staging"]["ranges"][0]["bytes"], 64 << 20, "pinned from the start: {map}");
     let missing = place.run(&["device", "stats", "cuda:7"]);
     assert_eq!(missing.code, 64);
     assert!(missing.stderr.contains("does not use the device cuda:7"), "{}", missing.stderr);

@@ -13,7 +13,9 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::view::{Devices, Kernel, Kernels, Lifted, Loaded, Problem, State, Status, Unloaded};
+use crate::view::{
+    Devices, Kernel, Kernels, Lifted, Loaded, Maps, Problem, State, Status, Unloaded,
+};
 use crate::{Endpoint, InvalidEndpoint, Reloaded};
 
 /// How long a connection may take.
@@ -156,6 +158,14 @@ impl Client {
     /// [`ClientError`]
     pub async fn devices(&self) -> Result<Devices, ClientError> {
         self.ask(Method::GET, "/admin/v1/devices").await
+    }
+
+    /// What lies where in the memory of one of its devices.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`Refused`](ClientError::Refused) with 404 if it does not use that device.
+    pub async fn map(&self, device: &str) -> Result<Maps, ClientError> {
+        self.ask(Method::GET, &format!("/admin/v1/devices/{}/map", escaped(device))).await
     }
 
     /// Its configuration.

@@ -31,6 +31,7 @@
 //! | `GET /admin/v1/kernels` | [`Kernels`](view::Kernels), without their history |
 //! | `GET /admin/v1/kernels/{name}` | [`Kernel`](view::Kernel) |
 //! | `GET /admin/v1/devices` | [`Devices`](view::Devices) |
+//! | `GET /admin/v1/devices/{id}/map` | [`Maps`](view::Maps) |
 //! | `GET /admin/v1/config` | what [`Configuration::show`] says |
 //! | `POST /admin/v1/drain` | 202, [`State`](view::State): requests in flight finish, then the process ends |
 //! | `POST /admin/v1/stop` | 202, [`State`](view::State): requests in flight are cancelled, then the process ends |

@@ -4,6 +4,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::ALLOW;
 use actix_web::web::{self, Data, Json, Path, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, Route};
+use rustkernel_core::gpu::DeviceId;
+use rustkernel_core::memory::MemoryKind;
 use rustkernel_core::runtime::{LifecycleState, LoadError, LookupError};
 use serde_json::Value;
 use std::fmt;
@@ -11,7 +13,7 @@ use std::fmt;
 use crate::control::{Control, Reloaded};
 use crate::signals::Ask;
 use crate::view::{
-    Device, Devices, Kernel, Kernels, Lifted, Loaded, Problem, State, Status, Unloaded,
+    Device, Devices, Kernel, Kernels, Lifted, Loaded, Map, Maps, Problem, State, Status, Unloaded,
 };
 
 /// A problem with the status that it is answered with.
@@ -57,6 +59,7 @@ pub(crate) fn configure(routes: &mut ServiceConfig) {
         .service(resource("/admin/v1/kernels/{name}/unload", "POST", web::post().to(unload)))
         .service(resource("/admin/v1/kernels/{name}/load", "POST", web::post().to(load)))
         .service(resource("/admin/v1/devices", "GET", web::get().to(devices)))
+        .service(resource("/admin/v1/devices/{id}/map", "GET", web::get().to(map)))
         .service(resource("/admin/v1/config", "GET", web::get().to(config)))
         .service(resource("/admin/v1/drain", "POST", web::post().to(drain)))
         .service(resource("/admin/v1/stop", "POST", web::post().to(stop)))
@@ -155,6 +158,22 @@ fn no_kernel(error: &str) -> Refusal {
 async fn devices(control: Data<Control>) -> Json<Devices> {
     let stats = control.runtime.stats();
     Json(Devices { devices: stats.devices.iter().map(Device::of).collect() })
+}
+
+async fn map(control: Data<Control>, id: Path<String>) -> Answer<Maps> {
+    let id = id.into_inner();
+    let device = id.parse::<DeviceId>().ok();
+    let of = |kind| control.runtime.memory_map(device?, kind).ok();
+    match of(MemoryKind::Device).zip(of(MemoryKind::Staging)) {
+        Some((device, staging)) => {
+            Ok(Json(Maps { id, device: device.map(Map::from), staging: staging.map(Map::from) }))
+        }
+        None => {
+            let problem = Problem::new(format!("the process does not use the device {id}"));
+            let problem = problem.hint("GET /admin/v1/devices lists those that it uses");
+            Err(Refusal(StatusCode::NOT_FOUND, problem))
+        }
+    }
 }
 
 async fn config(control: Data<Control>) -> Answer<Value> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use humantime::format_rfc3339_millis;
 use rustkernel_core::gpu::{DeviceId, DeviceKind};
 use rustkernel_core::kernel::{Condition, HistoryEntry, KernelStats, Ledger};
-use rustkernel_core::memory::{ClassStats, MemoryStats};
+use rustkernel_core::memory::{ClassStats, MemoryMap, MemoryStats};
 use rustkernel_core::runtime::{DeviceStats, LifecycleState, Runtime, RuntimeStats};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -214,6 +214,55 @@ pub struct Blocks {
     pub count: u64,
 }
 
+/// What lies where in the memory of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Maps {
+    /// `host`, `cuda:0`, …
+    pub id: String,
+    /// Its own memory; null where that is not one range of addresses, as without pooling.
+    pub device: Option<Map>,
+    /// Its staging memory, likewise.
+    pub staging: Option<Map>,
+}
+
+/// What lies where in one range of addresses. All numbers are bytes; places are told from the first address.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Map {
+    /// All addresses, with memory or without.
+    pub span: u64,
+    /// What gets memory, and loses it, at once.
+    pub page: u64,
+    /// Where the region of small blocks ends, which begins at 0; null if they have none.
+    pub border: Option<u64>,
+    /// What has memory: the sum of the next four.
+    pub mapped: u64,
+    /// Leased.
+    pub live: u64,
+    /// At hand in the magazines of streams.
+    pub parked: u64,
+    /// Free, but still used by work of a stream.
+    pub quarantined: u64,
+    /// Free.
+    pub free: u64,
+    /// Leased out of addresses that were lost with the device, and not in these.
+    pub lost: u64,
+    /// What has memory, in the order of addresses; neighbours differ in their state.
+    pub ranges: Vec<MapRange>,
+    /// How many ranges after the last are left out, which the sums have: no more than 32,768 are told.
+    pub left_out: u64,
+}
+
+/// Addresses with memory, all in one state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapRange {
+    /// Where it begins.
+    pub start: u64,
+    /// How long it is.
+    pub bytes: u64,
+    /// `live`, `parked`, `quarantined` or `free`.
+    pub state: String,
+}
+
 /// Whether a quarantine was lifted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifted {
@@ -379,6 +428,36 @@ impl Memory {
             remaps: stats.remaps,
             free: blocks(&stats.classes),
             magazines: blocks(&stats.magazines),
+        }
+    }
+}
+
+impl MapRange {
+    /// The first address after it.
+    pub fn end(&self) -> u64 {
+        self.start.saturating_add(self.bytes)
+    }
+}
+
+impl From<MemoryMap> for Map {
+    fn from(map: MemoryMap) -> Self {
+        let range = |range: &rustkernel_core::memory::MapRange| MapRange {
+            start: range.start,
+            bytes: range.bytes,
+            state: range.state.name().into(),
+        };
+        Self {
+            span: map.span,
+            page: map.page,
+            border: map.border,
+            mapped: map.mapped(),
+            live: map.live,
+            parked: map.parked,
+            quarantined: map.quarantined,
+            free: map.free,
+            lost: map.lost,
+            ranges: map.ranges.iter().map(range).collect(),
+            left_out: map.left_out,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustkernel_core::kernel::{CallError, Cancellation};
-use rustkernel_http::view::{Blocks, HistoryLine, Requests};
+use rustkernel_http::view::{Blocks, HistoryLine, MapRange, Requests};
 use rustkernel_http::{
     BindError, Client, ClientError, Configuration, Notice, Reloaded, ServeError, Service,
 };
@@ -54,6 +54,21 @@ async fn everything_can_be_asked() {
         (of_classes(&devices[0].device.free), of_classes(&devices[0].device.magazines));
     assert_eq!(parked, devices[0].device.parked);
     assert!(free <= devices[0].device.cached, "a class has the least of its sizes");
+
+    let held = running.runtime.memory().unwrap().allocate(3 << 20).unwrap();
+    let maps = client.map("host").await.unwrap();
+    let map = maps.device.unwrap();
+    let live = MapRange { start: map.ranges[0].start, bytes: 3 << 20, state: "live".into() };
+    assert_eq!((maps.id.as_str(), map.live, &map.ranges[0]), ("host", 3 << 20, &live));
+    assert_eq!(map.mapped, map.ranges.iter().map(|range| range.bytes).sum::<u64>());
+    assert_eq!(maps.staging.unwrap().live, 0);
+    drop(held);
+    for unknown in ["cuda:0", "disk", "a/b"] {
+        let (status, error, hint) = refused(client.map(unknown).await.unwrap_err());
+        let expected = format!("the process does not use the device {unknown}");
+        assert_eq!((status, error), (404, expected));
+        assert!(hint.unwrap().contains("/admin/v1/devices"));
+    }
 
     client.restart("waits").await.unwrap();
     within_a_minute(async { while client.kernel("waits").await.unwrap().restarts == 0 {} }).await;

@@ -14,5 +14,6 @@ pub(crate) use recording::{About, Writers};
 pub use recording::{RecordConfig, RecordError, RecordFormat, Recorded, Recording};
 pub use rustkernel_actors::{AllocatorStats, SpillRequest};
 pub use rustkernel_gpu::memory::{
-    ClassStats, MemoryKind, MemoryStats, ParsePressureLevelError, PressureLevel, PressureThresholds,
+    ClassStats, MapRange, MemoryKind, MemoryMap, MemoryStats, ParsePressureLevelError,
+    PressureLevel, PressureThresholds, RangeState,
 };

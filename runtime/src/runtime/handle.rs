@@ -15,7 +15,7 @@ use rustkernel_gpu::{DeviceId, DeviceResult};
 use slog::Logger;
 
 use super::{LiveConfig, ReconfigureError, RuntimeConfig};
-use crate::memory::{About, KernelMemoryManager, Recording};
+use crate::memory::{About, KernelMemoryManager, MemoryKind, MemoryMap, Recording};
 use crate::observability::{LevelCell, LogLevel};
 
 /// A runtime: kernels, their supervisor, and the devices that they run on.
@@ -265,5 +265,18 @@ impl Runtime {
     /// If the runtime has no such device, as before the start.
     pub fn memory_of(&self, device: DeviceId) -> DeviceResult<KernelMemoryManager> {
         self.supervisor.memory(device).map(KernelMemoryManager::of_runtime)
+    }
+
+    /// What lies where in the addresses of that kind of memory of that device, at this moment. None where they are
+    /// not one range: without pooling, or virtual memory. It looks at every range; not for each request.
+    ///
+    /// # Errors
+    /// As [`memory_of`](Self::memory_of).
+    pub fn memory_map(
+        &self,
+        device: DeviceId,
+        kind: MemoryKind,
+    ) -> DeviceResult<Option<MemoryMap>> {
+        self.supervisor.memory(device).map(|client| client.map(kind))
     }
 }

@@ -39,6 +39,7 @@ use std::collections::BTreeMap;
 use index::Index;
 use ranges::{Range, RangeId, Ranges, State};
 
+use super::map::{MapRange, RangeState};
 use super::stats::ClassStats;
 
 /// How many times larger than its neighbour in use an idle range may be, to be merged and wait with it.
@@ -313,6 +314,22 @@ impl<U: LastUse> Arena<U> {
         }
         let stats = |(block_bytes, cached)| ClassStats { block_bytes, cached };
         classes.into_iter().map(stats).collect()
+    }
+
+    /// What has memory, range by range in the order of addresses.
+    pub fn map(&self) -> impl Iterator<Item = MapRange> {
+        let ranges = self.in_order().map(|id| &self.ranges[id]);
+        ranges.filter_map(|range| {
+            let state = match &range.state {
+                State::Live => RangeState::Live,
+                State::Free(last_use) if last_use.as_ref().is_none_or(U::is_over) => {
+                    RangeState::Free
+                }
+                State::Free(_) => RangeState::Quarantined,
+                State::Hole | State::Wall | State::Vacant => return None,
+            };
+            Some(MapRange { start: range.start, bytes: range.bytes, state })
+        })
     }
 
     /// The smallest range that fits and is ready, of several the one with the lowest address; one of its own

@@ -114,6 +114,15 @@ pub(crate) struct MemoryArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct MapArgs {
+    /// The device; all devices without it
+    #[arg(value_parser = device_id)]
+    pub(crate) device: Option<DeviceId>,
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct TellArgs {
     /// The kernel
     pub(crate) kernel: String,

@@ -10,6 +10,7 @@ mod kernel;
 mod key;
 mod live;
 mod manual;
+mod map;
 mod runtime;
 mod serve;
 
@@ -35,6 +36,7 @@ pub(crate) fn run(Cli { command, talk }: Cli) -> Result<(), Failure> {
         Command::Device(DeviceCommand::List(args)) => device::list(args.output_format),
         Command::Device(DeviceCommand::Info(args)) => device::info(&args),
         Command::Device(DeviceCommand::Stats(args)) => runtime::memory(&args),
+        Command::Device(DeviceCommand::Map(args)) => map::run(&args),
         Command::Serve(args) => serve::run(&args, talk),
         Command::Config(ConfigCommand::Generate(args)) => config::generate(&args),
         Command::Config(ConfigCommand::Validate(args)) => config::validate(&args),

@@ -250,7 +250,7 @@ fn not_found(error: &FindError) -> Failure {
     }
 }
 
-fn failure(error: ClientError) -> Failure {
+pub(super) fn failure(error: ClientError) -> Failure {
     let exit = match &error {
         ClientError::NotRunning { .. } => Exit::Unavailable,
         ClientError::TimedOut { .. } => Exit::TryAgain,
@@ -269,7 +269,7 @@ fn failure(error: ClientError) -> Failure {
     failure
 }
 
-fn show<T: serde::Serialize>(
+pub(super) fn show<T: serde::Serialize>(
     format: OutputFormat,
     value: &T,
     table: impl FnOnce(&T) -> String,
@@ -343,7 +343,7 @@ fn table_of_memory(devices: &[Device]) -> String {
     table.to_string()
 }
 
-fn in_bytes(bytes: u64) -> String {
+pub(super) fn in_bytes(bytes: u64) -> String {
     BinaryBytes(bytes).to_string()
 }
 
