@@ -38,6 +38,7 @@ impl<'p> Need<'p> {
             ["v2", "models", name, "versions", _, ref rest @ ..]
             | ["v2", "models", name, ref rest @ ..] => (of_model(rest)?, Some(name)),
             ["admin", "v1", verb] => (of_service(verb)?, None),
+            ["admin", "v1", "devices", _, "map"] => (P::Status, None),
             ["admin", "v1", "kernels", name] => (P::Status, Some(name)),
             ["admin", "v1", "kernels", name, "restart"] => (P::Restart, Some(name)),
             ["admin", "v1", "kernels", name, "lift"] => (P::Lift, Some(name)),
@@ -92,6 +93,7 @@ mod tests {
             ("/metrics", "metrics", None),
             ("/admin/v1/status", "status", None),
             ("/admin/v1/stop", "stop", None),
+            ("/admin/v1/devices/host/map", "status", None),
             ("/admin/v1/kernels/gemm", "status", Some("gemm")),
             ("/admin/v1/kernels/gemm/restart", "restart", Some("gemm")),
             ("/admin/v1/kernels/gemm/lift", "lift", Some("gemm")),
