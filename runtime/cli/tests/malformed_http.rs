@@ -146,9 +146,9 @@ fn send(address: &str, kind: &Kind, number: u64) -> Option<u16> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     // (Whoever sends too much may be cut off before the end.)
-    let padding = std::iter::repeat_n(&PADDING[..], kind.padding);
+    let mut padding = std::iter::repeat_n(&PADDING[..], kind.padding);
     let sent = stream.write_all(&(kind.bytes)(number));
-    let sent = sent.and_then(|()| padding.map(|bytes| stream.write_all(bytes)).collect());
+    let sent = sent.and_then(|()| padding.try_for_each(|bytes| stream.write_all(bytes)));
     if kind.leaves {
         drop(stream.shutdown(Shutdown::Both));
         return None;
