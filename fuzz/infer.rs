@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use rustkernel_core::gpu::ElementType;
+use rustkernel_core::kernel::{AnyTensor, with_tensor};
 use rustkernel_core::message::{FieldSpec, Fields, ParameterKind, Signature};
 use rustkernel_http::fuzzing;
 
@@ -42,14 +43,32 @@ pub fn infer(bytes: &[u8]) {
         length => Some(usize::from(length)),
     };
     let read = fuzzing::infer(&SIGNATURE, header, body);
-    holds(&read);
-    holds(&fuzzing::infer(&ONE, header, body));
+    for signature in [&*SIGNATURE, &*ONE] {
+        let read = fuzzing::infer(signature, header, body);
+        holds(&read);
+        // In whatever chunks it comes, the same is read.
+        for length in [1, 3, 64] {
+            let cut = fuzzing::infer_in_chunks(signature, header, body, length);
+            assert_eq!(told(&read), told(&cut), "in chunks of {length} bytes");
+        }
+    }
     // Where nothing follows the JSON, it is the same whether that is said. (0 says that there is no JSON.)
     if header.is_none() && !body.is_empty() {
         // (By what they print, because what is no number is not equal to itself.)
         let said = fuzzing::infer(&SIGNATURE, Some(body.len()), body);
         assert_eq!(format!("{read:?}"), format!("{said:?}"));
     }
+}
+
+/// All that was read, so that it can be compared.
+fn told(read: &Result<Fields, String>) -> Result<Vec<String>, &String> {
+    let fields = read.as_ref()?;
+    let of = |(name, tensor): (&String, &AnyTensor)| {
+        let elements = with_tensor!(tensor, tensor => format!("{:?}", tensor.as_slice()));
+        format!("{name}: {} {:?} {elements}", tensor.element_type(), tensor.shape())
+    };
+    let parameters = fields.parameters.iter().map(|parameter| format!("{parameter:?}"));
+    Ok(fields.tensors.iter().map(of).chain(parameters).collect())
 }
 
 /// What is read has as many elements as its shape says; what is refused has a reason.

@@ -7,7 +7,8 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const N: usize = 1024;
+/// Elements of a tensor, unless others are asked for.
+pub(crate) const FEW: usize = 1024;
 const HEADER_LENGTH: &str = "inference-header-content-length";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,13 +25,13 @@ impl Encoding {
         }
     }
 
-    /// A whole request of `saxpy`, with those lines in its head.
-    fn request(self, lines: &str) -> Vec<u8> {
-        let x: Vec<f32> = (0..N).map(|i| (i as f32).mul_add(0.000_976_5, 0.123)).collect();
+    /// A whole request of `saxpy` of so many elements, with those lines in its head.
+    fn request(self, lines: &str, elements: usize) -> Vec<u8> {
+        let x: Vec<f32> = (0..elements).map(|i| (i as f32).mul_add(0.000_976_5, 0.123)).collect();
         let input = |name: &str| {
-            let mut input = json!({ "name": name, "datatype": "FP32", "shape": [N] });
+            let mut input = json!({ "name": name, "datatype": "FP32", "shape": [elements] });
             match self {
-                Self::Binary => input["parameters"] = json!({ "binary_data_size": N * 4 }),
+                Self::Binary => input["parameters"] = json!({ "binary_data_size": elements * 4 }),
                 Self::Json => input["data"] = json!(x),
             }
             input
@@ -58,6 +59,8 @@ impl Encoding {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) encoding: Encoding,
+    /// Of each tensor.
+    pub(crate) elements: usize,
     pub(crate) connections: usize,
     pub(crate) time: Duration,
 }
@@ -79,7 +82,7 @@ impl Outcome {
 pub(crate) fn answers(address: SocketAddr, lines: &str, encoding: Encoding) -> bool {
     let once = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
-        stream.write_all(&encoding.request(lines)).await.ok()?;
+        stream.write_all(&encoding.request(lines, FEW)).await.ok()?;
         let mut answer = Vec::new();
         read(&mut stream, &mut answer).await
     };
@@ -93,7 +96,7 @@ pub(crate) fn answers(address: SocketAddr, lines: &str, encoding: Encoding) -> b
 pub(crate) fn run(address: SocketAddr, lines: &str, load: Load) -> Outcome {
     let executor = executor();
     let until = Instant::now() + load.time;
-    let request: std::sync::Arc<[u8]> = load.encoding.request(lines).into();
+    let request: std::sync::Arc<[u8]> = load.encoding.request(lines, load.elements).into();
     let connections: Vec<_> = (0..load.connections)
         .map(|_| executor.spawn(connection(address, std::sync::Arc::clone(&request), until)))
         .collect();

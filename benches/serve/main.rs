@@ -1,6 +1,6 @@
 //! What a request over HTTP costs: the service beside a bare handler that does the same, in one run.
 //!
-//! `cargo build --release && cargo bench -p rustkernel-benches --bench serve [-- --seconds 3 --rounds 3 --json]`
+//! `cargo build --release && cargo bench -p rustkernel-benches --bench serve [-- --seconds 3 --rounds 3 --elements 1024 --json]`
 //!
 //! | server | what it is |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | all on | the same with `--everything`: callers have keys, an audit log is written, metrics and traces are on; once with its log on the disk of the temporary folder, once in `/dev/shm` |
 //! | others | any server of the Open Inference Protocol with a model `saxpy`, by `--peer NAME=URL` |
 //!
-//! The kernel is `saxpy` of 1024 FP32 everywhere; each answer's length is compared with the first. Load: one thread,
+//! The kernel is `saxpy` of 1024 FP32 everywhere, or of as many as asked for; each answer's length is compared with the first. Load: one thread,
 //! connections that are kept, each sending its next request when it has its answer. Client and server share the machine, and
 //! servers take turns within each round. Shown are medians of the rounds; CPU is the server's, per request.
 #![forbid(unsafe_code)]
@@ -45,6 +45,9 @@ struct Options {
     /// How often each has its turn
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// How many elements each tensor has
+    #[arg(long, default_value_t = load::FEW)]
+    elements: usize,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -94,8 +97,8 @@ fn main() {
         let servers: Vec<&Server> =
             servers.iter().filter(|server| server.answers(encoding)).collect();
         for connections in CONNECTIONS {
-            let load =
-                Load { encoding, connections, time: Duration::from_secs_f64(options.seconds) };
+            let (elements, time) = (options.elements, Duration::from_secs_f64(options.seconds));
+            let load = Load { encoding, elements, connections, time };
             let bare = rows.len();
             let measured: Vec<Vec<Row>> = (0..options.rounds)
                 .map(|_| servers.iter().map(|server| turn(server, load)).collect())

@@ -119,8 +119,8 @@ impl Server {
         server.first_answer = Some(since.elapsed());
         // (What else it says is read to the end, so that it is never kept waiting.)
         std::thread::spawn(move || said.lines().for_each(drop));
-        let warm =
-            Load { encoding: Encoding::Json, connections: 4, time: Duration::from_millis(300) };
+        let time = Duration::from_millis(300);
+        let warm = Load { encoding: Encoding::Json, elements: load::FEW, connections: 4, time };
         server.load(warm);
         server
     }

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -132,13 +132,85 @@ async fn tensors_come_and_go_as_bytes() {
         serving.post("/v2/models/scan/infer", &raw, [1.0f32.to_le_bytes(); 3].concat()).await;
     assert!(answer.body.ends_with(&3.0f32.to_le_bytes()), "{answer:?}");
 
-    // (Large ones are read and written on other threads.)
+    // (Large JSON is read and written on other threads.)
     let many = vec![1.0f32; 1 << 17];
     let input = json!({ "name": "input", "datatype": "FP32", "shape": [many.len()], "data": many });
     let sums = serving.infer("scan", &json!({ "inputs": [input] })).await.json();
     assert_eq!(sums["outputs"][0]["data"][many.len() - 1], 131_072.0);
     serving.control.drain().await.unwrap();
     serving.end().await;
+}
+
+/// Sends a request of `scan` over an open connection, in pieces of odd sizes, and reads its answer: the head, and the body.
+fn in_pieces(stream: &mut TcpStream, inputs: &Value, bytes: &[u8]) -> (String, Vec<u8>) {
+    let document = json!({ "inputs": inputs, "parameters": { "binary_data_output": true } });
+    let json = document.to_string();
+    let mut sent = format!(
+        "POST /v2/models/scan/infer HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\
+         inference-header-content-length: {}\r\n\r\n{json}",
+        json.len() + bytes.len(),
+        json.len()
+    )
+    .into_bytes();
+    sent.extend_from_slice(bytes);
+    let mut rest = &sent[..];
+    for length in [1usize, 150, 77, 65_537, 3, 99_999, 7, 1_000_001].into_iter().cycle() {
+        let (piece, others) = rest.split_at(rest.len().min(length));
+        stream.write_all(piece).unwrap();
+        rest = others;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    let mut answer = Vec::new();
+    let mut reader = BufReader::new(stream);
+    while !answer.ends_with(b"\r\n\r\n") {
+        assert_ne!(reader.read_until(b'\n', &mut answer).unwrap(), 0, "it has a head");
+    }
+    let head = String::from_utf8(answer).unwrap().to_lowercase();
+    let (_, length) = head.split_once("\r\ncontent-length: ").unwrap();
+    let mut body = vec![0; length.lines().next().unwrap().parse().unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    (head, body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_is_read_as_it_comes() {
+    const MANY: usize = 1_000_003;
+    let serving = Serving::start(config()).await;
+    let address = serving.address;
+    let input = |shape: usize| {
+        json!([{ "name": "input", "datatype": "FP32", "shape": [shape],
+                 "parameters": { "binary_data_size": MANY * 4 } }])
+    };
+    let talk = move || {
+        let numbers: Vec<f32> = (0..MANY).map(|at| (at % 3) as f32 - 1.0).collect();
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let mut sum = 0.0;
+        let sums = numbers.iter().map(|number| {
+            sum += number;
+            sum
+        });
+        let sums: Vec<u8> = sums.flat_map(f32::to_le_bytes).collect();
+        let mut stream = TcpStream::connect(address).unwrap();
+        // (What is refused is read to its end: the connection goes on.)
+        for _ in 0..2 {
+            let (head, body) = in_pieces(&mut stream, &input(MANY), &bytes);
+            assert!(head.starts_with("http/1.1 200") && body.ends_with(&sums), "{head}");
+            let (head, body) = in_pieces(&mut stream, &input(MANY + 1), &bytes);
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            let error =
+                "input `input`: 4000012 bytes are not a FP32 tensor [1000004]: it has 4000016";
+            assert_eq!((&head[..12], &body["error"]), ("http/1.1 400", &json!(error)));
+            let (head, body) = in_pieces(&mut stream, &input(MANY), &bytes[1..]);
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            let error = "input `input`: `binary_data_size` is 4000012, and 4000011 bytes are left";
+            assert_eq!((&head[..12], &body["error"]), ("http/1.1 400", &json!(error)));
+        }
+    };
+    within_a_minute(tokio::task::spawn_blocking(talk)).await.unwrap();
+    serving.control.drain().await.unwrap();
+    assert!(serving.end().await.ledger.is_balanced());
 }
 
 #[tokio::test(flavor = "multi_thread")]

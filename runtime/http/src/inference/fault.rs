@@ -113,6 +113,11 @@ impl Fault {
         Self::new(reason, error.to_string())
     }
 
+    /// The same, and what it is the fault of.
+    pub(crate) fn of(self, what: impl fmt::Display) -> Self {
+        Self { error: format!("{what}: {}", self.error), ..self }
+    }
+
     pub(crate) fn invalid(error: impl Into<String>) -> Self {
         Self::new(Reason::Invalid, error)
     }

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `routes` | what can be asked |
 //! | `models` | kernels as they are found by name, and what is counted of each |
-//! | `body`, `packing` | bytes as they come, within a size and a time; unpacked |
+//! | `body`, `packing` | bytes as they come, within a size and a time; those of large tensors straight into them; unpacked |
 //! | `request` | a body as a kernel's fields, and what is said of the call |
 //! | `response` | a kernel's fields as a body |
 //! | `tensor` | tensors in JSON and in bytes |
@@ -33,7 +33,7 @@ pub(crate) use body::BodyLimits;
 pub(crate) use describe::{Config, Metadata, ServerMetadata};
 pub(crate) use fault::{Fault, Reason};
 pub(crate) use models::Models;
-pub(crate) use request::read;
+pub(crate) use request::{begin, read};
 pub(crate) use routes::{Indexed, calls, configure};
 pub(crate) use statistics::{Parts, Statistics};
 

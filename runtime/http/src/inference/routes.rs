@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::body::{self, BodyLimits};
 use super::describe::{Config, Metadata, ServerMetadata};
 use super::models::{Model, Models};
-use super::request::{self, Inference};
+use super::request::{self, Begun, Inference};
 use super::response::{self, Body};
 use super::statistics::{Parts, Statistics};
 use super::{Fault, HEADER_LENGTH, Reason, TIMEOUT};
@@ -28,7 +28,7 @@ use crate::metrics::Pending;
 use crate::routes::resource;
 use crate::tracing;
 
-/// A body from here on is read, and an answer written, on a thread where that keeps nobody waiting.
+/// What is collected of a body is read from here on, and an answer written, on a thread where that keeps nobody waiting.
 const LARGE: usize = 256 << 10;
 
 /// A kernel's path, and with its version.
@@ -269,8 +269,9 @@ async fn answer(
 ) -> Result<(Body, Parts), Fault> {
     let header = number(http.headers(), &HEADER_LENGTH)?;
     let patience: Option<u64> = number(http.headers(), &TIMEOUT)?;
-    let body = body::read(http, payload, limits).await?;
-    let Inference { id, fields, outputs, timeout, priority } = read(model, header, body).await?;
+    let begin = async |body, length| begin(model, header, body, length).await;
+    let Inference { id, fields, outputs, timeout, priority } =
+        body::read(http, payload, limits, header, begin).await?;
     let asked = Instant::now();
     let timing = tracing::calling(http, since, asked);
     let options = CallOptions {
@@ -300,12 +301,18 @@ async fn answer(
     Ok((body, parts))
 }
 
-async fn read(model: &Arc<Model>, header: Option<usize>, body: Bytes) -> Result<Inference, Fault> {
+/// Reads the front of a body of so many bytes.
+async fn begin(
+    model: &Arc<Model>,
+    header: Option<usize>,
+    body: Bytes,
+    length: usize,
+) -> Result<Begun, Fault> {
     if body.len() < LARGE {
-        return request::read(model.signature(), header, &body);
+        return request::begin(model.signature(), header, &body, length);
     }
     let model = Arc::clone(model);
-    elsewhere(move || request::read(model.signature(), header, &body)).await
+    elsewhere(move || request::begin(model.signature(), header, &body, length)).await
 }
 
 /// Does something long where that keeps nobody waiting.

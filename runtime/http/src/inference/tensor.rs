@@ -1,7 +1,9 @@
 //! Tensors in JSON, and in bytes.
 //!
-//! In JSON the elements are numbers, flat or nested; in bytes they are little-endian, row by row.
+//! In JSON the elements are numbers, flat or nested; in bytes they are little-endian, row by row. Bytes that come one
+//! chunk after another are copied from each into the tensor that they belong to.
 
+use std::collections::TryReserveError;
 use std::fmt;
 
 use bytemuck::{AnyBitPattern, NoUninit};
@@ -10,12 +12,37 @@ use rustkernel_core::kernel::{AnyElement, AnyTensor, Tensor, with_tensor};
 use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
+use super::{Fault, Reason};
+
 /// How deep arrays may be nested: more dimensions than any kernel has.
 const DEEPEST: usize = 16;
 
 /// The number of elements of a shape, if it fits.
 pub(crate) fn volume(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |volume, length| volume.checked_mul(*length))
+}
+
+/// Does the same for each type of elements that tensors have here.
+macro_rules! of_type {
+    ($element:expr, $kind:ident => $read:expr) => {
+        match $element {
+            ElementType::U8 => of_type!(@ u8, $kind, $read),
+            ElementType::U16 => of_type!(@ u16, $kind, $read),
+            ElementType::U32 => of_type!(@ u32, $kind, $read),
+            ElementType::U64 => of_type!(@ u64, $kind, $read),
+            ElementType::I8 => of_type!(@ i8, $kind, $read),
+            ElementType::I16 => of_type!(@ i16, $kind, $read),
+            ElementType::I32 => of_type!(@ i32, $kind, $read),
+            ElementType::I64 => of_type!(@ i64, $kind, $read),
+            ElementType::F32 => of_type!(@ f32, $kind, $read),
+            ElementType::F64 => of_type!(@ f64, $kind, $read),
+            other => Err(format!("{other} tensors are not known here")),
+        }
+    };
+    (@ $type:ty, $kind:ident, $read:expr) => {{
+        type $kind = $type;
+        $read
+    }};
 }
 
 /// A tensor of little-endian bytes.
@@ -27,29 +54,110 @@ pub(crate) fn from_bytes(
     shape: Vec<usize>,
     bytes: &[u8],
 ) -> Result<AnyTensor, String> {
-    let needed = volume(&shape).and_then(|volume| volume.checked_mul(element.size()));
-    if needed != Some(bytes.len()) {
-        return Err(format!(
-            "{} bytes are not a {element} tensor {shape:?}: {}",
-            bytes.len(),
-            needed.map_or("no memory holds it".into(), |needed| format!("it has {needed}"))
-        ));
+    fit(element, &shape, bytes.len())?;
+    of_type!(element, T => tensor(shape, elements::<T>(bytes)))
+}
+
+/// Whether that many bytes are a tensor of that shape.
+fn fit(element: ElementType, shape: &[usize], bytes: usize) -> Result<(), String> {
+    let needed = volume(shape).and_then(|volume| volume.checked_mul(element.size()));
+    if needed == Some(bytes) {
+        return Ok(());
     }
-    macro_rules! read {
-        ($($variant:ident => $kind:ty),*) => {
-            match element {
-                $(ElementType::$variant => tensor(shape, elements::<$kind>(bytes)),)*
-                other => Err(format!("{other} tensors are not known here")),
-            }
-        };
-    }
-    read!(U8 => u8, U16 => u16, U32 => u32, U64 => u64, I8 => i8, I16 => i16, I32 => i32, I64 => i64, F32 => f32, F64 => f64)
+    Err(format!(
+        "{bytes} bytes are not a {element} tensor {shape:?}: {}",
+        needed.map_or("no memory holds it".into(), |needed| format!("it has {needed}"))
+    ))
 }
 
 /// The elements, copied once to where they are aligned.
 #[cfg(target_endian = "little")]
 fn elements<T: AnyBitPattern + NoUninit>(bytes: &[u8]) -> Vec<T> {
     bytemuck::pod_collect_to_vec(bytes)
+}
+
+/// A tensor whose bytes come one chunk after another.
+#[derive(Debug)]
+pub(crate) struct Coming {
+    shape: Vec<usize>,
+    data: Box<dyn Growing>,
+    /// So many bytes are there, of so many.
+    have: usize,
+    size: usize,
+}
+
+impl Coming {
+    /// Takes memory for all of its bytes, but touches none of it before they come.
+    ///
+    /// # Errors
+    /// If they are not as many as the shape needs, or if there is no memory.
+    pub(crate) fn new(element: ElementType, shape: Vec<usize>, size: usize) -> Result<Self, Fault> {
+        fit(element, &shape, size).map_err(Fault::invalid)?;
+        let data = of_type!(element, T => Ok(room::<T>(size))).map_err(Fault::invalid)?;
+        let data = data.map_err(|error| {
+            let error = format!("no memory for its {size} bytes: {error}");
+            Fault::new(Reason::MemoryPressure, error)
+        })?;
+        Ok(Self { shape, data, have: 0, size })
+    }
+
+    /// Takes what is its own from the front of the bytes, and gives back the others.
+    pub(crate) fn take<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let (own, others) = bytes.split_at(bytes.len().min(self.size - self.have));
+        self.data.append(self.have, own);
+        self.have += own.len();
+        others
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.have == self.size
+    }
+
+    /// # Errors
+    /// If it is not whole.
+    pub(crate) fn tensor(self) -> Result<AnyTensor, String> {
+        self.data.tensor(self.shape)
+    }
+}
+
+/// The elements of such a tensor, as far as they have come.
+trait Growing: fmt::Debug + Send {
+    /// Takes more bytes; so many are there.
+    fn append(&mut self, have: usize, bytes: &[u8]);
+    fn tensor(self: Box<Self>, shape: Vec<usize>) -> Result<AnyTensor, String>;
+}
+
+fn room<T: AnyElement + AnyBitPattern + NoUninit>(
+    size: usize,
+) -> Result<Box<dyn Growing>, TryReserveError> {
+    let mut elements = Vec::<T>::new();
+    elements.try_reserve_exact(size / size_of::<T>())?;
+    Ok(Box::new(elements))
+}
+
+#[cfg(target_endian = "little")]
+impl<T: AnyElement + AnyBitPattern + NoUninit> Growing for Vec<T> {
+    /// (Zeros are put under an element that a chunk has a part of, and nowhere else: to write all memory twice
+    /// would cost as much as the copy.)
+    fn append(&mut self, have: usize, bytes: &[u8]) {
+        let size = size_of::<T>();
+        let begun = self.len() * size - have;
+        let (end, others) = bytes.split_at(begun.min(bytes.len()));
+        bytemuck::cast_slice_mut::<T, u8>(self)[have..have + end.len()].copy_from_slice(end);
+        let elements = others.chunks_exact(size);
+        let front = elements.remainder();
+        self.extend(elements.map(bytemuck::pod_read_unaligned::<T>));
+        if !front.is_empty() {
+            self.push(T::zeroed());
+            let have = have + end.len() + others.len() - front.len();
+            bytemuck::cast_slice_mut::<T, u8>(self)[have..have + front.len()]
+                .copy_from_slice(front);
+        }
+    }
+
+    fn tensor(self: Box<Self>, shape: Vec<usize>) -> Result<AnyTensor, String> {
+        tensor(shape, *self)
+    }
 }
 
 #[cfg(not(target_endian = "little"))]
@@ -77,15 +185,7 @@ impl<'de> DeserializeSeed<'de> for Elements {
         let Self { element, shape } = self;
         let volume =
             volume(&shape).ok_or_else(|| de::Error::custom("no memory holds its shape"))?;
-        macro_rules! read {
-            ($($variant:ident => $kind:ty),*) => {
-                match element {
-                    $(ElementType::$variant => tensor(shape, flat::<$kind, D>(deserializer, volume)?),)*
-                    other => Err(format!("{other} tensors are not known here")),
-                }
-            };
-        }
-        let read = read!(U8 => u8, U16 => u16, U32 => u32, U64 => u64, I8 => i8, I16 => i16, I32 => i32, I64 => i64, F32 => f32, F64 => f64);
+        let read = of_type!(element, T => tensor(shape, flat::<T, D>(deserializer, volume)?));
         read.map_err(de::Error::custom)
     }
 }
@@ -283,6 +383,14 @@ mod tests {
         assert!(
             from_bytes(F32, vec![usize::MAX, 2], &[]).unwrap_err().contains("no memory holds it")
         );
+    }
+
+    #[test]
+    fn memory_that_there_is_not_is_refused() {
+        let error = |shape, size| Coming::new(U8, shape, size).unwrap_err();
+        let most = isize::MAX as usize;
+        assert_eq!(error(vec![most], most).reason, Reason::MemoryPressure);
+        assert_eq!(error(vec![most], 1).reason, Reason::Invalid);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A body is JSON, or JSON with binary tensors behind it; where the JSON ends is said by a header. Tensors
 //! are read at once into where they stay: a tensor in JSON whose type stands before its data, as clients
-//! write it, is read in one pass; another has the body read twice.
+//! write it, is read in one pass; another has the body read twice. Bytes need not be there yet when the JSON is read.
 
 mod document;
 #[cfg(test)]
@@ -13,15 +13,16 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use rustkernel_core::gpu::ElementType;
-use rustkernel_core::kernel::{AnyTensor, Priority};
+use rustkernel_core::kernel::{AnyTensor, Priority, Tensor};
 use rustkernel_core::message::{FieldKind, Fields, Parameter, ParameterKind, Signature};
 use serde_json::Value;
 
 use self::document::{Document, Input, Output};
-use super::{Fault, tensor};
+use super::Fault;
+use super::tensor::{self, Coming};
 
 /// What a caller asks for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Inference {
     /// Its own name for the request; comes back with the answer.
     pub(crate) id: Option<String>,
@@ -40,7 +41,55 @@ pub(crate) struct Outputs {
     pub(crate) binary: bool,
 }
 
-/// Reads a body. `header` is the length of its JSON, where bytes follow.
+/// A request whose JSON was read, and whose tensors may still lack bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Begun {
+    inference: Inference,
+    /// Those that were not whole in what was there, in their order, and how many of them are by now.
+    coming: Vec<(String, Coming)>,
+    whole: usize,
+}
+
+impl Begun {
+    fn give(&mut self, name: String, given: Given) {
+        let tensors = &mut self.inference.fields.tensors;
+        match given {
+            Given::Whole(tensor) => drop(tensors.insert(name, tensor)),
+            Given::Coming(coming) => {
+                // (Its name is taken at once, by a tensor of nothing.)
+                tensors.insert(name.clone(), AnyTensor::from(Tensor::<u8>::zeros([0])));
+                self.coming.push((name, coming));
+            }
+        }
+    }
+
+    /// Takes the bytes that come next.
+    pub(crate) fn take(&mut self, mut bytes: &[u8]) {
+        for (_, tensor) in &mut self.coming[self.whole..] {
+            bytes = tensor.take(bytes);
+            if !tensor.is_whole() {
+                break;
+            }
+            self.whole += 1;
+        }
+    }
+
+    /// What is asked for, once everything is there.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub(crate) fn finish(mut self) -> Result<Inference, Fault> {
+        for (name, tensor) in self.coming {
+            let tensor = tensor.tensor();
+            let tensor =
+                tensor.map_err(|error| Fault::invalid(format!("input `{name}`: {error}")))?;
+            self.inference.fields.tensors.insert(name, tensor);
+        }
+        Ok(self.inference)
+    }
+}
+
+/// Reads a body that is there as a whole. `header` is the length of its JSON, where bytes follow.
 ///
 /// # Errors
 /// If it is not what it has to be, saying what and where.
@@ -49,23 +98,65 @@ pub(crate) fn read(
     header: Option<usize>,
     body: &[u8],
 ) -> Result<Inference, Fault> {
+    begin(signature, header, body, body.len())?.finish()
+}
+
+/// Reads a body of so many bytes, of which the front is there, with all of the JSON in it.
+///
+/// # Errors
+/// If it is not what it has to be, whatever the bytes are that come yet.
+pub(crate) fn begin(
+    signature: &Signature,
+    header: Option<usize>,
+    body: &[u8],
+    length: usize,
+) -> Result<Begun, Fault> {
     match header {
-        Some(0) => raw(signature, body),
-        Some(length) if length > body.len() => Err(Fault::invalid(format!(
-            "`{}` is {length}, and the body has {} bytes",
-            super::HEADER_LENGTH,
-            body.len()
-        ))),
-        Some(length) => {
-            let (json, bytes) = body.split_at(length);
-            Document::read(json)?.inference(signature, bytes)
+        Some(0) => raw(signature, Behind { here: body, left: length }),
+        Some(header) => {
+            let (json, here) = body.split_at_checked(header).ok_or_else(|| {
+                let name = &super::HEADER_LENGTH;
+                Fault::invalid(format!("`{name}` is {header}, and the body has {length} bytes"))
+            })?;
+            Document::read(json)?.begin(signature, Behind { here, left: length - header })
         }
-        None => Document::read(body)?.inference(signature, &[]),
+        None => Document::read(body)?.begin(signature, Behind { here: &[], left: 0 }),
+    }
+}
+
+/// The bytes behind the JSON, or what is left of them: those that are here, and how many there will be.
+struct Behind<'b> {
+    here: &'b [u8],
+    left: usize,
+}
+
+enum Given {
+    Whole(AnyTensor),
+    Coming(Coming),
+}
+
+impl Behind<'_> {
+    /// The tensor that they begin with.
+    fn tensor(
+        &mut self,
+        element: ElementType,
+        shape: Vec<usize>,
+        size: usize,
+    ) -> Result<Given, Fault> {
+        let (own, others) = self.here.split_at(size.min(self.here.len()));
+        (self.here, self.left) = (others, self.left - size);
+        if own.len() == size {
+            let tensor = tensor::from_bytes(element, shape, own);
+            return tensor.map(Given::Whole).map_err(Fault::invalid);
+        }
+        let mut coming = Coming::new(element, shape, size)?;
+        coming.take(own);
+        Ok(Given::Coming(coming))
     }
 }
 
 /// A body that is the one input of its kernel, and nothing else.
-fn raw(signature: &Signature, body: &[u8]) -> Result<Inference, Fault> {
+fn raw(signature: &Signature, mut body: Behind<'_>) -> Result<Begun, Fault> {
     let mut inputs = signature.inputs();
     let (Some(input), None) = (inputs.next(), inputs.next()) else {
         return Err(Fault::invalid(format!(
@@ -84,64 +175,60 @@ fn raw(signature: &Signature, body: &[u8]) -> Result<Inference, Fault> {
             shape.len()
         )));
     }
-    let read = tensor::from_bytes(*element, vec![body.len() / element.size()], body);
-    let read = read.map_err(|error| Fault::invalid(format!("`{}`: {error}", input.name)))?;
-    let fields = Fields::new().with_tensor(&input.name, read);
-    let outputs = Outputs { binary: true, ..Outputs::default() };
-    Ok(Inference { id: None, fields, outputs, timeout: None, priority: None })
+    let length = body.left;
+    let given = body.tensor(*element, vec![length / element.size()], length);
+    let given = given.map_err(|fault| fault.of(format_args!("`{}`", input.name)))?;
+    let mut begun = Begun::default();
+    begun.inference.outputs.binary = true;
+    begun.give(input.name.clone(), given);
+    Ok(begun)
 }
 
 impl Document<'_> {
-    fn inference(self, signature: &Signature, bytes: &[u8]) -> Result<Inference, Fault> {
-        let mut fields = Fields::new();
-        let mut rest = bytes;
+    fn begin(self, signature: &Signature, mut behind: Behind<'_>) -> Result<Begun, Fault> {
+        let mut begun = Begun::default();
         for mut input in self.inputs {
             let name = std::mem::take(&mut input.name);
-            let tensor = input.tensor(&mut rest);
-            let tensor =
-                tensor.map_err(|error| Fault::invalid(format!("input `{name}`: {error}")))?;
-            if fields.tensors.contains_key(&*name) {
+            let given = input.given(&mut behind);
+            let given = given.map_err(|fault| fault.of(format_args!("input `{name}`")))?;
+            if begun.inference.fields.tensors.contains_key(&*name) {
                 return Err(Fault::invalid(format!("input `{name}` is there twice")));
             }
-            fields.tensors.insert(name.into_owned(), tensor);
+            begun.give(name.into_owned(), given);
         }
-        if !rest.is_empty() {
-            let error = format!("{} bytes at the end of the body belong to no input", rest.len());
+        if behind.left > 0 {
+            let error = format!("{} bytes at the end of the body belong to no input", behind.left);
             return Err(Fault::invalid(error));
         }
-        let mut inference = Inference {
-            id: self.id.map(Cow::into_owned).filter(|id| !id.is_empty()),
-            fields,
-            outputs: outputs(signature, self.outputs)?,
-            timeout: None,
-            priority: None,
-        };
+        let inference = &mut begun.inference;
+        inference.id = self.id.map(Cow::into_owned).filter(|id| !id.is_empty());
+        inference.outputs = outputs(signature, self.outputs)?;
         for (name, value) in self.parameters {
             inference.parameter(signature, name, &value)?;
         }
-        Ok(inference)
+        Ok(begun)
     }
 }
 
 impl Input<'_> {
     /// Its elements, from the document or from the bytes behind it.
-    fn tensor(self, rest: &mut &[u8]) -> Result<AnyTensor, String> {
+    fn given(self, behind: &mut Behind<'_>) -> Result<Given, Fault> {
         let Self { element, shape, parameters, data, .. } = self;
-        match (data, parameters.binary_data_size) {
-            (Some(tensor), None) => Ok(tensor),
-            (Some(_), Some(_)) => {
-                Err("both `data` and `binary_data_size`; it is one of them".into())
+        let error = match (data, parameters.binary_data_size, element) {
+            (Some(tensor), None, _) => return Ok(Given::Whole(tensor)),
+            (None, Some(size), Some(element)) if size <= behind.left => {
+                return behind.tensor(element, shape, size);
             }
-            (None, None) => Err("neither `data` nor `binary_data_size`".into()),
-            (None, Some(size)) => {
-                let element = element.ok_or("no `datatype`")?;
-                let (own, others) = rest.split_at_checked(size).ok_or_else(|| {
-                    format!("`binary_data_size` is {size}, and {} bytes are left", rest.len())
-                })?;
-                *rest = others;
-                tensor::from_bytes(element, shape, own)
+            (None, Some(size), Some(_)) => {
+                format!("`binary_data_size` is {size}, and {} bytes are left", behind.left)
             }
-        }
+            (Some(_), Some(_), _) => {
+                "both `data` and `binary_data_size`; it is one of them".to_owned()
+            }
+            (None, None, _) => "neither `data` nor `binary_data_size`".to_owned(),
+            (None, Some(_), None) => "no `datatype`".to_owned(),
+        };
+        Err(Fault::invalid(error))
     }
 }
 
