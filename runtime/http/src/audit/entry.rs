@@ -49,6 +49,7 @@ pub struct About<'a> {
     #[serde(serialize_with = "short")]
     pub object: &'a str,
     /// The id of the trace that the caller sent.
+    #[serde(serialize_with = "short_if_any")]
     pub trace_id: Option<&'a str>,
 }
 
@@ -108,6 +109,10 @@ fn short<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&cut(Cow::Borrowed(text)))
 }
 
+fn short_if_any<S: Serializer>(text: &Option<&str>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.map(|text| cut(Cow::Borrowed(text))).serialize(serializer)
+}
+
 fn cut(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.len() <= LONGEST {
         return text;
@@ -115,5 +120,29 @@ fn cut(text: Cow<'_, str>) -> Cow<'_, str> {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]).into(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn no_text_is_longer_than_it_may_be() {
+        let (short, long) = ("é".repeat(LONGEST), "é".repeat(LONGEST + 1));
+        let of = |text: &str| {
+            let [id, actor, source, action, object] = [text; 5];
+            let about =
+                About { id, actor, roles: &[], source, action, object, trace_id: Some(text) };
+            let entry = Entry::new(Event::Denied, &about).with_outcome("x", text.to_owned());
+            let fields: Value = serde_json::from_str(&format!("{{{}}}", entry.about)).unwrap();
+            let texts = ["id", "actor", "source", "action", "object", "trace_id"];
+            let texts = texts.map(|name| fields[name].as_str().unwrap().to_owned());
+            texts.into_iter().chain(entry.reason.map(Cow::into_owned)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&short), vec![short.clone(); 7]);
+        assert_eq!(of(&long), vec![format!("{short}…"); 7]);
     }
 }
