@@ -9,9 +9,10 @@ use std::slice;
 
 use anstyle::{AnsiColor, Style};
 use rustkernel_http::view::{Map, MapRange, Maps};
+use rustkernel_http::{Client, ClientError};
 use serde::Serialize;
 
-use super::runtime::{client, failure, in_bytes, show};
+use super::runtime::{in_bytes, tell};
 use crate::args::MapArgs;
 use crate::exit::Failure;
 use crate::output::{self, BOLD, Table};
@@ -48,19 +49,20 @@ struct All {
 
 /// `rustkernel device map`.
 pub(super) fn run(MapArgs { device, service }: &MapArgs) -> Result<(), Failure> {
-    super::executor()?.block_on(async {
-        let (client, format) = (client(service).await?, service.format.output_format);
-        let columns = columns(output::terminal_width());
-        if let Some(device) = device {
-            let maps = client.map(&device.to_string()).await.map_err(failure)?;
-            return show(format, &maps, |maps| page(slice::from_ref(maps), columns));
-        }
-        let mut all = All { devices: Vec::new() };
-        for device in client.devices().await.map_err(failure)?.devices {
-            all.devices.push(client.map(&device.id).await.map_err(failure)?);
-        }
-        show(format, &all, |All { devices }| page(devices, columns))
-    })
+    let columns = columns(output::terminal_width());
+    let Some(device) = device else {
+        return tell(service, everything, |All { devices }| page(devices, columns));
+    };
+    let map = async |client: Client| client.map(&device.to_string()).await;
+    tell(service, map, |maps| page(slice::from_ref(maps), columns))
+}
+
+async fn everything(client: Client) -> Result<All, ClientError> {
+    let mut devices = Vec::new();
+    for device in client.devices().await?.devices {
+        devices.push(client.map(&device.id).await?);
+    }
+    Ok(All { devices })
 }
 
 /// How many characters a row has: a power of two, so that rows begin at round places.

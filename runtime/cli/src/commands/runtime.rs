@@ -45,22 +45,14 @@ pub(super) fn run(command: &RuntimeCommand) -> Result<(), Failure> {
 }
 
 /// `rustkernel kernel stats`.
-pub(super) fn stats(args: &StatsArgs) -> Result<(), Failure> {
-    super::executor()?.block_on(async {
-        let client = client(&args.service).await?;
-        let format = args.service.format.output_format;
-        match &args.kernel {
-            None => {
-                let kernels = client.kernels().await.map_err(failure)?;
-                show(format, &kernels, |Kernels { kernels }| table_of_kernels(kernels))
-            }
-            Some(name) => {
-                let kernel = client.kernel(name).await.map_err(failure)?;
-                show(format, &kernel, |kernel| {
-                    table_of_kernels(std::slice::from_ref(kernel)) + &history(kernel)
-                })
-            }
-        }
+pub(super) fn stats(StatsArgs { kernel, service }: &StatsArgs) -> Result<(), Failure> {
+    let Some(name) = kernel else {
+        let kernels = async |client: Client| client.kernels().await;
+        return tell(service, kernels, |Kernels { kernels }| table_of_kernels(kernels));
+    };
+    let kernel = async |client: Client| client.kernel(name).await;
+    tell(service, kernel, |kernel| {
+        table_of_kernels(std::slice::from_ref(kernel)) + &history(kernel)
     })
 }
 
@@ -119,7 +111,7 @@ pub(super) fn load(WaitArgs { tell: args, timeout }: &WaitArgs) -> Result<(), Fa
 }
 
 /// Asks the process for something, and shows its answer.
-fn tell<T: serde::Serialize>(
+pub(super) fn tell<T: serde::Serialize>(
     service: &ServiceArgs,
     ask: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
     text: impl FnOnce(&T) -> String,
@@ -250,7 +242,7 @@ fn not_found(error: &FindError) -> Failure {
     }
 }
 
-pub(super) fn failure(error: ClientError) -> Failure {
+fn failure(error: ClientError) -> Failure {
     let exit = match &error {
         ClientError::NotRunning { .. } => Exit::Unavailable,
         ClientError::TimedOut { .. } => Exit::TryAgain,
@@ -269,7 +261,7 @@ pub(super) fn failure(error: ClientError) -> Failure {
     failure
 }
 
-pub(super) fn show<T: serde::Serialize>(
+fn show<T: serde::Serialize>(
     format: OutputFormat,
     value: &T,
     table: impl FnOnce(&T) -> String,
