@@ -84,11 +84,6 @@ impl Books {
         self.submitted.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// A request that was counted could not be taken after all.
-    pub(crate) fn withdraw(&self) {
-        self.submitted.fetch_sub(1, Ordering::Relaxed);
-    }
-
     /// A request came and was refused.
     pub fn refuse(&self) {
         self.submit();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_queue::SegQueue;
 use crossbeam_utils::CachePadded;
 use event_listener::{Event, EventListener};
 
@@ -49,8 +49,9 @@ pub struct Envelope<Q> {
 /// The data path of one kernel: `Q` comes in, one `A` goes back for each.
 pub struct Port<Q, A> {
     slots: Slots<A>,
-    inbox: Sender<Envelope<Q>>,
-    ring: Receiver<Envelope<Q>>,
+    /// Bounded by the slots: an envelope has one, or is one of as many that were given up on their way. So its
+    /// memory can be that of what is there, and not of what may be.
+    queue: SegQueue<Envelope<Q>>,
     returned: Returned<Q>,
     books: Books,
     idle: Idle,
@@ -71,13 +72,9 @@ impl<Q, A> Port<Q, A> {
         let bound = options.bound.max(1);
         #[cfg(feature = "planted")]
         let bound = if planted::is(Bug::UnboundedQueue) { 8 * bound } else { bound };
-        // A request given up while queued leaves its envelope behind, so there may be more of them
-        // than open requests.
-        let (inbox, ring) = bounded(2 * bound);
         Self {
             slots: Slots::new(bound),
-            inbox,
-            ring,
+            queue: SegQueue::new(),
             returned: Returned::new(),
             books: Books::default(),
             idle: Idle::new(options.instances.max(1)),
@@ -130,6 +127,22 @@ impl<Q, A> Port<Q, A> {
         deadline: u64,
         waker: &Waker,
     ) -> Result<Call<'_, Q, A>, Refused<Q>> {
+        let mut call = self.bring(request, deadline, waker)?;
+        call.announce();
+        Ok(call)
+    }
+
+    /// As [`submit`](Self::submit), but a sleeping instance is not woken before the call is polled or
+    /// [announced](Call::announce).
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn bring(
+        &self,
+        request: Q,
+        deadline: u64,
+        waker: &Waker,
+    ) -> Result<Call<'_, Q, A>, Refused<Q>> {
         let key = match self.slots.claim(deadline, waker) {
             Ok(key) => key,
             Err(Unclaimed::Full) => return Err(Refused { request, refusal: Refusal::Full }),
@@ -140,24 +153,8 @@ impl<Q, A> Port<Q, A> {
         };
         // Counted before anybody can end it.
         let id = self.books.submit();
-        match self.inbox.try_send(Envelope { key, id, deadline, request }) {
-            Ok(()) => {
-                self.idle.call_one();
-                Ok(Call { port: self, key, collected: false })
-            }
-            Err(TrySendError::Full(envelope) | TrySendError::Disconnected(envelope)) => {
-                Err(self.take_back(envelope))
-            }
-        }
-    }
-
-    /// The ring is full of envelopes whose requests are over: as if the port were full.
-    #[cold]
-    fn take_back(&self, envelope: Envelope<Q>) -> Refused<Q> {
-        self.books.withdraw();
-        let _claimed = self.slots.abandon(envelope.key);
-        self.one_less();
-        Refused { request: envelope.request, refusal: Refusal::Full }
+        self.queue.push(Envelope { key, id, deadline, request });
+        Ok(Call { port: self, key, announced: false, collected: false })
     }
 
     /// Waits for room: listen, try once more, then await it.
@@ -177,7 +174,7 @@ impl<Q, A> Port<Q, A> {
         self.room.notify(usize::MAX);
     }
 
-    /// A slot has become free.
+    /// A slot has become free, or one request less is on its way in vain.
     fn make_room(&self) {
         // Either this sees that room is wanted, or whoever wants it sees the slot.
         fence(Ordering::SeqCst);
@@ -189,7 +186,7 @@ impl<Q, A> Port<Q, A> {
     /// Answers come sooner than a sleeping thread wakes, an instance is free to give one, and no other
     /// call waits to be collected, whose caller this one's looking might keep from running.
     fn is_quick(&self) -> bool {
-        self.slots.in_use() <= self.idle.count()
+        self.slots.taken() <= self.idle.count()
             && self.spin.is_on()
             && u128::from(self.pace.load(Ordering::Relaxed)) < self.spin.limit().as_nanos()
     }
@@ -217,7 +214,7 @@ impl<Q, A> Port<Q, A> {
     /// If there is no such instance.
     pub async fn wait(&self, instance: usize, answers: &mut Answers, called: impl Fn() -> bool) {
         let something = || {
-            let waits = !self.ring.is_empty() || !self.returned.is_empty();
+            let waits = !self.queue.is_empty() || !self.returned.is_empty();
             waits || self.stopped.load(Ordering::Acquire) || called()
         };
         if something() {
@@ -254,13 +251,15 @@ impl<Q, A> Port<Q, A> {
             if self.slots.start(envelope.key) {
                 return Some(envelope);
             }
+            self.slots.passed_over();
+            self.make_room();
             discard(envelope);
         }
     }
 
     /// The next envelope, wanted or not.
     fn any(&self) -> Option<Envelope<Q>> {
-        self.returned.take().or_else(|| self.ring.try_recv().ok())
+        self.returned.take().or_else(|| self.queue.pop())
     }
 
     /// Puts a request back that was taken and has not begun, ahead of those that came after it.
@@ -400,6 +399,7 @@ impl<Q, A> Port<Q, A> {
     /// Discards what is left: envelopes of requests that are over.
     pub fn clear(&self, discard: impl Fn(Envelope<Q>)) {
         while let Some(envelope) = self.any() {
+            self.slots.passed_over();
             discard(envelope);
         }
     }
@@ -445,10 +445,23 @@ impl Drop for Room<'_> {
 pub struct Call<'a, Q, A> {
     port: &'a Port<Q, A>,
     key: Key,
+    announced: bool,
     collected: bool,
 }
 
 impl<Q, A> Call<'_, Q, A> {
+    /// Wakes an instance for it, once, if one sleeps.
+    pub fn announce(&mut self) {
+        if !std::mem::replace(&mut self.announced, true) {
+            self.port.idle.call_one();
+        }
+    }
+
+    /// Whether no other request is open, or answered and not yet collected.
+    pub fn is_alone(&self) -> bool {
+        self.port.slots.taken() <= 1
+    }
+
     /// Looks for the answer for a moment, if it is likely to come within one. Whether it is there.
     pub fn look(&self) -> bool {
         self.port.is_quick() && self.port.spin.look(|| self.port.is_over(self.key))
@@ -459,6 +472,7 @@ impl<Q, A> Future for Call<'_, Q, A> {
     type Output = A;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A> {
+        self.announce();
         let answer = ready!(self.port.slots.collect(self.key, cx));
         self.collected = true;
         self.port.make_room();
@@ -483,6 +497,7 @@ impl<Q, A> fmt::Debug for Call<'_, Q, A> {
 #[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     /// Semantics: S8, S10.
     #[test]
@@ -498,5 +513,55 @@ mod tests {
         let third = take().map(|envelope| envelope.request);
         drop(calls);
         assert_eq!((third, take().is_none()), (Some(1), true), "what is over is not taken");
+    }
+
+    #[test]
+    fn an_instance_is_woken_for_what_was_brought_when_its_caller_waits_for_it() {
+        let port: Port<u32, u32> =
+            Port::new(PortOptions { bound: 4, instances: 1, spin: Duration::ZERO });
+        let (woken, waker) = counted();
+        let mut instance = std::pin::pin!(async {
+            port.wait(0, &mut Answers::default(), || false).await;
+        });
+        assert!(instance.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let mut calls = [1, 2].map(|number| port.bring(number, 0, Waker::noop()).unwrap());
+        assert!(!calls[0].is_alone() && woken() == 0);
+        for call in &mut calls {
+            assert!(Pin::new(call).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert_eq!(woken(), 1);
+        }
+        drop(calls);
+        assert!(port.submit(3, 0, Waker::noop()).unwrap().is_alone());
+    }
+
+    /// A waker, and how often it was woken.
+    fn counted() -> (impl Fn() -> usize, Waker) {
+        struct Count(AtomicUsize);
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Arc::clone(&count).into();
+        (move || count.0.load(Ordering::SeqCst), waker)
+    }
+
+    /// Requests that are given up while they are queued bring no more memory into use than open ones: callers that
+    /// come and go while no instance takes anything are refused in the end, and let in once they are passed over.
+    ///
+    /// Semantics: S11.
+    #[test]
+    fn what_is_given_up_on_its_way_counts_until_it_is_passed_over() {
+        let port: Port<u32, ()> =
+            Port::new(PortOptions { bound: 100, instances: 1, spin: Duration::ZERO });
+        let come_and_go =
+            || (0..1000).filter(|n| port.submit(*n, 0, Waker::noop()).is_ok()).count();
+        assert_eq!(come_and_go(), 100);
+        let room = port.listen_for_room();
+        assert!(port.take(drop).is_none(), "all are over");
+        futures_executor::block_on(room);
+        assert_eq!(come_and_go(), 100);
+        assert!(port.books().read().is_balanced());
     }
 }

@@ -1,6 +1,6 @@
 //! Requests that came back: an instance took them and did not begin them.
 //!
-//! They are taken again before those in the ring, in the order in which they came, so that with one instance
+//! They are taken again before those in the queue, in the order in which they came, so that with one instance
 //! none is overtaken by what came after it. The list is empty nearly always; that costs one load to see.
 
 use crossbeam_utils::CachePadded;

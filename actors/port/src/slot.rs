@@ -18,8 +18,9 @@
 //! fits and changes nothing. That makes "answered once" a property of the slot and not of whoever
 //! answers; the slots outlive the instances that answer them.
 //!
-//! Slots may be laid aside, so that fewer requests can be open than there are slots: those that are free at
-//! once, the rest when their requests end (they are *owed* until then).
+//! Most slots are laid aside at first, and not even made: they come into use when as many requests are open. A
+//! lower bound lays slots aside again: those that are free at once, the rest when their requests end (they are
+//! *owed* until then).
 //!
 //! The slots also are the gate: a closed one lets no claim through, and it is drained when no slot
 //! holds an open request. There is no count that callers and instances would fight over. Instead a
@@ -28,11 +29,11 @@
 
 use std::task::{Context, Poll, Waker};
 
-use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 
 use crate::sync::{
-    AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, fence, publish,
+    ArrayQueue, AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering, fence,
+    publish,
 };
 
 /// One use of one slot.
@@ -128,87 +129,150 @@ impl<A> Slot<A> {
     }
 }
 
+/// So many slots are made, and put in use, at once.
+const CHUNK: usize = 64;
+
+/// Slots that lie together, made when the first of them is put in use.
+type Chunk<A> = OnceLock<Box<[CachePadded<Slot<A>>]>>;
+
 /// The slots of one port.
 pub(crate) struct Slots<A> {
-    slots: Box<[CachePadded<Slot<A>>]>,
+    chunks: Box<[Chunk<A>]>,
+    /// Slots in use that are free.
     free: ArrayQueue<u32>,
     closed: CachePadded<AtomicBool>,
-    /// How many slots are in use or can be; written under the lock of those laid aside, as the next.
-    bound: AtomicUsize,
-    /// How many of those that come back next are laid aside.
-    owed: CachePadded<AtomicUsize>,
+    /// Requests that ended while they were queued, and are still on their way to an instance.
+    stale: CachePadded<AtomicUsize>,
+    usage: CachePadded<Usage>,
+    /// Slots that are not in use; those used last are the last.
     aside: Mutex<Vec<u32>>,
+}
+
+/// How many slots are in use and can be; written under the lock of those laid aside.
+struct Usage {
+    bound: AtomicUsize,
+    /// More than the bound by those that are owed.
+    in_use: AtomicUsize,
 }
 
 impl<A> Slots<A> {
     /// # Panics
     /// If `count` is 0 or not a `u32`.
     pub(crate) fn new(count: usize) -> Self {
-        let slots = (0..count).map(|_| CachePadded::new(Slot::new())).collect();
-        let free = ArrayQueue::new(count);
-        for index in 0..u32::try_from(count).expect("invariant: the bound of a port is a u32") {
-            free.push(index).expect("invariant: the queue is as long as there are slots");
-        }
+        let last = u32::try_from(count).expect("invariant: the bound of a port is a u32");
         Self {
-            slots,
-            free,
+            chunks: (0..count.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect(),
+            free: ArrayQueue::new(count),
             closed: CachePadded::new(AtomicBool::new(false)),
-            bound: AtomicUsize::new(count),
-            owed: CachePadded::new(AtomicUsize::new(0)),
-            aside: Mutex::new(Vec::new()),
+            stale: CachePadded::new(AtomicUsize::new(0)),
+            usage: CachePadded::new(Usage {
+                bound: AtomicUsize::new(count),
+                in_use: AtomicUsize::new(0),
+            }),
+            aside: Mutex::new((0..last).rev().collect()),
         }
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.slots.len()
+        self.free.capacity()
     }
 
     /// How many requests may be open at once.
     pub(crate) fn bound(&self) -> usize {
-        self.bound.load(Ordering::Relaxed)
+        self.usage.bound.load(Ordering::Relaxed)
     }
 
     /// Sets how many requests may be open at once, between 1 and the number of slots. Those that are
     /// open stay so; while there are more than the bound none is let in.
     pub(crate) fn set_bound(&self, bound: usize) {
-        let mut aside = self.aside.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (bound, before) = (bound.clamp(1, self.count()), self.bound());
-        self.bound.store(bound, Ordering::Relaxed);
-        for _ in bound..before {
-            match self.free.pop() {
-                Some(index) => aside.push(index),
-                None => self.owe(|owed| owed + 1),
-            }
-        }
-        for _ in before..bound {
-            if self.owed.load(Ordering::Relaxed) > 0 {
-                self.owe(|owed| owed - 1);
-            } else if let Some(index) = aside.pop() {
-                self.make_free(index);
-            }
+        let mut aside = self.aside();
+        self.usage.bound.store(bound.clamp(1, self.count()), Ordering::Relaxed);
+        while self.is_owed() {
+            let Some(index) = self.free.pop() else { return };
+            self.put_aside(&mut aside, index);
         }
     }
 
-    /// Changes how many slots are owed, under the lock of those laid aside.
-    fn owe(&self, change: impl FnOnce(usize) -> usize) {
-        self.owed.store(change(self.owed.load(Ordering::Relaxed)), Ordering::Relaxed);
+    fn aside(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.aside.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Slots that are not free: requests that are open, or answered and not yet collected. (Fewer while
-    /// there are more than may be.)
-    pub(crate) fn in_use(&self) -> usize {
-        self.bound().saturating_sub(self.free.len())
+    /// Whether more slots are in use than may be.
+    fn is_owed(&self) -> bool {
+        self.usage.in_use.load(Ordering::Acquire) > self.bound()
+    }
+
+    fn put_aside(&self, aside: &mut Vec<u32>, index: u32) {
+        aside.push(index);
+        self.usage.in_use.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Slots that are not free: requests that are open, or answered and not yet collected.
+    pub(crate) fn taken(&self) -> usize {
+        self.usage.in_use.load(Ordering::Relaxed).saturating_sub(self.free.len())
     }
 
     fn slot(&self, key: Key) -> &Slot<A> {
-        &self.slots[key.index as usize]
+        self.at(key.index)
+    }
+
+    fn at(&self, index: u32) -> &Slot<A> {
+        let chunk = self.chunks[index as usize / CHUNK].get();
+        &chunk.expect("invariant: slots in use are made")[index as usize % CHUNK]
+    }
+
+    /// A slot that is free, if there can be one.
+    fn take_free(&self) -> Option<u32> {
+        self.free.pop().or_else(|| {
+            let may_be_more = || self.usage.in_use.load(Ordering::Acquire) < self.bound();
+            // (Whoever puts more in use makes them free first: those seen in use are met by this.)
+            if may_be_more() { self.use_more() } else { self.free.pop() }
+        })
+    }
+
+    /// Puts more slots in use, and takes one of them.
+    #[cold]
+    fn use_more(&self) -> Option<u32> {
+        let mut aside = self.aside();
+        if let Some(index) = self.free.pop() {
+            return Some(index);
+        }
+        let in_use = self.usage.in_use.load(Ordering::Relaxed);
+        let more = self.bound().saturating_sub(in_use).min(CHUNK);
+        let rest = aside.len().saturating_sub(more);
+        let more = aside.split_off(rest);
+        let (first, others) = more.split_last()?;
+        more.iter().for_each(|index| self.make(*index));
+        // Whoever closes the gate and then sees none of these slots is seen by each who claims one of them.
+        fence(Ordering::SeqCst);
+        others.iter().rev().for_each(|index| self.make_free(*index));
+        self.usage.in_use.fetch_add(more.len(), Ordering::Release);
+        Some(*first)
+    }
+
+    fn make(&self, index: u32) {
+        let chunk = index as usize / CHUNK;
+        let count = CHUNK.min(self.count() - chunk * CHUNK);
+        self.chunks[chunk]
+            .get_or_init(|| (0..count).map(|_| CachePadded::new(Slot::new())).collect());
+    }
+
+    /// The slots that are made, with their indices.
+    fn made(&self) -> impl Iterator<Item = (usize, &Slot<A>)> {
+        let chunks = self.chunks.iter().enumerate();
+        chunks.filter_map(|(number, chunk)| Some((number * CHUNK, chunk.get()?))).flat_map(
+            |(first, slots)| slots.iter().enumerate().map(move |(at, slot)| (first + at, &**slot)),
+        )
     }
 
     /// Takes a slot for a request, if one is free and the gate is open. `waker` is woken when it is
-    /// answered.
+    /// answered. (None is free either while as many are on their way in vain as there can be open requests.)
     pub(crate) fn claim(&self, deadline: u64, waker: &Waker) -> Result<Key, Unclaimed> {
-        let index = self.free.pop().ok_or(Unclaimed::Full)?;
-        let slot = &self.slots[index as usize];
+        if self.stale.load(Ordering::Relaxed) >= self.count() {
+            return Err(Unclaimed::Full);
+        }
+        let index = self.take_free().ok_or(Unclaimed::Full)?;
+        let slot = self.at(index);
         let mut cell = slot.lock();
         debug_assert_eq!(cell.phase, Phase::Free, "invariant: a slot in the free queue is free");
         cell.generation = cell.generation.wrapping_add(1);
@@ -225,7 +289,14 @@ impl<A> Slots<A> {
     fn back_out(&self, key: Key) -> Unclaimed {
         // Somebody who cancels whatever is open may have been quicker; that changes nothing.
         let _how_far = self.abandon(key);
+        // (It never was on its way.)
+        self.passed_over();
         Unclaimed::Closed
+    }
+
+    /// A request that was on its way in vain has arrived, and was passed over.
+    pub(crate) fn passed_over(&self) {
+        self.stale.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Lets no claim through any more.
@@ -246,7 +317,7 @@ impl<A> Slots<A> {
     /// Whether the gate is closed and no request is open. Once true it stays so until the gate opens.
     pub(crate) fn is_drained(&self) -> bool {
         self.is_closed()
-            && self.slots.iter().all(|slot| slot.hint.load(Ordering::SeqCst) & OVER != 0)
+            && self.made().all(|(_, slot)| slot.hint.load(Ordering::SeqCst) & OVER != 0)
     }
 
     /// The request is about to run. False if it is over already, and then it must not run.
@@ -275,8 +346,10 @@ impl<A> Slots<A> {
     pub(crate) fn answer(&self, key: Key, answer: A) -> Result<Option<Waker>, A> {
         let slot = self.slot(key);
         let Some(mut cell) = slot.open(key) else { return Err(answer) };
-        if cell.phase == Phase::Answered {
-            return Err(answer);
+        match cell.phase {
+            Phase::Answered => return Err(answer),
+            Phase::Queued => self.is_stale(),
+            Phase::Running | Phase::Free => {}
         }
         cell.phase = Phase::Answered;
         cell.answer = Some(answer);
@@ -307,7 +380,10 @@ impl<A> Slots<A> {
         let mut cell =
             slot.open(key).expect("invariant: the caller's key fits until it has abandoned");
         let before = match cell.phase {
-            Phase::Queued => Abandoned::Queued,
+            Phase::Queued => {
+                self.is_stale();
+                Abandoned::Queued
+            }
             Phase::Running => Abandoned::Running,
             Phase::Answered | Phase::Free => Abandoned::Answered,
         };
@@ -321,20 +397,24 @@ impl<A> Slots<A> {
         before
     }
 
+    /// A request has ended while it was queued.
+    fn is_stale(&self) {
+        self.stale.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn release(&self, index: u32) {
-        if self.owed.load(Ordering::Relaxed) == 0 || !self.lay_aside(index) {
+        if !self.is_owed() || !self.lay_aside(index) {
             self.make_free(index);
         }
     }
 
-    /// Keeps a slot from being claimed, if one is owed.
+    /// Takes a slot out of use, if one is owed.
     #[cold]
     fn lay_aside(&self, index: u32) -> bool {
-        let mut aside = self.aside.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let owed = self.owed.load(Ordering::Relaxed) > 0;
+        let mut aside = self.aside();
+        let owed = self.is_owed();
         if owed {
-            self.owe(|owed| owed - 1);
-            aside.push(index);
+            self.put_aside(&mut aside, index);
         }
         owed
     }
@@ -364,7 +444,7 @@ impl<A> Slots<A> {
 
     /// Every request that waits or runs, with its deadline.
     pub(crate) fn open_requests(&self) -> impl Iterator<Item = (Key, u64)> {
-        let open = |(index, slot): (usize, &CachePadded<Slot<A>>)| {
+        let open = |(index, slot): (usize, &Slot<A>)| {
             let hint = slot.hint.load(Ordering::Acquire);
             let key = Key {
                 index: u32::try_from(index).ok()?,
@@ -372,7 +452,7 @@ impl<A> Slots<A> {
             };
             (hint & OVER == 0).then(|| (key, slot.deadline.load(Ordering::Relaxed)))
         };
-        self.slots.iter().enumerate().filter_map(open)
+        self.made().filter_map(open)
     }
 
     /// Whether the request is in an instance's hands.
@@ -437,7 +517,7 @@ mod tests {
         let open = claim(&slots, 0).unwrap();
         assert!(!slots.is_drained());
         slots.close();
-        assert_eq!((claim(&slots, 0), slots.in_use()), (Err(Unclaimed::Closed), 1));
+        assert_eq!((claim(&slots, 0), slots.taken()), (Err(Unclaimed::Closed), 1));
         assert!(!slots.is_drained(), "one request is open");
         slots.answer(open, ()).unwrap();
         assert!(slots.is_drained(), "answered, if not yet collected");
@@ -459,14 +539,33 @@ mod tests {
         assert_eq!(claim(&slots, 0), Err(Unclaimed::Full), "two are open");
         end(open[1]);
         let second = claim(&slots, 0).unwrap();
-        assert_eq!((claim(&slots, 0), slots.in_use()), (Err(Unclaimed::Full), 2));
+        assert_eq!((claim(&slots, 0), slots.taken()), (Err(Unclaimed::Full), 2));
         slots.set_bound(1);
         slots.set_bound(usize::MAX);
-        assert_eq!((slots.bound(), slots.in_use()), (4, 2));
+        assert_eq!((slots.bound(), slots.taken()), (4, 2));
         let more = [0; 2].map(|_| claim(&slots, 0).unwrap());
         assert_eq!(claim(&slots, 0), Err(Unclaimed::Full));
         [open[2], second].into_iter().chain(more).for_each(end);
-        assert_eq!(slots.in_use(), 0);
+        assert_eq!(slots.taken(), 0);
+    }
+
+    #[test]
+    fn slots_are_made_when_as_many_requests_are_open() {
+        let slots = Slots::<()>::new(CHUNK + 2);
+        let made = || slots.made().count();
+        assert_eq!(made(), 0);
+        for _ in 0..1000 {
+            let key = claim(&slots, 0).unwrap();
+            assert!(slots.start(key) && slots.abandon(key) == Abandoned::Running);
+        }
+        assert_eq!((made(), slots.taken()), (CHUNK, 0));
+        let open: Vec<_> = (0..CHUNK + 2).map(|_| claim(&slots, 0).unwrap()).collect();
+        assert_eq!((made(), slots.taken()), (CHUNK + 2, CHUNK + 2));
+        assert_eq!(
+            (claim(&slots, 0), slots.open_requests().count()),
+            (Err(Unclaimed::Full), CHUNK + 2)
+        );
+        assert!(open.iter().all(|key| !slots.is_over(*key)));
     }
 
     #[test]
@@ -545,7 +644,13 @@ mod loom_tests {
             let key = slots.claim(0, Waker::noop()).unwrap();
             let instance = thread::spawn({
                 let slots = slots.clone();
-                move || (slots.start(key), slots.answer(key, ()).is_ok())
+                move || {
+                    let started = slots.start(key);
+                    if !started {
+                        slots.passed_over();
+                    }
+                    (started, slots.answer(key, ()).is_ok())
+                }
             });
             let abandoned = slots.abandon(key);
             let (started, answered) = instance.join().unwrap();
@@ -577,6 +682,21 @@ mod loom_tests {
         });
     }
 
+    /// Two claim while slots come into use: each gets one, as there are two.
+    #[test]
+    fn loom_no_claim_misses_slots_that_come_into_use() {
+        loom::model(|| {
+            let slots = Arc::new(Slots::<()>::new(2));
+            let claim = |slots: &Slots<()>| slots.claim(0, Waker::noop()).unwrap();
+            let other = thread::spawn({
+                let slots = slots.clone();
+                move || claim(&slots)
+            });
+            let one = claim(&slots);
+            assert_ne!(one, other.join().unwrap());
+        });
+    }
+
     /// A claim against a close: the claim is refused, or whoever closed sees it until it is answered.
     #[test]
     fn loom_a_drain_misses_no_claim() {
@@ -599,6 +719,13 @@ mod loom_tests {
         });
     }
 
+    /// A request is given up while it is queued, and passed over.
+    fn end(slots: &Slots<()>, key: Key) -> bool {
+        let queued = slots.abandon(key) == Abandoned::Queued;
+        slots.passed_over();
+        queued
+    }
+
     /// A request ends while the bound is lowered: as many slots are left as there may be.
     #[test]
     fn loom_a_lower_bound_is_kept_while_requests_end() {
@@ -607,14 +734,14 @@ mod loom_tests {
             let keys = [0; 2].map(|_| slots.claim(0, Waker::noop()).unwrap());
             let caller = thread::spawn({
                 let slots = slots.clone();
-                move || keys.into_iter().all(|key| slots.abandon(key) == Abandoned::Queued)
+                move || keys.into_iter().all(|key| end(&slots, key))
             });
             slots.set_bound(1);
             assert!(caller.join().unwrap());
             let claim = || slots.claim(0, Waker::noop()).ok();
             // (Those that came back before any was owed may be used once more.)
             for key in [claim(), claim()].into_iter().flatten() {
-                let _queued = slots.abandon(key);
+                assert!(end(&slots, key));
             }
             assert!(claim().is_some() && claim().is_none());
         });
