@@ -121,6 +121,32 @@ async fn a_call_that_does_not_wait_is_refused_and_one_that_may_take_so_long_is_c
 }
 
 #[tokio::test]
+async fn calls_that_are_gathered_are_answered_also_where_others_go_away() {
+    const CALLS: usize = 500;
+    let spec = KernelSpec::new("gated", || Gated(Arc::new(Semaphore::new(CALLS)))).queue(CALLS);
+    let runtime = builder().with_kernel(spec.publish()).build().unwrap();
+    runtime.start().await.unwrap();
+    let kernel = runtime.named_kernel("gated").unwrap();
+    let options = CallOptions { gather: true, ..CallOptions::default() };
+    let calls: Vec<_> = (0..CALLS)
+        .map(|_| {
+            let (kernel, options) = (kernel.clone(), options.clone());
+            tokio::spawn(async move { kernel.call(request(), options).await })
+        })
+        .collect();
+    // (All have been brought, and none announced.)
+    tokio::task::yield_now().await;
+    for (number, call) in calls.into_iter().enumerate() {
+        if number % 3 == 0 {
+            call.abort();
+        } else {
+            assert_eq!(call.await.unwrap().unwrap(), request());
+        }
+    }
+    assert!(runtime.shutdown().await.unwrap().ledger.is_balanced());
+}
+
+#[tokio::test]
 async fn what_does_not_fit_is_refused_and_counted() {
     let (runtime, kernel, _gate) = running(1).await;
     assert_eq!(

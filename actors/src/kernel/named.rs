@@ -26,6 +26,8 @@ pub struct CallOptions {
     pub no_waiting: bool,
     /// Where to note when the kernel's code ran.
     pub timing: Option<Arc<Timing>>,
+    /// It is one of many that its thread brings; see [`KernelRef::gathering`](super::KernelRef::gathering).
+    pub gather: bool,
 }
 
 impl NamedKernel {

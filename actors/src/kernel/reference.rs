@@ -28,11 +28,12 @@ pub struct KernelRef<K: Kernel> {
     shared: Arc<Shared<K>>,
     priority: Priority,
     timing: Option<Arc<Timing>>,
+    gathers: bool,
 }
 
 impl<K: Kernel> KernelRef<K> {
     pub(crate) fn new(shared: Arc<Shared<K>>) -> Self {
-        Self { priority: shared.parts.priority, shared, timing: None }
+        Self { priority: shared.parts.priority, shared, timing: None, gathers: false }
     }
 
     /// The same kernel, to be called with that priority instead of its spec's.
@@ -45,6 +46,14 @@ impl<K: Kernel> KernelRef<K> {
     #[must_use]
     pub fn with_timing(&self, timing: Arc<Timing>) -> Self {
         Self { timing: Some(timing), ..self.clone() }
+    }
+
+    /// The same kernel, for a thread on which many tasks call it: while requests are open, a sleeping instance is
+    /// not woken for each more at once, but when the tasks that were ready to run on the thread have had their turn,
+    /// for all that they have brought. None of them may keep the thread for long.
+    #[must_use]
+    pub fn gathering(&self) -> Self {
+        Self { gathers: true, ..self.clone() }
     }
 
     /// The kernel's name.
@@ -180,20 +189,26 @@ impl<K: Kernel> KernelRef<K> {
     async fn submit(&self, request: K::Request, deadline: u64) -> Submitted<'_, K> {
         let timing = self.timing.clone();
         let mut request = Some(Asked { request, priority: self.priority, tries: 0, timing });
-        let mut submitted = None;
+        let mut brought = None;
         poll_fn(|cx| {
-            if let Some(call) = submitted.take() {
+            if let Some(call) = brought.take() {
                 return Poll::Ready(Ok(call));
             }
             let request =
                 request.take().expect("invariant: a future is not polled after it was ready");
-            match self.shared.port.submit(request, deadline, cx.waker()) {
-                Ok(call) => {
+            match self.shared.port.bring(request, deadline, cx.waker()) {
+                Ok(mut call) => {
                     self.shared.reaper.ring();
-                    if call.look() {
-                        return Poll::Ready(Ok(call));
+                    if self.gathers && !call.is_alone() {
+                        // (It is announced when it is polled next.)
+                        cx.waker().wake_by_ref();
+                    } else {
+                        call.announce();
+                        if call.look() {
+                            return Poll::Ready(Ok(call));
+                        }
                     }
-                    submitted = Some(call);
+                    brought = Some(call);
                     Poll::Pending
                 }
                 Err(refused) => {
@@ -241,7 +256,7 @@ impl<K: Kernel> KernelRef<K> {
 impl<K: Kernel> Clone for KernelRef<K> {
     fn clone(&self) -> Self {
         let (shared, timing) = (Arc::clone(&self.shared), self.timing.clone());
-        Self { shared, priority: self.priority, timing }
+        Self { shared, priority: self.priority, timing, gathers: self.gathers }
     }
 }
 

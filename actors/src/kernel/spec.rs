@@ -347,12 +347,15 @@ where
     K::Response: KernelMessage,
 {
     Box::pin(async move {
-        let CallOptions { timeout, priority, no_waiting, timing } = options;
+        let CallOptions { timeout, priority, no_waiting, timing, gather } = options;
         if let Some(priority) = priority {
             kernel = kernel.with_priority(priority);
         }
         if let Some(timing) = timing {
             kernel = kernel.with_timing(timing);
+        }
+        if gather {
+            kernel = kernel.gathering();
         }
         let request = match K::Request::from_fields(fields) {
             Ok(request) => request,

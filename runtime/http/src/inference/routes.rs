@@ -279,6 +279,7 @@ async fn answer(
         priority,
         no_waiting: true,
         timing: Some(Arc::clone(&timing)),
+        gather: true,
     };
     let answered = model.kernel.call(fields, options).await;
     let began = timing.began().unwrap_or(asked);
