@@ -172,11 +172,12 @@ fn print(rows: &[Row], servers: &[Server], json: bool) {
     table(&header, cells);
     let started = servers.iter().filter_map(|server| {
         let (name, first) = (server.name(), server.first_answer()?);
-        let memory = format!("{:.1}", server.memory_mib()?);
-        Some([name.to_owned(), format!("{:.0}", first.as_secs_f64() * 1e3), memory])
+        let [idle, loaded] =
+            [server.idle_mib()?, server.memory_mib()?].map(|mib| format!("{mib:.1}"));
+        Some([name.to_owned(), format!("{:.0}", first.as_secs_f64() * 1e3), idle, loaded])
     });
     table(
-        &["server", "start to first answer, ms", "proportional set after the load, MiB"],
+        &["server", "start to first answer, ms", "proportional set then, MiB", "after the load"],
         started,
     );
 }

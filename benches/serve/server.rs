@@ -24,6 +24,7 @@ pub(crate) struct Server {
     address: SocketAddr,
     process: Option<Child>,
     first_answer: Option<Duration>,
+    idle_mib: Option<f64>,
     /// Lines that each request has in its head.
     lines: String,
     _folder: Option<TempDir>,
@@ -85,7 +86,15 @@ impl Server {
         let address = url.trim_start_matches("http://").trim_end_matches('/').parse();
         let address = address.unwrap_or_else(|error| panic!("{url}: {error}"));
         let (name, lines) = (name.to_owned(), String::new());
-        Self { name, address, process: None, first_answer: None, lines, _folder: None }
+        Self {
+            name,
+            address,
+            process: None,
+            first_answer: None,
+            idle_mib: None,
+            lines,
+            _folder: None,
+        }
     }
 
     fn start(
@@ -110,6 +119,7 @@ impl Server {
             address,
             process: Some(process),
             first_answer: None,
+            idle_mib: None,
             lines,
             _folder: folder,
         };
@@ -117,6 +127,7 @@ impl Server {
             std::thread::sleep(Duration::from_millis(1));
         }
         server.first_answer = Some(since.elapsed());
+        server.idle_mib = server.memory_mib();
         // (What else it says is read to the end, so that it is never kept waiting.)
         std::thread::spawn(move || said.lines().for_each(drop));
         let time = Duration::from_millis(300);
@@ -155,13 +166,31 @@ impl Server {
         Some(ticks / 100.0)
     }
 
-    /// Its share of memory.
+    /// Its share of memory before it had any load.
+    pub(crate) fn idle_mib(&self) -> Option<f64> {
+        self.idle_mib
+    }
+
+    /// Its share of memory, as if nobody else ran the same program.
     pub(crate) fn memory_mib(&self) -> Option<f64> {
         let id = self.process.as_ref()?.id();
-        let maps = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).ok()?;
-        let line = maps.lines().find(|line| line.starts_with("Pss:"))?;
-        Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
+        let program = fs::read_link(format!("/proc/{id}/exe")).ok()?.display().to_string();
+        let (mut kib, mut own) = (0.0, false);
+        for line in fs::read_to_string(format!("/proc/{id}/smaps")).ok()?.lines() {
+            match line.split_once(':') {
+                Some(("Rss", size)) if own => kib += in_kib(size)?,
+                Some(("Pss", size)) if !own => kib += in_kib(size)?,
+                // (A mapping begins with where it lies.)
+                _ if line.contains('-') => own = line.ends_with(&program),
+                _ => {}
+            }
+        }
+        Some(kib / 1024.0)
     }
+}
+
+fn in_kib(size: &str) -> Option<f64> {
+    size.split_whitespace().next()?.parse().ok()
 }
 
 impl Drop for Server {
