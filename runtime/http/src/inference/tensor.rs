@@ -72,8 +72,8 @@ fn fit(element: ElementType, shape: &[usize], bytes: usize) -> Result<(), String
 
 /// The elements, copied once to where they are aligned.
 #[cfg(target_endian = "little")]
-fn elements<T: AnyBitPattern + NoUninit>(bytes: &[u8]) -> Vec<T> {
-    bytemuck::pod_collect_to_vec(bytes)
+fn elements<T: AnyBitPattern>(bytes: &[u8]) -> Vec<T> {
+    bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
 }
 
 /// A tensor whose bytes come one chunk after another.
