@@ -348,7 +348,7 @@ impl<A> Slots<A> {
         let Some(mut cell) = slot.open(key) else { return Err(answer) };
         match cell.phase {
             Phase::Answered => return Err(answer),
-            Phase::Queued => self.is_stale(),
+            Phase::Queued => self.note_stale(),
             Phase::Running | Phase::Free => {}
         }
         cell.phase = Phase::Answered;
@@ -381,7 +381,7 @@ impl<A> Slots<A> {
             slot.open(key).expect("invariant: the caller's key fits until it has abandoned");
         let before = match cell.phase {
             Phase::Queued => {
-                self.is_stale();
+                self.note_stale();
                 Abandoned::Queued
             }
             Phase::Running => Abandoned::Running,
@@ -398,7 +398,7 @@ impl<A> Slots<A> {
     }
 
     /// A request has ended while it was queued.
-    fn is_stale(&self) {
+    fn note_stale(&self) {
         self.stale.fetch_add(1, Ordering::Relaxed);
     }
 

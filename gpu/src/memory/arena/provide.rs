@@ -176,9 +176,7 @@ impl<U: LastUse> Arena<U> {
         if missing > 0 && (!manner.remap || missing > self.elsewhere(&site)) {
             return Err(self.no_room());
         }
-        let mut provision = self.fill(site, bytes);
-        provision.unmap = self.take_pages(missing);
-        Ok(provision)
+        Ok(self.fill_from_elsewhere(site, bytes, missing))
     }
 
     /// Memory ahead of need: at most `bytes` of new pages, with at most `limit` bytes mapped. A block, so
@@ -213,9 +211,15 @@ impl<U: LastUse> Arena<U> {
         });
         let site = sites.find(|site| missing(site) <= self.elsewhere(site));
         let site = site.ok_or_else(|| self.no_room())?;
-        let mut provision = self.fill(site, wish.bytes);
-        provision.unmap = self.take_pages(missing(&site));
-        Ok(provision)
+        let missing = missing(&site);
+        Ok(self.fill_from_elsewhere(site, wish.bytes, missing))
+    }
+
+    /// Fills a site with pages of which so many bytes have to come from elsewhere.
+    fn fill_from_elsewhere(&mut self, site: Site, bytes: u64, missing: u64) -> Provision {
+        let mut provision = self.fill(site, bytes);
+        provision.unmap = self.take_pages(missing);
+        provision
     }
 
     /// Bytes of idle pages that are wholly free, and not where the site is.
