@@ -20,10 +20,19 @@
 //! The first three are programs of their own, because a program has one global allocator and its
 //! other interfaces are unsafe; so are those on CUDA, for a driver's threads shall disturb nobody. The
 //! mixes are described in `src/pool.rs`.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a benchmark may fail, and say why")]
+//!
+//! At the end stands how long it takes to tell what lies where (`rustkernel device map`) in a pool whose blocks are
+//! every other one free: meanwhile nobody gets a block from it that is not in a magazine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the real clock, may fail, and says why"
+)]
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use clap::Parser;
 use rustkernel_benches::pool::cuda::{self, Measured};
@@ -60,6 +69,27 @@ fn main() {
         add("the loop alone", measure(&Nothing));
     }
     figures.print(&options);
+    time_a_map();
+}
+
+fn time_a_map() {
+    const BLOCKS: usize = 100_000;
+    let leases = Leases::on_host().without_streams();
+    let mut hand = leases.hand();
+    let all: Vec<_> = (0..BLOCKS).map(|_| hand.allocate(512)).collect();
+    let (kept, dropped): (Vec<_>, Vec<_>) =
+        all.into_iter().enumerate().partition(|(n, _)| n % 2 == 0);
+    drop(dropped);
+    let mut millis: Vec<f64> = (0..9)
+        .map(|_| {
+            let since = Instant::now();
+            let map = leases.map().unwrap();
+            assert!(map.ranges.len() as u64 + map.left_out >= kept.len() as u64);
+            since.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    millis.sort_by(f64::total_cmp);
+    eprintln!("a map of {BLOCKS} blocks, every other one free: {:.1} ms (median of 9)", millis[4]);
 }
 
 fn ours(add: &mut impl FnMut(&'static str, [f64; 3])) {

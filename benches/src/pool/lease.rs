@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rustkernel_gpu::host::{self, HostOptions, ThreadBudget};
 use rustkernel_gpu::memory::{
-    DeviceMemory, Grown, Lease, Leased, MemoryKind, MemoryLimits, Need, PressureThresholds,
-    Reservation,
+    DeviceMemory, Grown, Lease, Leased, MemoryKind, MemoryLimits, MemoryMap, Need,
+    PressureThresholds, Reservation,
 };
 use rustkernel_gpu::{Device, Stream, StreamOptions};
 
@@ -58,6 +58,11 @@ impl Leases {
     #[must_use]
     pub fn reserving(self, bytes: u64) -> Self {
         Self { reserved: bytes, ..self }
+    }
+
+    /// What lies where in its addresses.
+    pub fn map(&self) -> Option<MemoryMap> {
+        self.memory.pool(MemoryKind::Device).map()
     }
 
     /// Leases are for no stream, and so come from no magazine.
