@@ -134,7 +134,7 @@ async fn calls_that_are_gathered_are_answered_also_where_others_go_away() {
             tokio::spawn(async move { kernel.call(request(), options).await })
         })
         .collect();
-    // (All have been brought, and none announced.)
+    // (Each has been brought, also those that go away now.)
     tokio::task::yield_now().await;
     for (number, call) in calls.into_iter().enumerate() {
         if number % 3 == 0 {

@@ -177,7 +177,7 @@ fn print(rows: &[Row], servers: &[Server], json: bool) {
         Some([name.to_owned(), format!("{:.0}", first.as_secs_f64() * 1e3), idle, loaded])
     });
     table(
-        &["server", "start to first answer, ms", "proportional set then, MiB", "after the load"],
+        &["server", "start to first answer, ms", "memory when idle, MiB", "after the load, MiB"],
         started,
     );
 }

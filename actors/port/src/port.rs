@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
@@ -117,27 +117,12 @@ impl<Q, A> Port<Q, A> {
     // ---- callers
 
     /// Brings a request, to be answered by `deadline` (in the ticks of [`expire`](Self::expire); 0
-    /// is never). Does not wait. `waker` is that of whoever polls the call first.
+    /// is never). Does not wait. `waker` is that of whoever polls the call first. An instance that sleeps is woken when
+    /// the call is [announced](Call::announce), at the latest when it is polled.
     ///
     /// # Errors
     /// The request comes back if the port is full or closed; it is not counted then.
     pub fn submit(
-        &self,
-        request: Q,
-        deadline: u64,
-        waker: &Waker,
-    ) -> Result<Call<'_, Q, A>, Refused<Q>> {
-        let mut call = self.bring(request, deadline, waker)?;
-        call.announce();
-        Ok(call)
-    }
-
-    /// As [`submit`](Self::submit), but a sleeping instance is not woken before the call is polled or
-    /// [announced](Call::announce).
-    ///
-    /// # Errors
-    /// As [`submit`](Self::submit).
-    pub fn bring(
         &self,
         request: Q,
         deadline: u64,
@@ -398,8 +383,7 @@ impl<Q, A> Port<Q, A> {
 
     /// Discards what is left: envelopes of requests that are over.
     pub fn clear(&self, discard: impl Fn(Envelope<Q>)) {
-        while let Some(envelope) = self.any() {
-            self.slots.passed_over();
+        while let Some(envelope) = self.take(&discard) {
             discard(envelope);
         }
     }
@@ -472,8 +456,10 @@ impl<Q, A> Future for Call<'_, Q, A> {
     type Output = A;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A> {
-        self.announce();
-        let answer = ready!(self.port.slots.collect(self.key, cx));
+        let Poll::Ready(answer) = self.port.slots.collect(self.key, cx) else {
+            self.announce();
+            return Poll::Pending;
+        };
         self.collected = true;
         self.port.make_room();
         Poll::Ready(answer)
@@ -497,6 +483,7 @@ impl<Q, A> fmt::Debug for Call<'_, Q, A> {
 #[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::*;
+    use crate::idle::tests::Count;
     use std::sync::Arc;
 
     /// Semantics: S8, S10.
@@ -516,35 +503,34 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_is_woken_for_what_was_brought_when_its_caller_waits_for_it() {
+    fn an_instance_is_woken_when_a_caller_waits_for_it_and_once_a_call() {
         let port: Port<u32, u32> =
             Port::new(PortOptions { bound: 4, instances: 1, spin: Duration::ZERO });
-        let (woken, waker) = counted();
-        let mut instance = std::pin::pin!(async {
-            port.wait(0, &mut Answers::default(), || false).await;
-        });
+        let count = Arc::<Count>::default();
+        let (waker, woken) = (count.clone().into(), || count.0.load(Ordering::SeqCst));
+        let poll = |call: &mut Call<'_, u32, u32>| {
+            Pin::new(call).poll(&mut Context::from_waker(Waker::noop()))
+        };
+        let wait = || async { port.wait(0, &mut Answers::default(), || false).await };
+        let mut instance = std::pin::pin!(wait());
         assert!(instance.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-        let mut calls = [1, 2].map(|number| port.bring(number, 0, Waker::noop()).unwrap());
+        let mut calls = [1, 2].map(|number| port.submit(number, 0, Waker::noop()).unwrap());
         assert!(!calls[0].is_alone() && woken() == 0);
         for call in &mut calls {
-            assert!(Pin::new(call).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert!(poll(call).is_pending());
             assert_eq!(woken(), 1);
         }
         drop(calls);
-        assert!(port.submit(3, 0, Waker::noop()).unwrap().is_alone());
-    }
 
-    /// A waker, and how often it was woken.
-    fn counted() -> (impl Fn() -> usize, Waker) {
-        struct Count(AtomicUsize);
-        impl std::task::Wake for Count {
-            fn wake(self: Arc<Self>) {
-                self.0.fetch_add(1, Ordering::SeqCst);
-            }
-        }
-        let count = Arc::new(Count(AtomicUsize::new(0)));
-        let waker = Arc::clone(&count).into();
-        (move || count.0.load(Ordering::SeqCst), waker)
+        // One that is answered when its caller first looks wakes nobody.
+        let mut call = port.submit(3, 0, Waker::noop()).unwrap();
+        let Envelope { key, request, .. } = port.take(drop).unwrap();
+        let mut instance = std::pin::pin!(wait());
+        assert!(instance.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        port.answer(key, Ending::Completed, request, &mut Answers::default()).unwrap();
+        assert_eq!((poll(&mut call), woken()), (Poll::Ready(3), 1));
+        drop(call);
+        assert!(port.submit(3, 0, Waker::noop()).unwrap().is_alone());
     }
 
     /// Requests that are given up while they are queued bring no more memory into use than open ones: callers that

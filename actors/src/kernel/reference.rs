@@ -26,9 +26,9 @@ type Submitted<'a, K> = Result<
 /// kernel's code is dropped at the next `.await` if it runs.
 pub struct KernelRef<K: Kernel> {
     shared: Arc<Shared<K>>,
-    priority: Priority,
-    timing: Option<Arc<Timing>>,
-    gathers: bool,
+    pub(super) priority: Priority,
+    pub(super) timing: Option<Arc<Timing>>,
+    pub(super) gathers: bool,
 }
 
 impl<K: Kernel> KernelRef<K> {
@@ -196,11 +196,11 @@ impl<K: Kernel> KernelRef<K> {
             }
             let request =
                 request.take().expect("invariant: a future is not polled after it was ready");
-            match self.shared.port.bring(request, deadline, cx.waker()) {
+            match self.shared.port.submit(request, deadline, cx.waker()) {
                 Ok(mut call) => {
                     self.shared.reaper.ring();
                     if self.gathers && !call.is_alone() {
-                        // (It is announced when it is polled next.)
+                        // (It is announced when it is polled next, if it has to wait then.)
                         cx.waker().wake_by_ref();
                     } else {
                         call.announce();

@@ -348,15 +348,9 @@ where
 {
     Box::pin(async move {
         let CallOptions { timeout, priority, no_waiting, timing, gather } = options;
-        if let Some(priority) = priority {
-            kernel = kernel.with_priority(priority);
-        }
-        if let Some(timing) = timing {
-            kernel = kernel.with_timing(timing);
-        }
-        if gather {
-            kernel = kernel.gathering();
-        }
+        // (In place: what others hold of the kernel is counted once a call.)
+        kernel.priority = priority.unwrap_or(kernel.priority);
+        (kernel.timing, kernel.gathers) = (timing, gather);
         let request = match K::Request::from_fields(fields) {
             Ok(request) => request,
             Err(error) => return Err(kernel.reject(error.into(), ())),
