@@ -1,8 +1,9 @@
 //! Which library reads JSON tensors fastest: `cargo bench -p rustkernel-benches --features peers --bench json`.
 //!
 //! A request of `saxpy`, two vectors of 1024 numbers, is read into the same types by each. The numbers are of either
-//! precision, as clients write them: as short as they come back the same. The libraries take turns within each round; shown is
-//! the median. All have to read the same numbers, bit for bit (serde_json is built with `float_roundtrip` here).
+//! precision, as clients write them: as short as they come back the same; and FP32 as Python writes them, whose floats are
+//! FP64 (`numpy.ndarray.tolist`). The libraries take turns within each round; shown is the median. All have to read the
+//! same numbers, bit for bit (serde_json is built with `float_roundtrip` here).
 #![forbid(unsafe_code)]
 #![allow(
     missing_docs,
@@ -45,14 +46,28 @@ fn main() {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["numbers", "bytes", "library", "us", "ratio"]);
-    measure("FP32", || random.random_range(-1.0_f32..1.0), &mut table);
+    let draw = || random.random_range(-1.0_f32..1.0);
+    measure("FP32", draw, |request| serde_json::to_vec(request).unwrap(), &mut table);
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let draw = || random.random_range(-1.0_f32..1.0);
+    measure("FP32 of Python", draw, widened, &mut table);
     let mut random = ChaCha8Rng::seed_from_u64(2);
-    measure("FP64", || random.random_range(-1.0_f64..1.0), &mut table);
+    let draw = || random.random_range(-1.0_f64..1.0);
+    measure("FP64", draw, |request| serde_json::to_vec(request).unwrap(), &mut table);
     println!("{table}");
 }
 
-fn measure<T>(kind: &str, mut draw: impl FnMut() -> T, table: &mut Table)
-where
+/// (Values of serde_json's have numbers in FP64.)
+fn widened(request: &Request<f32>) -> Vec<u8> {
+    serde_json::to_vec(&serde_json::to_value(request).unwrap()).unwrap()
+}
+
+fn measure<T>(
+    kind: &str,
+    mut draw: impl FnMut() -> T,
+    write: impl Fn(&Request<T>) -> Vec<u8>,
+    table: &mut Table,
+) where
     T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
 {
     let libraries: [(&str, Read<T>); 3] = [
@@ -67,7 +82,7 @@ where
         data: (0..LENGTH).map(|_| draw()).collect(),
     };
     let request = Request { inputs: vec![input("x"), input("y")] };
-    let body = serde_json::to_vec(&request).unwrap();
+    let body = write(&request);
     let mut micros = [const { Vec::new() }; 3];
     for _ in 0..ROUNDS {
         for ((name, read), micros) in libraries.iter().zip(&mut micros) {

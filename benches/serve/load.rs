@@ -28,6 +28,7 @@ impl Encoding {
     /// A whole request of `saxpy` of so many elements, with those lines in its head.
     fn request(self, lines: &str, elements: usize) -> Vec<u8> {
         let x: Vec<f32> = (0..elements).map(|i| (i as f32).mul_add(0.000_976_5, 0.123)).collect();
+        // (In JSON they get the digits of an FP64, as Python's clients write them.)
         let input = |name: &str| {
             let mut input = json!({ "name": name, "datatype": "FP32", "shape": [elements] });
             match self {
