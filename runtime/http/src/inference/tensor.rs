@@ -325,6 +325,8 @@ impl Serialize for Data<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
     use ElementType::{F32, I8, U8, U64};
 
     fn read(element: ElementType, shape: &[usize], text: &str) -> Result<AnyTensor, String> {
@@ -400,5 +402,39 @@ mod tests {
         let precise = AnyTensor::from(Tensor::from(vec![0.1f64 + 0.2]));
         let text = serde_json::to_string(&Data(&precise)).unwrap();
         assert_eq!(read(ElementType::F64, &[1], &text), Ok(precise));
+    }
+    /// Numbers as clients write them (Python an FP32 with the digits of an FP64), and at the edges of what a number can be.
+    fn number() -> impl Strategy<Value = String> {
+        let edges = [
+            "-0",
+            "-0.0",
+            "5e-324",
+            "2e-324",
+            "2.2250738585072011e-308",
+            "1.7976931348623157e308",
+            "1e309",
+            "-1e-400",
+            "9007199254740993",
+            "18446744073709551616",
+            "-9223372036854775809",
+        ];
+        prop_oneof![
+            any::<f64>().prop_map(|number| format!("{number:?}")),
+            any::<f32>().prop_map(|number| format!("{:?}", f64::from(number))),
+            "-?(0|[1-9][0-9]{0,24})(\\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?",
+            prop::sample::select(edges.to_vec()).prop_map(str::to_owned),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_read_bit_for_bit(text in number()) {
+            let exact = text.parse().ok().filter(|number: &f64| number.is_finite());
+            let read = match read(ElementType::F64, &[1], &format!("[{text}]")) {
+                Ok(AnyTensor::F64(tensor)) => Some(tensor.as_slice()[0]),
+                _ => None,
+            };
+            prop_assert_eq!(read.map(f64::to_bits), exact.map(f64::to_bits));
+        }
     }
 }
