@@ -325,9 +325,8 @@ impl Serialize for Data<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
     use ElementType::{F32, I8, U8, U64};
+    use proptest::prelude::*;
 
     fn read(element: ElementType, shape: &[usize], text: &str) -> Result<AnyTensor, String> {
         let seed = Elements { element, shape: shape.to_vec() };
@@ -403,6 +402,7 @@ mod tests {
         let text = serde_json::to_string(&Data(&precise)).unwrap();
         assert_eq!(read(ElementType::F64, &[1], &text), Ok(precise));
     }
+
     /// Numbers as clients write them (Python an FP32 with the digits of an FP64), and at the edges of what a number can be.
     fn number() -> impl Strategy<Value = String> {
         let edges = [

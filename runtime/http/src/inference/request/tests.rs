@@ -150,6 +150,27 @@ fn a_shape_that_promises_much_takes_no_memory_for_it() {
     assert!(error.unwrap_err().contains("1 elements do not make the shape"));
 }
 
+/// Wherever something nested stands, or something else is expected, it is not followed until the stack is gone.
+#[test]
+fn what_is_nested_without_end_is_refused() {
+    let nested = "[".repeat(1 << 20) + &"]".repeat(1 << 20);
+    for (before, after) in [
+        ("", ""),
+        (r#"{"extra":"#, r#","inputs":0}"#),
+        (r#"{"parameters":{"a":"#, "}}"),
+        (r#"{"id":"#, "}"),
+        (r#"{"outputs":"#, "}"),
+        (r#"{"inputs":"#, "}"),
+        (r#"{"inputs":[{"name":"#, "}]}"),
+        (r#"{"inputs":[{"extra":"#, "}]}"),
+        (r#"{"inputs":[{"data":"#, "}]}"),
+        (r#"{"inputs":[{"datatype":"FP32","shape":[1],"data":"#, "}]}"),
+    ] {
+        assert!(json(&format!("{before}{nested}{after}")).is_err(), "{before}");
+        assert!(json(&format!("{before}{}", &nested[..1 << 20])).is_err(), "{before}");
+    }
+}
+
 proptest! {
     #[test]
     fn whatever_comes_is_answered(body in prop::collection::vec(any::<u8>(), 0..200), header in 0usize..220) {
