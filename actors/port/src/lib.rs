@@ -17,10 +17,9 @@
 //!
 //! A port takes the memory of the most requests that were open at once, and 20 bytes for each that may be: slots are
 //! made when they are first needed and stay, and the queue allocates for 31 requests at a time. Else a call
-//! allocates nothing. It crosses
-//! threads once each way. Neither side sleeps while the other is about to act: instances look for a
-//! bounded moment before they sleep, callers do where the last answers came quickly, and answers that
-//! are ready together wake their callers together ([`Answers`]).
+//! allocates nothing. It crosses threads once each way. Neither side sleeps while the other is about to act:
+//! instances look for a bounded moment before they sleep, callers do where the last answers came quickly, and
+//! answers that are ready together wake their callers together ([`Answers`]).
 #![forbid(unsafe_code)]
 
 mod answers;

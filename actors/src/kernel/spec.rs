@@ -348,7 +348,7 @@ where
 {
     Box::pin(async move {
         let CallOptions { timeout, priority, no_waiting, timing, gather } = options;
-        // (In place: what others hold of the kernel is counted once a call.)
+        // (In place: `with_priority` and its like would each make another reference, and count it.)
         kernel.priority = priority.unwrap_or(kernel.priority);
         (kernel.timing, kernel.gathers) = (timing, gather);
         let request = match K::Request::from_fields(fields) {
