@@ -211,6 +211,49 @@ async fn a_request_that_waits_is_answered_at_its_deadline_and_never_runs() {
     stop(runtime).await;
 }
 
+/// A kernel that nobody called for longer than its deadline gives the next requests all of theirs.
+///
+/// Semantics: S12.
+#[tokio::test]
+async fn deadlines_count_from_the_call_also_after_a_pause() {
+    let gate = Arc::new(Semaphore::new(0));
+    let deadline = Duration::from_secs(1);
+    let (runtime, double) = running(spec(&gate).deadline(deadline)).await;
+    assert_eq!(double.call(1).await.unwrap(), 2);
+    // Until nobody looks for deadlines any more, and as long as one again.
+    tokio::time::sleep(Duration::from_millis(1500) + deadline).await;
+    let mut calls = [(); 3].map(|()| Box::pin(double.call(WAIT)));
+    for call in &mut calls {
+        assert!(futures_util::poll!(call).is_pending());
+    }
+    tokio::time::sleep(deadline / 5).await;
+    assert_eq!(double.stats().ledger.cancelled, 0);
+    gate.add_permits(calls.len());
+    assert!(join_all(calls).await.into_iter().all(|answer| answer.unwrap() == 2 * WAIT));
+    stop(runtime).await;
+}
+
+/// Semantics: S12.
+#[tokio::test]
+async fn who_waits_for_room_is_told_of_its_deadline_although_nothing_is_open() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (runtime, double) = running(spec(&gate).queue(1)).await;
+    let mut first = Box::pin(double.call(WAIT));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    gate.add_permits(1);
+    eventually("it is answered", || double.stats().ledger.completed == 1).await;
+    // Its answer takes up the only place. Nothing is open, and after a while nobody looks for deadlines.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let waits = double.call_within(5, Duration::from_millis(30));
+    let error = tokio::time::timeout(Duration::from_secs(5), waits).await.unwrap().unwrap_err();
+    assert!(
+        matches!(error, CallError::Rejected { rejection: Rejection::Expired { .. }, .. }),
+        "{error}"
+    );
+    assert_eq!(first.await.unwrap(), 2 * WAIT);
+    stop(runtime).await;
+}
+
 /// Semantics: S3, S11.
 #[tokio::test]
 async fn the_bound_is_shared_by_all_clones_and_refuses_at_once() {

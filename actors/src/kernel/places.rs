@@ -381,7 +381,7 @@ impl<K: Kernel> KernelActor<K> {
         let shared = Arc::clone(&self.shared);
         let wait = async move {
             if idle > REAP_IDLE {
-                let busy = || shared.port.open_requests() > 0;
+                let busy = || shared.port.open_requests() > 0 || shared.port.room_is_wanted();
                 shared.reaper.sleep(busy).await;
             }
             tokio::time::sleep(REAP).await;

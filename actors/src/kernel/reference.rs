@@ -162,13 +162,18 @@ impl<K: Kernel> KernelRef<K> {
     ) -> Result<K::Response, CallError<K::Request>> {
         loop {
             let room = self.shared.port.listen_for_room();
+            self.shared.reaper.ring();
             let expired = deadline != 0 && clock::ticks(clock::now()) >= deadline;
             let admitted = if expired { Err(self.expired()) } else { self.shared.admission() };
             if let Err(rejection) = admitted {
                 return Err(self.reject(rejection, request));
             }
             match self.submit(request, deadline).await {
-                Ok(call) => return call.await.map_err(|error| *error),
+                Ok(call) => {
+                    // What room there is from now on is for others.
+                    drop(room);
+                    return call.await.map_err(|error| *error);
+                }
                 Err((Rejection::QueueFull { .. }, back)) => request = back,
                 Err((rejection, request)) => return Err(self.reject(rejection, request)),
             }

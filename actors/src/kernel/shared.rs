@@ -194,11 +194,12 @@ impl<K: Kernel> Shared<K> {
     pub(crate) fn deadline(&self) -> u64 {
         match self.timeout() {
             None => 0,
+            Some(timeout) if timeout < COARSE_FROM => clock::after(timeout),
             // Reading the clock costs a tenth of a call; for a long deadline the reaper's will do.
-            Some(timeout) if timeout >= COARSE_FROM && !self.reaper.is_asleep() => {
-                self.reaper.last_ticks() + ticks_of(timeout)
-            }
-            Some(timeout) => clock::after(timeout),
+            Some(timeout) => match self.reaper.last_ticks() {
+                None => clock::after(timeout),
+                Some(ticks) => ticks + ticks_of(timeout),
+            },
         }
     }
 }
@@ -357,6 +358,7 @@ fn ticks_of(timeout: Duration) -> u64 {
 pub(crate) struct ReaperBell {
     asleep: AtomicBool,
     waker: AtomicWaker,
+    /// 0 is none.
     last_ticks: AtomicU64,
 }
 
@@ -366,17 +368,12 @@ impl ReaperBell {
         self.last_ticks.store(ticks, Ordering::Release);
     }
 
-    /// What time it was when the reaper last looked.
-    fn last_ticks(&self) -> u64 {
-        self.last_ticks.load(Ordering::Acquire)
+    /// What time it was when the reaper last looked; `None` from its falling asleep until it looks again.
+    fn last_ticks(&self) -> Option<u64> {
+        Some(self.last_ticks.load(Ordering::Acquire)).filter(|ticks| *ticks > 0)
     }
 
-    /// Whether the reaper's time stands still. (It does before the first look, too.)
-    fn is_asleep(&self) -> bool {
-        self.asleep.load(Ordering::Acquire) || self.last_ticks() == 0
-    }
-
-    /// A request was submitted.
+    /// A request was submitted, or waits for room.
     pub(crate) fn ring(&self) {
         if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             self.waker.wake();
@@ -390,6 +387,8 @@ impl ReaperBell {
             self.waker.register(cx.waker());
             if !hung {
                 hung = true;
+                // Its time stands still from now on, and for a moment after it is rung.
+                self.set_ticks(0);
                 self.asleep.store(true, Ordering::SeqCst);
                 if busy() {
                     self.asleep.store(false, Ordering::SeqCst);
