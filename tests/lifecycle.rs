@@ -38,6 +38,10 @@ impl Kernel for Diary {
         self.note("open");
         match self.name {
             "broken" => Err(KernelError::failed("it does not open")),
+            "late" => {
+                self.gate.acquire().await.map_err(KernelError::failed)?.forget();
+                Err(KernelError::failed("it does not open either"))
+            }
             "slow" => std::future::pending().await,
             "bomb" => panic!("while opening"),
             _ => Ok(()),
@@ -385,6 +389,36 @@ async fn a_request_in_flight_may_still_call_other_kernels_during_a_drain() {
         within_a_minute(futures_util::future::join(runtime.shutdown(), release)).await;
     let report = report.unwrap();
     assert!(report.is_clean() && report.ledger.completed == 2, "{report:?}");
+}
+
+/// Semantics: S1, S2, S3.
+#[tokio::test]
+async fn what_a_kernel_was_asked_before_its_start_failed_is_given_back() {
+    let (log, gate) = fixtures();
+    let runtime = builder().build().unwrap();
+    runtime.start().await.unwrap();
+    for name in ["late", "slow"] {
+        let spec = Diary::spec(name, &log, &gate).start_timeout(Duration::from_millis(300));
+        let asked = async {
+            eventually("it is known", || runtime.kernel::<Diary>(name).is_ok()).await;
+            let kernel = runtime.kernel::<Diary>(name).unwrap();
+            let mut call = Box::pin(kernel.call(false));
+            assert!(futures_util::poll!(&mut call).is_pending());
+            gate.add_permits(usize::from(name == "late"));
+            let error = within_a_minute(call).await.unwrap_err();
+            assert!(
+                matches!(
+                    &error,
+                    CallError::Rejected { rejection: Rejection::Ended { .. }, request: false }
+                ),
+                "{error}"
+            );
+            kernel.stats().ledger
+        };
+        let (added, ledger) = futures_util::future::join(runtime.add_kernel(spec), asked).await;
+        assert!(added.is_err() && ledger.is_balanced() && ledger.rejected == 1, "{ledger:?}");
+    }
+    assert!(runtime.shutdown().await.unwrap().ledger.is_balanced());
 }
 
 #[tokio::test]

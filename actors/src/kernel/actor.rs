@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
-use futures_util::future::try_join_all;
+use futures_util::future::{TryFutureExt, try_join_all};
 use rustkernel_gpu::DeviceId;
 use slog::{Logger, error, info, o, warn};
 use tokio::sync::oneshot;
@@ -140,7 +140,8 @@ impl<K: Kernel> KernelActor<K> {
         let (kernel, timeout) = (self.name(), self.shared.parts.start_timeout);
         let (count, announcer, logger) =
             (starts.len(), self.environment.announcer.clone(), self.logger.clone());
-        Box::pin(async move {
+        let shared = Arc::clone(&self.shared);
+        let started = async move {
             let started =
                 tokio::time::timeout(timeout, try_join_all(starts.into_iter().map(started))).await;
             match started {
@@ -153,7 +154,9 @@ impl<K: Kernel> KernelActor<K> {
                 Ok(Err(None)) => Err(StartError::NoThread("the instance's lane has ended".into())),
                 Err(_elapsed) => Err(StartError::TimedOut { kernel, timeout }),
             }
-        })
+        };
+        // A kernel that comes to a runtime that runs may have been called by now.
+        Box::pin(started.inspect_err(move |error| shared.did_not_start(error)))
     }
 
     fn drain(&self) -> ResponseFuture<Result<usize, StartError>> {
@@ -188,6 +191,8 @@ impl<K: Kernel> KernelActor<K> {
     }
 
     fn stopped_with(&self, abandoned: usize) {
+        // (Nothing is open but after a start that failed.)
+        self.cancel(Duration::ZERO);
         self.shared.clear();
         self.shared.close_mailbox();
         self.shared.counters.abandoned.store(abandoned, Ordering::Release);

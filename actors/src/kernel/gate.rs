@@ -8,7 +8,7 @@ use rustkernel_port::{Answers, Ending, Envelope, Key};
 use super::Kernel;
 use super::shared::{Answer, Asked, Shared};
 use crate::clock;
-use crate::error::{CallError, KernelError, Rejection};
+use crate::error::{CallError, KernelError, Rejection, StartError};
 use crate::event::RuntimeEvent;
 use crate::instance::Seat;
 use crate::panic;
@@ -98,6 +98,13 @@ impl<K: Kernel> Shared<K> {
         self.close_gate(&mut self.gate(), Closed::Ended(cause));
         self.refuse_waiting();
         self.close_mailbox();
+    }
+
+    /// Its start has failed: requests that came meanwhile are given back. (If it was told to stop, that is why.)
+    pub(super) fn did_not_start(&self, error: &StartError) {
+        if !self.port.is_stopped() {
+            self.ended_for_good(Cause::OpenFailed(error.to_string()));
+        }
     }
 
     /// The actor that it hosts, if it does, does not live again.
