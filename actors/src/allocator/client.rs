@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use actix::{Addr, ArbiterHandle};
 use rustkernel_gpu::memory::{
-    DeviceMemory, Lease, Leased, MemoryKind, MemoryMap, MemoryStats, Need, PressureLevel,
-    Reservation, Shortage,
+    AttentionNeed, DeviceMemory, Lease, Leased, MemoryKind, MemoryMap, MemoryStats, Need,
+    PressureLevel, Reservation, Shortage,
 };
 use rustkernel_gpu::{Device, DeviceError, DeviceResult, Stream};
+use tokio::sync::oneshot;
 
 use super::spill::{self, Spill, SpillInto};
 use super::{
@@ -161,8 +162,22 @@ impl MemoryClient {
             }
         }
         let _waits = self.tally.wait();
-        let reserve = Reserve { need, priority, deadline, restart: false };
-        self.allocator.send(reserve).await.unwrap_or(Err(Rejection::Stopped.into()))
+        self.ask(|reply| Reserve { need, priority, deadline, restart: false, reply }).await
+    }
+
+    /// Asks the allocator for a reservation. Dropped before it has an answer, the reservation is given up.
+    async fn ask(
+        &self,
+        reserve: impl FnOnce(queue::Reply) -> Reserve,
+    ) -> Result<Reservation, Refused> {
+        let mut asked = Asked { memory: &self.memory, answer: None };
+        let (reply, answer) = oneshot::channel();
+        let answer = asked.answer.insert(answer);
+        let stopped = || Rejection::Stopped.into();
+        self.allocator.send(reserve(reply)).await.map_err(|_| stopped())?;
+        let answered = answer.await;
+        asked.answer = None;
+        answered.unwrap_or_else(|_| Err(stopped()))
     }
 
     /// Waits while the level is `Critical`, before a restart asks for memory. Those that wait are let go
@@ -171,9 +186,10 @@ impl MemoryClient {
         if self.memory.pressure() < PressureLevel::Critical {
             return;
         }
-        let restart = Reserve { need: Need::NOTHING, priority, deadline: None, restart: true };
+        let need = Need::NOTHING;
+        let restart = |reply| Reserve { need, priority, deadline: None, restart: true, reply };
         // (Nothing is what it gets; that an allocator has stopped is told to the next who asks.)
-        drop(self.allocator.send(restart).await);
+        drop(self.ask(restart).await);
     }
 
     /// How many bytes the application could spare to cure an error: it is a want of device memory, and
@@ -209,6 +225,21 @@ impl MemoryClient {
     /// Gives all idle memory back to the device.
     pub(crate) async fn trim(&self) -> u64 {
         self.allocator.send(Trim).await.unwrap_or(0)
+    }
+}
+
+/// A reservation that was asked for.
+struct Asked<'a> {
+    memory: &'a DeviceMemory,
+    answer: Option<oneshot::Receiver<Result<Reservation, Refused>>>,
+}
+
+impl Drop for Asked<'_> {
+    /// Given up: it may have kept those behind it waiting.
+    fn drop(&mut self) {
+        if self.answer.take().is_some() {
+            self.memory.attention().raise(AttentionNeed::Room);
+        }
     }
 }
 

@@ -18,18 +18,17 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use rustkernel_gpu::memory::{
-    AttentionNeed, DeviceMemory, Grown, Growth, Lease, Need, PressureLevel, Reservation, Shortage,
+    AttentionNeed, DeviceMemory, Grown, Growth, Lease, Need, PressureLevel, Shortage,
 };
 use rustkernel_gpu::{DeviceError, DeviceId, DeviceKind, DeviceResult};
 use slog::{Logger, debug, warn};
-use tokio::sync::oneshot;
 
 use crate::clock::{self, Instant};
 use crate::error::{Cancellation, Rejection};
 use crate::kernel::Priority;
 
 pub use client::MemoryClient;
-use queue::{AGING, Queue};
+use queue::{AGING, Queue, Reply};
 use spill::Spilling;
 pub use spill::{SpillHook, SpillRequest};
 pub use tally::AllocatorStats;
@@ -50,6 +49,8 @@ pub(crate) struct AllocatorActor {
     memory: Arc<DeviceMemory>,
     supervisor: Recipient<PressureReport>,
     queue: Queue,
+    /// When it looks for deadlines that have passed.
+    alarm: Option<(Instant, SpawnHandle)>,
     report: Report,
     spilling: Spilling,
     tally: Arc<Tally>,
@@ -104,15 +105,16 @@ pub(crate) struct GrowInto {
     pub(crate) reply: crossbeam_channel::Sender<DeviceResult<Lease>>,
 }
 
-/// Grant this as soon as it fits.
+/// Grant this as soon as it fits. It is given up when nobody waits for the reply any more.
 #[derive(Message)]
-#[rtype(result = "Result<Reservation, Refused>")]
+#[rtype(result = "()")]
 pub(crate) struct Reserve {
     pub(crate) need: Need,
     pub(crate) priority: Priority,
     pub(crate) deadline: Option<Instant>,
     /// It is no request but a restart, which waits while the level is `Critical`.
     pub(crate) restart: bool,
+    pub(crate) reply: Reply,
 }
 
 /// Give all idle memory back to the device. The answer is how many bytes that were.
@@ -129,6 +131,7 @@ impl AllocatorActor {
             memory: Arc::clone(&memory),
             supervisor,
             queue: Queue::default(),
+            alarm: None,
             report: Report::default(),
             spilling: Spilling::new(spill),
             tally: Arc::clone(&tally),
@@ -241,16 +244,34 @@ impl AllocatorActor {
         false
     }
 
-    fn expire(&mut self, number: u64) {
+    /// Sees to it that this looks when the next deadline passes.
+    fn set_alarm(&mut self, ctx: &mut Context<Self>) {
+        let Some(next) = self.queue.next_deadline() else { return };
+        match self.alarm.take() {
+            Some((at, alarm)) if at <= next => return self.alarm = Some((at, alarm)),
+            Some((_, alarm)) => drop(ctx.cancel_future(alarm)),
+            None => {}
+        }
+        let left = next.saturating_duration_since(clock::now());
+        let alarm = ctx.run_later(left, |actor, ctx| {
+            actor.alarm = None;
+            actor.expire();
+            actor.set_alarm(ctx);
+        });
+        self.alarm = Some((next, alarm));
+    }
+
+    fn expire(&mut self) {
         let (device, level) = (self.memory.device().id(), self.memory.pressure());
-        let Some(expired) = self.queue.remove(number) else { return };
-        let answer = if queue::is_deferred(expired.priority, level) {
-            Err(Rejection::UnderPressure { device, level }.into())
-        } else {
-            let reserved = self.memory.try_reserve(expired.need);
-            reserved.map_err(|shortage| rejection(shortage, device).into())
-        };
-        expired.reply.send(answer).ok();
+        for expired in self.queue.remove_expired(clock::now()) {
+            let answer = if queue::is_deferred(expired.priority, level) {
+                Err(Rejection::UnderPressure { device, level }.into())
+            } else {
+                let reserved = self.memory.try_reserve(expired.need);
+                reserved.map_err(|shortage| rejection(shortage, device).into())
+            };
+            expired.reply.send(answer).ok();
+        }
         self.serve_waiting();
     }
 }
@@ -317,17 +338,12 @@ impl Handler<GrowInto> for AllocatorActor {
 }
 
 impl Handler<Reserve> for AllocatorActor {
-    type Result = ResponseFuture<Result<Reservation, Refused>>;
+    type Result = ();
 
-    fn handle(&mut self, asked: Reserve, ctx: &mut Self::Context) -> Self::Result {
-        let (reply, answer) = oneshot::channel();
-        let now = clock::now();
-        let number = self.queue.push(&asked, now, reply);
-        let Reserve { priority, deadline, .. } = asked;
-        if let Some(deadline) = deadline {
-            let left = deadline.saturating_duration_since(now);
-            ctx.run_later(left, move |actor, _| actor.expire(number));
-        }
+    fn handle(&mut self, asked: Reserve, ctx: &mut Self::Context) {
+        let priority = asked.priority;
+        self.queue.push(asked, clock::now());
+        self.set_alarm(ctx);
         match self.memory.pressure() {
             // The level rose while this came.
             PressureLevel::Emergency => self.cancel_low(),
@@ -339,7 +355,6 @@ impl Handler<Reserve> for AllocatorActor {
             ctx.run_later(steps * AGING, |actor, _| actor.serve_waiting());
         }
         self.serve_waiting();
-        Box::pin(async move { answer.await.unwrap_or(Err(Rejection::Stopped.into())) })
     }
 }
 

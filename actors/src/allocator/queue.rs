@@ -18,7 +18,7 @@ use crate::kernel::Priority;
 pub(super) const AGING: Duration = Duration::from_secs(1);
 
 /// What a waiting request is told.
-pub(super) type Reply = oneshot::Sender<Result<Reservation, Refused>>;
+pub(crate) type Reply = oneshot::Sender<Result<Reservation, Refused>>;
 
 /// A reservation that waits.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub(super) struct Waiting {
     pub(super) need: Need,
     pub(super) priority: Priority,
     pub(super) since: Instant,
+    deadline: Option<Instant>,
     /// It is no request but a restart: it waits for a lower level, not for room.
     pub(super) restart: bool,
     pub(super) reply: Reply,
@@ -53,13 +54,12 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Takes one in, and gives it its number.
-    pub(super) fn push(&mut self, asked: &Reserve, since: Instant, reply: Reply) -> u64 {
+    /// Takes one in.
+    pub(super) fn push(&mut self, asked: Reserve, since: Instant) {
         self.arrivals += 1;
         let number = self.arrivals;
-        let &Reserve { need, priority, restart, .. } = asked;
-        self.waiting.push(Waiting { number, need, priority, since, restart, reply });
-        number
+        let Reserve { need, priority, deadline, restart, reply } = asked;
+        self.waiting.push(Waiting { number, need, priority, since, deadline, restart, reply });
     }
 
     /// The number and the need of the next to be served at that level.
@@ -85,6 +85,17 @@ impl Queue {
         self.waiting.retain(|one| !one.reply.is_closed());
     }
 
+    /// When the next of them is too late.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.waiting.iter().filter_map(|one| one.deadline).min()
+    }
+
+    /// Takes out those that are too late.
+    pub(super) fn remove_expired(&mut self, now: Instant) -> Vec<Waiting> {
+        let expired = |one: &mut Waiting| one.deadline.is_some_and(|deadline| deadline <= now);
+        self.waiting.extract_if(.., expired).collect()
+    }
+
     /// Takes out those of low priority.
     pub(super) fn remove_low(&mut self) -> Vec<Waiting> {
         let given_up = |one: &mut Waiting| one.priority == Priority::Low && !one.restart;
@@ -108,10 +119,11 @@ mod tests {
             let asked = Reserve {
                 need: Need::device(1),
                 priority: *priority,
-                deadline: None,
+                deadline: Some(*since + 3 * AGING),
                 restart: false,
+                reply,
             };
-            queue.push(&asked, *since, reply);
+            queue.push(asked, *since);
             answer
         });
         let wanted = wanted.collect();
@@ -154,6 +166,22 @@ mod tests {
             let expected: &[u64] = if level == PressureLevel::Normal { &[1, 2] } else { &[2] };
             assert_eq!(order(queue, level, now + 10 * AGING), expected, "{level}");
         }
+    }
+
+    #[test]
+    fn those_that_are_too_late_are_taken_out_and_the_next_deadline_is_told() {
+        let start = clock::now();
+        let (mut queue, _wanted) = queue(&[(Low, start), (High, start + AGING), (Low, start)]);
+        let expired = |queue: &mut Queue, now| {
+            queue.remove_expired(now).iter().map(|one| one.number).collect::<Vec<_>>()
+        };
+        let first = start + 3 * AGING;
+        assert_eq!(queue.next_deadline(), Some(first));
+        assert_eq!(expired(&mut queue, first - AGING / 2), []);
+        assert_eq!(expired(&mut queue, first), [1, 3]);
+        assert_eq!(queue.next_deadline(), Some(first + AGING));
+        assert_eq!(expired(&mut queue, first + AGING), [2]);
+        assert_eq!(queue.next_deadline(), None);
     }
 
     #[test]

@@ -54,6 +54,27 @@ fn a_large_one_is_not_overtaken_by_small_ones_that_would_fit() {
     });
 }
 
+/// Whoever gives up while he waits keeps nobody behind him waiting.
+///
+/// Semantics: S7.
+#[test]
+fn one_that_is_given_up_does_not_block_those_behind_it() {
+    System::new().block_on(async {
+        let (mut world, granted) = (World::start().await, Granted::default());
+        world.hold(500, 1).await;
+        let large = reserve(&world, "large", (Normal, 400), &granted);
+        world.hold(500, 1).await;
+        let small = reserve(&world, "small", (Normal, 10), &granted);
+        world.hold(500, 10).await;
+        assert!(granted.borrow().is_empty(), "the first blocks");
+        large.abort();
+        world.hold(500, 10).await;
+        assert_eq!(*granted.borrow(), ["small"]);
+        small.await.unwrap().unwrap();
+        assert_eq!(world.client.allocator_stats().waiting, 0);
+    });
+}
+
 #[test]
 fn high_goes_before_normal_before_low() {
     System::new().block_on(async {
