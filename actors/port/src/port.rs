@@ -136,7 +136,7 @@ impl<Q, A> Port<Q, A> {
                 return Err(Refused { request, refusal: Refusal::Closed });
             }
         };
-        // Counted before anybody can end it.
+        // Counted before an instance can end it. (Who ends all that is open may be quicker by a moment.)
         let id = self.books.submit();
         self.queue.push(Envelope { key, id, deadline, request });
         Ok(Call { port: self, key, announced: false, collected: false })
@@ -284,6 +284,13 @@ impl<Q, A> Port<Q, A> {
         self.one_less();
         waker.into_iter().for_each(|waker| answers.hold(waker));
         Ok(())
+    }
+
+    /// An instance goes without looking for a request. It may have been woken for one: then another is.
+    pub fn hand_on(&self) {
+        if !self.queue.is_empty() || !self.returned.is_empty() {
+            self.idle.call_one();
+        }
     }
 
     /// Whether nobody waits for the answer any more.
@@ -531,6 +538,24 @@ mod tests {
         assert_eq!((poll(&mut call), woken()), (Poll::Ready(3), 1));
         drop(call);
         assert!(port.submit(3, 0, Waker::noop()).unwrap().is_alone());
+    }
+
+    #[test]
+    fn an_instance_that_goes_has_another_woken_for_what_waits() {
+        let port: Port<u32, ()> =
+            Port::new(PortOptions { bound: 4, instances: 2, spin: Duration::ZERO });
+        let counts = [0, 1].map(|_| Arc::<Count>::default());
+        let woken = || counts.each_ref().map(|count| count.0.load(Ordering::SeqCst));
+        for (instance, count) in counts.iter().enumerate() {
+            port.idle.fall_asleep(instance, &count.clone().into());
+        }
+        port.hand_on();
+        assert_eq!(woken(), [0, 0], "nothing waits");
+        let mut call = port.submit(1, 0, Waker::noop()).unwrap();
+        call.announce();
+        assert_eq!(woken(), [1, 0]);
+        port.hand_on();
+        assert_eq!(woken(), [1, 1]);
     }
 
     /// Requests that are given up while they are queued bring no more memory into use than open ones: callers that

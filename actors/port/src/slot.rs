@@ -282,16 +282,25 @@ impl<A> Slots<A> {
         publish(&slot.hint, hint(cell.generation, false));
         let key = Key { index, generation: cell.generation };
         drop(cell);
-        if self.is_closed() { Err(self.back_out(key)) } else { Ok(key) }
+        if self.is_closed() && self.withdraw(key) { Err(Unclaimed::Closed) } else { Ok(key) }
     }
 
+    /// Takes a claim back that has met a closed gate. False if somebody who ends whatever is open was quicker: then
+    /// it stands, with that answer, for it has been counted.
     #[cold]
-    fn back_out(&self, key: Key) -> Unclaimed {
-        // Somebody who cancels whatever is open may have been quicker; that changes nothing.
-        let _how_far = self.abandon(key);
-        // (It never was on its way.)
-        self.passed_over();
-        Unclaimed::Closed
+    fn withdraw(&self, key: Key) -> bool {
+        let slot = self.slot(key);
+        let mut cell = slot.open(key).expect("invariant: nobody else frees a slot that is claimed");
+        if cell.phase == Phase::Answered {
+            return false;
+        }
+        cell.phase = Phase::Free;
+        slot.finish(&cell);
+        let waker = cell.waker.take();
+        drop(cell);
+        self.release(key.index);
+        drop(waker);
+        true
     }
 
     /// A request that was on its way in vain has arrived, and was passed over.
@@ -724,6 +733,28 @@ mod loom_tests {
         let queued = slots.abandon(key) == Abandoned::Queued;
         slots.passed_over();
         queued
+    }
+
+    /// A claim meets whoever closes the gate and ends what is open: it is withdrawn, or ended by that one, and never
+    /// both.
+    #[test]
+    fn loom_a_claim_that_meets_a_closed_gate_is_withdrawn_or_ended() {
+        loom::model(|| {
+            let slots = Arc::new(Slots::new(1));
+            let closer = thread::spawn({
+                let slots = slots.clone();
+                move || {
+                    slots.close();
+                    let open: Vec<Key> = slots.open_requests().map(|(key, _)| key).collect();
+                    open.into_iter().filter(|key| slots.answer(*key, ()).is_ok()).count()
+                }
+            });
+            let claimed = slots.claim(0, Waker::noop());
+            let ended = closer.join().unwrap();
+            assert_eq!(ended, usize::from(claimed.is_ok()));
+            assert_eq!(slots.taken(), ended, "what was withdrawn is free again");
+            assert!(slots.is_drained());
+        });
     }
 
     /// A request ends while the bound is lowered: as many slots are left as there may be.

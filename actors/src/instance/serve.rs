@@ -17,6 +17,12 @@ use crate::restart::Cause;
 impl<K: Kernel> Instance<K> {
     /// Serves requests until something ends this state of the kernel.
     pub(super) async fn live(&self, life: &mut Life<K>, kept: &mut Kept<K>) -> End {
+        let end = self.serve(life, kept).await;
+        self.shared.port.hand_on();
+        end
+    }
+
+    async fn serve(&self, life: &mut Life<K>, kept: &mut Kept<K>) -> End {
         let port = &self.shared.port;
         let mut answers = Answers::default();
         let mut pacer = Pacer::new();
