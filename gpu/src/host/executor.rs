@@ -93,7 +93,7 @@ impl Executor {
     /// Runs `work` soon. It must not be scheduled again before it has been taken out.
     pub(crate) fn schedule(&self, work: Work) {
         match self.queue.try_send(work) {
-            Ok(()) => self.ensure_thread(),
+            Ok(()) => self.shared.ensure_thread(),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 unreachable!(
                     "invariant: each open stream waits at most once, and the receiver lives here"
@@ -101,39 +101,44 @@ impl Executor {
             }
         }
     }
-
-    /// Starts a thread if work waits and no thread is free to take it.
-    fn ensure_thread(&self) {
-        let shared = &self.shared;
-        if shared.idle.load(Ordering::SeqCst) >= shared.waiting.len() {
-            return;
-        }
-        let Some(permit) = shared.budget.try_take() else { return };
-        shared.threads.fetch_add(1, Ordering::SeqCst);
-        let (own, number) = (Arc::clone(shared), shared.threads.load(Ordering::Relaxed));
-        let started = thread::Builder::new()
-            .name(format!("rk-host-{number}"))
-            .spawn(move || own.work(permit));
-        if started.is_err() {
-            // No thread to be had now; those there are go on, and the next submission tries again.
-            shared.threads.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
 }
 
 impl Shared {
-    fn work(&self, permit: ThreadPermit) {
-        loop {
-            self.idle.fetch_add(1, Ordering::SeqCst);
-            let work = self.waiting.recv_timeout(IDLE);
-            self.idle.fetch_sub(1, Ordering::SeqCst);
-            match work {
-                Ok(work) => work.run(),
-                Err(_) => break,
-            }
+    /// Starts a thread if work waits and no thread is free to take it.
+    fn ensure_thread(self: &Arc<Self>) {
+        if self.idle.load(Ordering::SeqCst) >= self.waiting.len() {
+            return;
+        }
+        let Some(permit) = self.budget.try_take() else { return };
+        self.threads.fetch_add(1, Ordering::SeqCst);
+        let (own, number) = (Arc::clone(self), self.threads.load(Ordering::Relaxed));
+        let started = thread::Builder::new()
+            .name(format!("rk-host-{number}"))
+            .spawn(move || own.work(permit, IDLE));
+        if started.is_err() {
+            // No thread to be had now; those there are go on, and the next submission tries again.
+            self.threads.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Runs what comes, until nothing does for as long as `idle`.
+    fn work(self: &Arc<Self>, permit: ThreadPermit, idle: Duration) {
+        while let Some(work) = self.next(idle) {
+            work.run();
         }
         self.threads.fetch_sub(1, Ordering::SeqCst);
         drop(permit);
+    }
+
+    fn next(self: &Arc<Self>, idle: Duration) -> Option<Work> {
+        self.idle.fetch_add(1, Ordering::SeqCst);
+        let waited = self.waiting.recv_timeout(idle);
+        self.idle.fetch_sub(1, Ordering::SeqCst);
+        // Until now this thread counted as one that is free, by which no other was started for what came just
+        // when its time was over, or after what it takes.
+        let work = waited.ok().or_else(|| self.waiting.try_recv().ok())?;
+        self.ensure_thread();
+        Some(work)
     }
 }
 
@@ -146,6 +151,33 @@ impl fmt::Debug for Executor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Says when it begins, and ends when it is told to.
+    struct Meets(Sender<()>, Receiver<()>);
+
+    impl Runnable for Meets {
+        fn run(self: Arc<Self>) {
+            self.0.send(()).unwrap();
+            self.1.recv().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_thread_that_takes_work_has_another_take_what_else_waits() {
+        let executor = Executor::new(ThreadBudget::new(2));
+        let ((begins, begun), (ends, end)) = (bounded(2), bounded(2));
+        // Both came when a thread seemed to be free.
+        for _ in 0..2 {
+            let work = Meets(begins.clone(), end.clone());
+            assert!(executor.queue.try_send(Arc::new(work)).is_ok());
+        }
+        executor.shared.ensure_thread();
+        for _ in 0..2 {
+            begun.recv_timeout(Duration::from_secs(60)).unwrap();
+        }
+        ends.send(()).unwrap();
+        ends.send(()).unwrap();
+    }
 
     #[test]
     fn a_budget_is_never_exceeded_and_permits_come_back() {
