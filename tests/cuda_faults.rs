@@ -380,6 +380,21 @@ async fn a_broken_device_does_not_keep_a_runtime_from_another() {
     runtime.shutdown().await.unwrap();
 }
 
+/// A copy out of several registrations is several calls of the driver: what it has begun with keeps its memory, although
+/// the rest is refused.
+#[test]
+fn a_copy_that_is_refused_in_its_middle_is_waited_for() {
+    let (ordinal, rig) = open_as(Rig::paged);
+    let mut stream = rig.stream().unwrap();
+    on(ordinal, Fault::call("cuMemcpyHtoDAsync_v2", 1).nth(2));
+    let refused = rig.upload(&vec![7u8; 20 << 20], &mut stream).unwrap_err();
+    assert!(matches!(refused, DeviceError::Driver { code: 1, .. }), "{refused}");
+    let quarantined = || rig.memory.stats(MemoryKind::Staging).quarantined;
+    assert!(!stream.is_idle() && quarantined() >= 20 << 20, "{}", quarantined());
+    block_on(stream.completion().unwrap()).unwrap();
+    assert_eq!((stream.is_idle(), quarantined()), (true, 0));
+}
+
 const PAGE: usize = 2 << 20;
 /// Of a page, what a small block takes.
 const END: usize = 32 << 10;

@@ -52,6 +52,10 @@ impl CudaStream {
             Direction::OnDevice => return self.copy_piece(from, to, bytes, direction),
         };
         pieces(host, bytes).try_for_each(|(offset, bytes)| {
+            if offset > 0 {
+                // Also should this piece fail: the stream copies those before it.
+                self.timeline.issue();
+            }
             let (from, to) = (from + offset as u64, to + offset as u64);
             self.copy_piece(from, to, bytes, direction)
         })
