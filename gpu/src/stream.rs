@@ -111,6 +111,12 @@ impl Stream {
         self.timeline().is_idle()
     }
 
+    /// Failures of what was submitted so far are told to no completion from now on: whoever submitted it does not
+    /// wait for it any more.
+    pub fn disown_failures(&mut self) {
+        self.timeline().disown();
+    }
+
     /// Copies all of `from` to `to`, beginning at element `at`. The staging memory goes back to its
     /// pool behind the copy.
     ///

@@ -22,6 +22,8 @@ pub(crate) struct Timeline {
     epoch: Epoch,
     issued: AtomicU64,
     completed: AtomicU64,
+    /// Failures up to here are nobody's to be told. Written under the lock of the state.
+    disowned: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -76,8 +78,22 @@ impl Timeline {
 
     /// The operation at `position` ended badly; the stream goes on.
     pub(crate) fn fail(&self, position: Position, error: DeviceError) {
-        self.state().failed.push((position, error));
+        let mut state = self.state();
+        if position > self.disowned.load(Ordering::Relaxed) {
+            state.failed.push((position, error));
+        }
+        drop(state);
         self.complete(position);
+    }
+
+    /// Failures of what was submitted so far are told to nobody from now on.
+    pub(crate) fn disown(&self) {
+        if self.disowned.load(Ordering::Relaxed) == self.issued() {
+            return;
+        }
+        let mut state = self.state();
+        self.disowned.store(self.issued(), Ordering::Relaxed);
+        state.failed.clear();
     }
 
     /// The stream will never move again: whoever waits is told.
@@ -226,6 +242,19 @@ mod tests {
         timeline.complete(later);
         assert_eq!(block_on(Completion::new(timeline.clone(), later)), Err(failure("f")));
         assert_eq!(block_on(Completion::new(timeline, later)), Ok(()));
+    }
+
+    #[test]
+    fn failures_of_what_is_disowned_are_told_to_nobody() {
+        let timeline = Arc::new(Timeline::default());
+        let [early, late] = [(); 2].map(|()| timeline.issue());
+        timeline.fail(early, failure("early"));
+        timeline.disown();
+        timeline.fail(late, failure("late"));
+        let own = timeline.issue();
+        timeline.fail(own, failure("own"));
+        assert_eq!(block_on(Completion::new(timeline.clone(), own)), Err(failure("own")));
+        assert_eq!(block_on(Completion::new(timeline, own)), Ok(()));
     }
 
     #[test]

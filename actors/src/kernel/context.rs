@@ -110,6 +110,8 @@ impl KernelContext {
     pub(crate) fn begin(&mut self, request: Request) {
         self.request = Some(request);
         self.need = Need::NOTHING;
+        // Those of the requests before are not this one's.
+        self.stream.disown_failures();
     }
 
     /// The request is over: its reservation ends, and its stream's blocks find their way back.
