@@ -11,6 +11,7 @@ use actix_web::http::header::{Accept, CONNECTION, Header as _, HeaderValue};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustkernel_core::config::HttpConfig;
 
 use crate::control::Control;
@@ -19,10 +20,13 @@ use crate::metrics::{Format, Metrics};
 use crate::openapi::{self, About, Document};
 use crate::routes::{self, resource};
 use crate::security::guarded;
+use crate::standing::{Patience, Served};
 use crate::tracing::traced;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
+/// What else the process may open.
+const OTHER_FILES: u64 = 512;
 /// How long answers that are ready are still sent, in whole seconds, when the runtime has stopped.
 const LAST_ANSWERS: u64 = 2;
 
@@ -77,13 +81,18 @@ pub(crate) fn server(
             .wrap(from_fn(inference::calls))
             .wrap(from_fn(guarded))
             .wrap_fn(move |request, service| {
-                let control = control.clone();
+                let (control, served) = (control.clone(), Served::begin(&request));
                 let answered = service.call(request);
-                async move { answered.await.map(|answer| farewell(answer, &control)) }
+                async move {
+                    answered.await.map(|answer| served.answer(farewell(answer, &control)))
+                }
             })
             .wrap(Condition::new(is_traced, from_fn(traced)))
     };
+    make_room(config.max_connections);
+    let patience = Patience::of(config);
     let server = HttpServer::new(app)
+        .on_connect(move |connection, extensions| patience.watch(connection, extensions))
         .workers(workers)
         .max_connections(config.max_connections.div_ceil(workers))
         .backlog(BACKLOG)
@@ -102,6 +111,17 @@ pub(crate) fn server(
         None => server.listen(listener)?,
     };
     Ok(server.run())
+}
+
+/// Has the process have as many descriptors as so many connections take, two each, as far as it may.
+fn make_room(connections: usize) {
+    let wanted = connections as u64 * 2 + OTHER_FILES;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < wanted) {
+        let current = Some(maximum.map_or(wanted, |most| most.min(wanted)));
+        // (With fewer, connections wait to be accepted.)
+        setrlimit(Resource::Nofile, Rlimit { current, maximum }).ok();
+    }
 }
 
 fn configure(routes: &mut ServiceConfig, shared: &Shared) {

@@ -63,6 +63,7 @@ pub mod security;
 mod service;
 mod signals;
 mod socket;
+mod standing;
 mod systemd;
 pub mod tracing;
 pub mod view;

@@ -14,6 +14,7 @@ use rustkernel_core::config::HttpConfig;
 use serde_json::{Value, json};
 use support::tcp::{Serving, config, held};
 use support::within_a_minute;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 fn saxpy() -> Value {
     json!({
@@ -324,6 +325,63 @@ async fn a_client_that_goes_away_gives_its_request_up() {
     assert_eq!(serving.runtime.stats().ledger.cancelled, 1);
     let metrics = String::from_utf8(serving.get("/metrics").await.body).unwrap();
     assert!(metrics.contains("outcome=\"client_gone\"} 1"), "{metrics}");
+    serving.control.drain().await.unwrap();
+    serving.end().await;
+}
+
+/// What the server's own clocks do not see: a request that is begun behind another, and a body in chunks that goes on
+/// behind its answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_stands_still_is_closed() {
+    let patience = Duration::from_millis(500);
+    let (keep_alive, header_timeout) = (patience, patience);
+    let config = HttpConfig { keep_alive, header_timeout, ..config() };
+    let serving = Serving::start(config).await;
+    for sent in [
+        "GET /livez HTTP/1.1\r\nhost: a\r\n\r\nG",
+        "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n",
+    ] {
+        let answer = within_a_minute(async {
+            let mut stream = tokio::net::TcpStream::connect(serving.address).await.unwrap();
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
+        let answer = answer.await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{sent:?}: {answer}");
+    }
+    serving.control.drain().await.unwrap();
+    serving.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_nobody_reads_is_not_kept() {
+    let patience = Duration::from_millis(200);
+    let config = HttpConfig { body_timeout: patience, ..config() };
+    let serving = Serving::start(config).await;
+    let asked = r#"{"inputs":[{"name":"a","datatype":"FP32","shape":[4194304,0],"data":[]},{"name":"b","datatype":"FP32","shape":[0,4],"data":[]}]}"#;
+    let ask = async |waits: Duration| {
+        let mut stream = tokio::net::TcpStream::connect(serving.address).await.unwrap();
+        let head = "POST /v2/models/gemm/infer HTTP/1.1\r\nhost: a\r\nconnection: close\r\n";
+        let request = format!("{head}content-length: {}\r\n\r\n{asked}", asked.len());
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        stream.read_exact(&mut answer).await.unwrap();
+        tokio::time::sleep(waits).await;
+        let whole = stream.read_to_end(&mut answer).await.is_ok();
+        let text = String::from_utf8_lossy(&answer);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let (_, length) = head.split_once("content-length: ").unwrap();
+        let length: usize = length.lines().next().unwrap().parse().unwrap();
+        (whole && body.len() == length, length)
+    };
+    let (whole, length) = within_a_minute(ask(Duration::ZERO)).await;
+    assert!(whole && length > 32 << 20, "{length}");
+    let (whole, _) = within_a_minute(ask(20 * patience)).await;
+    assert!(!whole, "it was kept");
     serving.control.drain().await.unwrap();
     serving.end().await;
 }

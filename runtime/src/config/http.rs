@@ -83,11 +83,12 @@ pub struct HttpConfig {
     #[serde(with = "humantime_serde")]
     #[schemars(schema_with = "duration_schema")]
     pub header_timeout: Duration,
-    /// How long a client may take for a request's body.
+    /// How long a client may take for a request's body, and for a quarter of a MiB of its answer.
     #[serde(with = "humantime_serde")]
     #[schemars(schema_with = "duration_schema")]
     pub body_timeout: Duration,
-    /// How long a connection is kept that is not used.
+    /// How long a connection is kept that is not used. One that begins a further request and does not go on has
+    /// `header_timeout` more.
     #[serde(with = "humantime_serde")]
     #[schemars(schema_with = "duration_schema")]
     pub keep_alive: Duration,
