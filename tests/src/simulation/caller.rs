@@ -39,6 +39,10 @@ pub(crate) async fn call_all(caller: CallerPlan, to: KernelPlan, kernel: KernelR
         if let Some(pause) = pause {
             tokio::time::sleep(pause).await;
         }
+        let lull = stage::with(|stage| caller.lull?.left(stage.now())).flatten();
+        if let Some(left) = lull {
+            tokio::time::sleep(left).await;
+        }
         let Some(intent) = stage::with(|stage| stage.intend(&caller, &to)) else { return };
         match call_once(&caller, intent, &kernel).await {
             Next::Call => {}

@@ -71,6 +71,15 @@ pub(crate) struct CallerPlan {
     pub(crate) pauses: u32,
     /// It does not wait for room.
     pub(crate) is_impatient: bool,
+    /// When nobody calls anything; then all go on at once.
+    pub(crate) lull: Option<Lull>,
+}
+
+/// A time without calls, from and to so many milliseconds on the run's clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lull {
+    from: u64,
+    to: u64,
 }
 
 impl Plan {
@@ -91,10 +100,13 @@ impl Plan {
         }
         let callers = random.random_range(4..=48_u32);
         let share = (requests / callers).max(1);
-        let callers = (0..callers).map(|_| CallerPlan::draw(share, faults, count, &mut random));
+        let caller = |_| CallerPlan::draw(share, faults, count, &mut random);
+        let callers: Vec<CallerPlan> = (0..callers).map(caller).collect();
+        // (Drawn apart: the same seed makes the same run but for its lull.)
+        let lull = Lull::draw(&mut ChaCha8Rng::seed_from_u64(!seed));
         let plan = Self {
             faults,
-            callers: callers.collect(),
+            callers: callers.into_iter().map(|caller| CallerPlan { lull, ..caller }).collect(),
             pages: 1000 * if faults.has(Fault::LittleMemory) { 1 } else { 4 },
             shutdown_timeout: millis(*choose(&[0, 20, 200, 2000], &mut random)),
             shutdown: shutdown(faults, &mut random),
@@ -156,7 +168,21 @@ impl CallerPlan {
             requests,
             pauses: random.random_range(0..=32),
             is_impatient: faults.has(Fault::Impatient) && random.random(),
+            lull: None,
         }
+    }
+}
+
+impl Lull {
+    /// One run in eight has a lull, longer than it takes until nobody looks for deadlines any more.
+    fn draw(random: &mut ChaCha8Rng) -> Option<Self> {
+        let (from, time) = (random.random_range(5..60), random.random_range(1500..8000));
+        random.random_ratio(1, 8).then_some(Self { from, to: from + time })
+    }
+
+    /// How much of it is left.
+    pub(crate) fn left(self, now: u64) -> Option<Duration> {
+        (self.from..self.to).contains(&now).then(|| millis(self.to - now))
     }
 }
 
