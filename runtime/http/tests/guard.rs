@@ -9,6 +9,7 @@ use std::future::Future;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -19,6 +20,7 @@ use actix_web::{App, HttpResponse};
 use futures_util::FutureExt;
 use identities::Files;
 use rustkernel_core::config::{CallerConfig, SecurityConfig};
+use rustkernel_http::audit::{Audit, Settings};
 use rustkernel_http::security::{Guard, Principal, RequestId, Role, guarded};
 use serde_json::Value;
 
@@ -183,7 +185,7 @@ fn a_request_and_its_outcome_are_written_down_by_an_id_that_the_caller_gets() {
         assert!(header(&wrong, "www-authenticate").ends_with("\"invalid_token\""));
         // Whoever gives up leaves an outcome as well.
         let gone = app.call(get("/v2/models/gemm/infer?never", Some(&key)).to_request());
-        assert!(tokio::time::timeout(std::time::Duration::from_millis(200), gone).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_millis(200), gone).await.is_err());
         guard.lifecycle("draining", "SIGTERM").await.unwrap();
         guard.audit().unwrap().close().await;
 
@@ -254,6 +256,37 @@ fn nothing_is_done_that_cannot_be_written_down() {
         fs::rename(&kept, files.audit()).unwrap();
         assert_eq!(status!(app, infer()), StatusCode::OK);
         assert_eq!(done.load(Ordering::Relaxed), 2);
+        guard.audit().unwrap().close().await;
+        let lines = files.audited();
+        let resumed = lines.iter().find(|line| line["action"] == "audit.resumed").unwrap();
+        let reason = resumed["reason"].as_str().unwrap();
+        assert!(reason.starts_with("2 records"), "a refused request has no outcome: {reason}");
+        assert!(lines.iter().all(|line| line["outcome"] != "abandoned"), "{lines:?}");
+    });
+}
+
+#[test]
+fn a_caller_that_leaves_while_its_request_becomes_durable_leaves_an_outcome() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        // (The record waits that long for others: for the outcome.)
+        let commit_delay = Duration::from_millis(500);
+        let settings = Settings { path: path.clone(), max_bytes: 1 << 20, commit_delay, queue: 64 };
+        let guard = Guard::new(None, Some(Audit::open(&settings).unwrap()));
+        let (guard, done) = (Arc::new(guard), Arc::new(AtomicUsize::new(0)));
+        let app = app!(guard, done);
+        let asked = app.call(get("/v2/models/gemm/infer", None).to_request());
+        assert!(asked.now_or_never().is_none(), "it waits until it is durable");
+        guard.audit().unwrap().close().await;
+        assert_eq!(done.load(Ordering::Relaxed), 0);
+        let log = fs::read_to_string(&path).unwrap();
+        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let lines: Vec<Value> = lines.skip(1).collect();
+        let told: Vec<&Value> = lines.iter().map(|line| &line["event"]).collect();
+        assert_eq!(told, ["request", "outcome"]);
+        assert_eq!(lines[1]["outcome"], "abandoned");
+        assert_eq!(lines[1]["id"], lines[0]["id"]);
     });
 }
 
