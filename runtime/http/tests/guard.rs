@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::{Service, ServiceResponse};
-use actix_web::http::StatusCode;
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::from_fn;
 use actix_web::test::{self, TestRequest};
 use actix_web::web::{self, Data, ReqData};
@@ -138,7 +138,9 @@ fn each_cell_of_the_documented_table_holds() {
                 let found = status!(app, get(path, Some(key)));
                 let wanted = if may { StatusCode::OK } else { StatusCode::FORBIDDEN };
                 assert_eq!(found, wanted, "{permission}");
-                expected += usize::from(may);
+                let head = get(path, Some(key)).method(Method::HEAD);
+                assert_eq!(status!(app, head), wanted, "{permission}, of its head");
+                expected += 2 * usize::from(may);
                 if path.contains("gemm") {
                     let other = path.replace("gemm", "softmax");
                     let found = status!(app, get(&other, Some(key)));

@@ -25,7 +25,7 @@ use super::statistics::{Parts, Statistics};
 use super::{Fault, HEADER_LENGTH, Reason, TIMEOUT};
 use crate::control::Control;
 use crate::metrics::Pending;
-use crate::routes::resource;
+use crate::routes::{get, resource};
 use crate::tracing;
 
 /// What is collected of a body is read from here on, and an answer written, on a thread where that keeps nobody waiting.
@@ -81,20 +81,20 @@ pub(crate) fn configure(routes: &mut ServiceConfig) {
         routes.service(resource(&format!("{model}/infer"), "POST", web::post().to(infer)));
     }
     routes
-        .service(resource("/v2", "GET", web::get().to(server)))
-        .service(resource("/v2/health/live", "GET", web::get().to(live)))
-        .service(resource("/v2/health/ready", "GET", web::get().to(ready)))
-        .service(resource("/v2/models/stats", "GET", web::get().to(all_statistics)))
+        .service(resource("/v2", "GET", get().to(server)))
+        .service(resource("/v2/health/live", "GET", get().to(live)))
+        .service(resource("/v2/health/ready", "GET", get().to(ready)))
+        .service(resource("/v2/models/stats", "GET", get().to(all_statistics)))
         .service(resource("/v2/repository/index", "POST", web::post().to(index)))
         .service(resource("/v2/repository/models/{name}/load", "POST", web::post().to(load)))
         .service(resource("/v2/repository/models/{name}/unload", "POST", web::post().to(unload)));
     for model in MODEL {
         let path = |end: &str| format!("{model}{end}");
         routes
-            .service(resource(&path(""), "GET", web::get().to(metadata)))
-            .service(resource(&path("/ready"), "GET", web::get().to(model_ready)))
-            .service(resource(&path("/config"), "GET", web::get().to(config)))
-            .service(resource(&path("/stats"), "GET", web::get().to(statistics)));
+            .service(resource(&path(""), "GET", get().to(metadata)))
+            .service(resource(&path("/ready"), "GET", get().to(model_ready)))
+            .service(resource(&path("/config"), "GET", get().to(config)))
+            .service(resource(&path("/stats"), "GET", get().to(statistics)));
     }
 }
 
