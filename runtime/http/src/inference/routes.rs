@@ -15,6 +15,7 @@ use rustkernel_core::kernel::{CallOptions, Condition, Instant};
 use rustkernel_core::runtime::LifecycleState;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::body::{self, BodyLimits};
 use super::describe::{Config, Metadata, ServerMetadata};
@@ -172,20 +173,47 @@ pub(crate) struct Indexed {
     reason: String,
 }
 
-async fn index(control: Data<Control>, models: Data<Models>) -> Json<Vec<Indexed>> {
+async fn index(
+    http: HttpRequest,
+    payload: web::Payload,
+    control: Data<Control>,
+    models: Data<Models>,
+    limits: Data<BodyLimits>,
+) -> Result<Json<Vec<Indexed>>, Fault> {
+    let body = body::whole(&http, &mut payload.into_inner(), **limits).await?;
+    let ready_alone = if body.len() < LARGE {
+        ready_alone(&body)?
+    } else {
+        elsewhere(move || ready_alone(&body)).await?
+    };
     let running = control.runtime.state() == LifecycleState::Running;
     let indexed = |model: &Arc<Model>| {
         let stats = model.kernel.stats();
         let refuses = stats.condition.refuses();
         let why = stats.history.last().map(|entry| entry.what.clone()).unwrap_or_default();
-        Indexed {
+        let is_ready = running && !refuses;
+        (is_ready || !ready_alone).then(|| Indexed {
             name: stats.name,
             version: model.signature().version.clone(),
-            state: if running && !refuses { "READY" } else { "UNAVAILABLE" },
+            state: if is_ready { "READY" } else { "UNAVAILABLE" },
             reason: if refuses { why } else { String::new() },
-        }
+        })
     };
-    Json(models.all().iter().map(indexed).collect())
+    Ok(Json(models.all().iter().filter_map(indexed).collect()))
+}
+
+/// Whether the index is to have those alone that are ready, by the body that asks for it, if there is one.
+fn ready_alone(body: &[u8]) -> Result<bool, Fault> {
+    if body.is_empty() {
+        return Ok(false);
+    }
+    let asked: Map<String, Value> = serde_json::from_slice(body)
+        .map_err(|error| Fault::invalid(format!("the body is not a request: {error}")))?;
+    match asked.get("ready") {
+        None => Ok(false),
+        Some(Value::Bool(ready)) => Ok(*ready),
+        Some(_) => Err(Fault::invalid("`ready` has to be true or false")),
+    }
 }
 
 /// One that is unloaded serves again, one that is quarantined is tried again; the answer comes when its instances are up.
