@@ -1,7 +1,7 @@
 //! What routes and signals share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustkernel_core::runtime::{LifecycleState, Runtime};
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,8 @@ pub(crate) struct Control {
     pub(crate) tracing: Option<Arc<Tracing>>,
     /// Set when it was told to end, which it may not have begun to do.
     pub(crate) leaving: AtomicBool,
+    /// Held by whoever reads the configuration again.
+    pub(crate) reloading: Arc<Mutex<()>>,
     /// To whoever runs the service.
     pub(crate) asks: mpsc::Sender<Ask>,
 }
@@ -79,8 +81,13 @@ impl Control {
                 .hint("it was started without one; start it anew to change anything"));
         };
         systemd::reloading();
-        let guard = Arc::clone(&self.guard);
-        let read = tokio::task::spawn_blocking(move || read_again(&guard, &*configuration)).await;
+        let (guard, reloading) = (Arc::clone(&self.guard), Arc::clone(&self.reloading));
+        let read = move || {
+            // One at a time: what was read first, a key that is revoked since, is never put in place last.
+            let _alone = reloading.lock().unwrap_or_else(PoisonError::into_inner);
+            read_again(&guard, &*configuration)
+        };
+        let read = tokio::task::spawn_blocking(read).await;
         systemd::reloaded();
         match read {
             Ok(Ok(reloaded)) => Ok(reloaded),

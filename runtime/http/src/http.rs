@@ -18,7 +18,7 @@ use crate::control::Control;
 use crate::inference::{self, BodyLimits, Fault, Models, Reason};
 use crate::metrics::{Format, Metrics};
 use crate::openapi::{self, About, Document};
-use crate::routes::{self, resource};
+use crate::routes::{self, get, resource};
 use crate::security::guarded;
 use crate::standing::{Patience, Served};
 use crate::tracing::traced;
@@ -144,9 +144,9 @@ fn configure(routes: &mut ServiceConfig, shared: &Shared) {
 
 /// What belongs to neither the protocol nor the health.
 pub(crate) fn own(routes: &mut ServiceConfig, metrics: bool) {
-    routes.service(resource("/openapi.json", "GET", web::get().to(openapi::served)));
+    routes.service(resource("/openapi.json", "GET", get().to(openapi::served)));
     if metrics {
-        routes.service(resource("/metrics", "GET", web::get().to(metrics_text)));
+        routes.service(resource("/metrics", "GET", get().to(metrics_text)));
     }
 }
 

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::ALLOW;
 use actix_web::web::{self, Data, Json, Path, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, Route};
+use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, Route, guard};
 use rustkernel_core::gpu::DeviceId;
 use rustkernel_core::memory::MemoryKind;
 use rustkernel_core::runtime::{LifecycleState, LoadError, LookupError};
@@ -41,39 +41,45 @@ type Answer<T> = Result<Json<T>, Refusal>;
 /// How the service is, for probes. `Data<Control>` has to be there.
 pub(crate) fn health(routes: &mut ServiceConfig) {
     routes
-        .service(resource("/livez", "GET", web::get().to(live)))
-        .service(resource("/readyz", "GET", web::get().to(ready)))
-        .service(resource("/healthz", "GET", web::get().to(ready)))
-        .service(resource("/startupz", "GET", web::get().to(started)));
+        .service(resource("/livez", "GET", get().to(live)))
+        .service(resource("/readyz", "GET", get().to(ready)))
+        .service(resource("/healthz", "GET", get().to(ready)))
+        .service(resource("/startupz", "GET", get().to(started)));
 }
 
 /// Every route of the control endpoint. `Data<Control>` has to be there.
 pub(crate) fn configure(routes: &mut ServiceConfig) {
     routes
         .configure(health)
-        .service(resource("/admin/v1/status", "GET", web::get().to(status)))
-        .service(resource("/admin/v1/kernels", "GET", web::get().to(kernels)))
-        .service(resource("/admin/v1/kernels/{name}", "GET", web::get().to(kernel)))
+        .service(resource("/admin/v1/status", "GET", get().to(status)))
+        .service(resource("/admin/v1/kernels", "GET", get().to(kernels)))
+        .service(resource("/admin/v1/kernels/{name}", "GET", get().to(kernel)))
         .service(resource("/admin/v1/kernels/{name}/restart", "POST", web::post().to(restart)))
         .service(resource("/admin/v1/kernels/{name}/lift", "POST", web::post().to(lift)))
         .service(resource("/admin/v1/kernels/{name}/unload", "POST", web::post().to(unload)))
         .service(resource("/admin/v1/kernels/{name}/load", "POST", web::post().to(load)))
-        .service(resource("/admin/v1/devices", "GET", web::get().to(devices)))
-        .service(resource("/admin/v1/devices/{id}/map", "GET", web::get().to(map)))
-        .service(resource("/admin/v1/config", "GET", web::get().to(config)))
+        .service(resource("/admin/v1/devices", "GET", get().to(devices)))
+        .service(resource("/admin/v1/devices/{id}/map", "GET", get().to(map)))
+        .service(resource("/admin/v1/config", "GET", get().to(config)))
         .service(resource("/admin/v1/drain", "POST", web::post().to(drain)))
         .service(resource("/admin/v1/stop", "POST", web::post().to(stop)))
         .service(resource("/admin/v1/reload", "POST", web::post().to(reload)))
         .default_service(web::to(nowhere));
 }
 
+/// The route of a `GET`. Where there is one there is `HEAD`: the server leaves the body out.
+pub(crate) fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
 /// A path that takes one method.
 pub(crate) fn resource(path: &str, method: &'static str, route: Route) -> Resource {
     #[cfg(test)]
     SERVED.with_borrow_mut(|served| served.push((method.to_owned(), path.to_owned())));
+    let allowed = if method == "GET" { "GET, HEAD" } else { method };
     let other = move || async move {
         let problem = Problem::new(format!("this path takes {method} alone"));
-        HttpResponse::MethodNotAllowed().insert_header((ALLOW, method)).json(problem)
+        HttpResponse::MethodNotAllowed().insert_header((ALLOW, allowed)).json(problem)
     };
     web::resource(path.to_owned()).route(route).default_service(web::to(other))
 }

@@ -216,6 +216,7 @@ impl Service {
             guard: Arc::clone(&self.guard),
             tracing: self.tracing.clone(),
             leaving: AtomicBool::new(false),
+            reloading: Arc::default(),
             asks,
         });
         let mut servers = Servers::default();

@@ -9,9 +9,10 @@ use std::future::Future;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use actix_web::dev::{Service, ServiceResponse};
-use actix_web::http::StatusCode;
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::from_fn;
 use actix_web::test::{self, TestRequest};
 use actix_web::web::{self, Data, ReqData};
@@ -19,6 +20,7 @@ use actix_web::{App, HttpResponse};
 use futures_util::FutureExt;
 use identities::Files;
 use rustkernel_core::config::{CallerConfig, SecurityConfig};
+use rustkernel_http::audit::{Audit, Settings};
 use rustkernel_http::security::{Guard, Principal, RequestId, Role, guarded};
 use serde_json::Value;
 
@@ -136,7 +138,9 @@ fn each_cell_of_the_documented_table_holds() {
                 let found = status!(app, get(path, Some(key)));
                 let wanted = if may { StatusCode::OK } else { StatusCode::FORBIDDEN };
                 assert_eq!(found, wanted, "{permission}");
-                expected += usize::from(may);
+                let head = get(path, Some(key)).method(Method::HEAD);
+                assert_eq!(status!(app, head), wanted, "{permission}, of its head");
+                expected += 2 * usize::from(may);
                 if path.contains("gemm") {
                     let other = path.replace("gemm", "softmax");
                     let found = status!(app, get(&other, Some(key)));
@@ -183,7 +187,7 @@ fn a_request_and_its_outcome_are_written_down_by_an_id_that_the_caller_gets() {
         assert!(header(&wrong, "www-authenticate").ends_with("\"invalid_token\""));
         // Whoever gives up leaves an outcome as well.
         let gone = app.call(get("/v2/models/gemm/infer?never", Some(&key)).to_request());
-        assert!(tokio::time::timeout(std::time::Duration::from_millis(200), gone).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_millis(200), gone).await.is_err());
         guard.lifecycle("draining", "SIGTERM").await.unwrap();
         guard.audit().unwrap().close().await;
 
@@ -254,6 +258,37 @@ fn nothing_is_done_that_cannot_be_written_down() {
         fs::rename(&kept, files.audit()).unwrap();
         assert_eq!(status!(app, infer()), StatusCode::OK);
         assert_eq!(done.load(Ordering::Relaxed), 2);
+        guard.audit().unwrap().close().await;
+        let lines = files.audited();
+        let resumed = lines.iter().find(|line| line["action"] == "audit.resumed").unwrap();
+        let reason = resumed["reason"].as_str().unwrap();
+        assert!(reason.starts_with("2 records"), "a refused request has no outcome: {reason}");
+        assert!(lines.iter().all(|line| line["outcome"] != "abandoned"), "{lines:?}");
+    });
+}
+
+#[test]
+fn a_caller_that_leaves_while_its_request_becomes_durable_leaves_an_outcome() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        // (The record waits that long for others: for the outcome.)
+        let commit_delay = Duration::from_millis(500);
+        let settings = Settings { path: path.clone(), max_bytes: 1 << 20, commit_delay, queue: 64 };
+        let guard = Guard::new(None, Some(Audit::open(&settings).unwrap()));
+        let (guard, done) = (Arc::new(guard), Arc::new(AtomicUsize::new(0)));
+        let app = app!(guard, done);
+        let asked = app.call(get("/v2/models/gemm/infer", None).to_request());
+        assert!(asked.now_or_never().is_none(), "it waits until it is durable");
+        guard.audit().unwrap().close().await;
+        assert_eq!(done.load(Ordering::Relaxed), 0);
+        let log = fs::read_to_string(&path).unwrap();
+        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let lines: Vec<Value> = lines.skip(1).collect();
+        let told: Vec<&Value> = lines.iter().map(|line| &line["event"]).collect();
+        assert_eq!(told, ["request", "outcome"]);
+        assert_eq!(lines[1]["outcome"], "abandoned");
+        assert_eq!(lines[1]["id"], lines[0]["id"]);
     });
 }
 
@@ -289,7 +324,8 @@ fn one_caller_may_not_ask_more_than_its_share() {
         let wrong = || get("/v2", Some("x"));
         assert_eq!(status!(app, wrong()), StatusCode::UNAUTHORIZED);
         assert_eq!(status!(app, wrong()), StatusCode::UNAUTHORIZED);
-        assert_eq!(status!(app, wrong()), TOO_MANY, "guessing has its limit as well");
+        assert_eq!(status!(app, wrong()), TOO_MANY, "wrong ones count by their address");
+        assert_eq!(status!(app, get("/v2", Some(&other))), StatusCode::OK, "a right one does not");
         for _ in 0..5 {
             assert_eq!(status!(app, get("/readyz", None)), StatusCode::OK, "probes have none");
         }

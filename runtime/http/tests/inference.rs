@@ -76,6 +76,16 @@ async fn a_kernel_is_described_called_and_counted() {
         (&state["state"], &state["reason"]),
         (&json!("UNAVAILABLE"), &json!("it is unloaded"))
     );
+    let some = serving.post("/v2/repository/index", &[], r#"{"ready":true}"#).await.json();
+    let expected = index.as_array().unwrap().iter().filter(|kernel| kernel["name"] != "saxpy");
+    assert_eq!(some, expected.cloned().collect::<Value>());
+    for all in ["{}", r#"{"ready":false,"repository_name":"a"}"#] {
+        assert_eq!(serving.post("/v2/repository/index", &[], all).await.json(), index);
+    }
+    for wrong in ["{", "[]", r#"{"ready":1}"#, r#"{"ready":null}"#] {
+        let refused = serving.post("/v2/repository/index", &[], wrong).await;
+        assert_eq!(refused.refusal(), (400, "invalid".into()), "{wrong}");
+    }
     assert_eq!(serving.get("/readyz").await.status, 200, "the service is as it is meant to be");
     assert_eq!(order("saxpy/load").await.status, 200);
     assert_eq!(serving.infer("saxpy", &saxpy()).await.status, 200);
@@ -233,9 +243,11 @@ async fn what_is_refused_says_why() {
     let wrong = serving.infer("saxpy", &held(&[1.0])).await;
     assert!(wrong.json()["error"].as_str().unwrap().contains("`a` is missing"), "{wrong:?}");
     assert_eq!(refused(wrong), (400, "invalid".into()));
-    let large = serving.post(path, &[], vec![b' '; 1001]).await;
-    assert_eq!(large.header("connection"), Some("close"));
-    assert_eq!(refused(large), (413, "too_large".into()));
+    for path in [path, "/v2/repository/index"] {
+        let large = serving.post(path, &[], vec![b' '; 1001]).await;
+        assert_eq!(large.header("connection"), Some("close"));
+        assert_eq!(refused(large), (413, "too_large".into()));
+    }
     let packed = serving.post(path, &[("Content-Encoding", "br")], "").await;
     assert_eq!(refused(packed), (415, "unsupported_encoding".into()));
     let gzip = [("Content-Encoding", "gzip")];

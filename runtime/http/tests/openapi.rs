@@ -86,3 +86,38 @@ async fn answers_are_as_they_are_described() {
     serving.control.drain().await.unwrap();
     serving.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_got_can_be_asked_for_its_head() {
+    let serving = Serving::start(config()).await;
+    let document = serving.get("/openapi.json").await.json();
+    let described = |answer: &Answer| {
+        // (Each has its own; and what counts requests grows.)
+        let own = ["date", "x-request-id", "content-length"];
+        let headers = answer.headers.iter().filter(|(name, _)| !own.contains(&name.as_str()));
+        let headers = headers.map(|(name, value)| (name.to_string(), value.clone()));
+        (answer.status, headers.collect::<std::collections::BTreeMap<_, _>>())
+    };
+    let length = |answer: &Answer| answer.header("content-length").unwrap().parse::<usize>();
+    for (template, methods) in document["paths"].as_object().unwrap() {
+        for name in ["scan", "nope"] {
+            let path = template.replace("{name}", name).replace("{version}", "1");
+            let head = serving.head(&path).await;
+            assert!(head.body.is_empty(), "{path}: {head:?}");
+            if methods.get("get").is_none() {
+                assert_eq!((head.status, head.header("allow")), (405, Some("POST")), "{path}");
+                continue;
+            }
+            let got = serving.get(&path).await;
+            assert_eq!(described(&head), described(&got), "{path}");
+            assert_eq!(length(&got), Ok(got.body.len()), "{path}");
+            let counts = path == "/metrics";
+            assert!(counts || length(&head) == length(&got), "{path}: {head:?}");
+            let refused = serving.post(&path, &[], "").await;
+            assert_eq!(refused.status, 405, "{path}");
+            assert_eq!(refused.header("allow"), Some("GET, HEAD"), "{path}");
+        }
+    }
+    serving.control.drain().await.unwrap();
+    serving.end().await;
+}

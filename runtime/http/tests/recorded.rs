@@ -13,7 +13,7 @@ use std::time::Duration;
 use identities::{Files, Signer, bearer};
 use rustkernel_http::audit::{Audit, Settings};
 use rustkernel_http::security::keys::KeysFile;
-use rustkernel_http::security::{Guard, Refused, Role};
+use rustkernel_http::security::{Asked, Credentials, Denial, Guard, Refused, RequestId, Role};
 use rustkernel_http::{Client, ClientError, Configuration, Endpoint, Notice, Reloaded, Service};
 use serde_json::{Value, json};
 use support::within_a_minute;
@@ -115,6 +115,74 @@ async fn orders_and_the_service_itself_are_written_down_and_keys_are_read_again(
     assert_eq!(lines[4]["id"], lines[3]["id"]);
     let authenticator = rustkernel_http::security::Authenticator::of(&files.config()).unwrap();
     assert_eq!(bearer(&authenticator, &key), Err(Refused::RevokedKey));
+}
+
+/// A configuration whose first reading takes until it is let go on.
+struct Slow {
+    begun: mpsc::Sender<()>,
+    go_on: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
+}
+
+impl Configuration for Slow {
+    fn show(&self) -> Value {
+        json!({})
+    }
+
+    fn reload(&self) -> Result<Reloaded, Vec<String>> {
+        let first = self.go_on.lock().unwrap().take();
+        if let Some(go_on) = first {
+            self.begun.try_send(()).unwrap();
+            go_on.recv_timeout(Duration::from_secs(60)).unwrap();
+        }
+        Ok(Reloaded::default())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_is_late_does_not_bring_a_revoked_key_back() {
+    let files = Files::new(&[&Signer::new(1)]);
+    let (id, key) = files.key(&[Role::Admin], "*");
+    let guard = Arc::new(Guard::of(&files.config(), "test").unwrap());
+    let (begun, mut first_has_begun) = mpsc::channel(1);
+    let (go, go_on) = std::sync::mpsc::sync_channel(1);
+    let slow = Slow { begun, go_on: Mutex::new(Some(go_on)) };
+    let endpoint = Endpoint::from(files.directory.path().join("test.sock"));
+    let (tell, mut notices) = mpsc::channel(64);
+    let service = Service::new(support::runtime(&Arc::new(Semaphore::new(0))))
+        .endpoint(endpoint.clone())
+        .configuration(Arc::new(slow))
+        .guard(Arc::clone(&guard))
+        .notices(move |notice| tell.try_send(notice.clone()).unwrap());
+    let served = tokio::spawn(service.serve());
+    assert!(matches!(within_a_minute(notices.recv()).await, Some(Notice::Serving(_))));
+    let reload = || {
+        let client = Client::new(endpoint.clone());
+        tokio::spawn(async move { client.reload().await })
+    };
+
+    let first = reload();
+    within_a_minute(first_has_begun.recv()).await.unwrap();
+    KeysFile::revoke(&files.keys(), &id).unwrap();
+    let mut second = reload();
+    // (Were they not one after the other, it would be over well within that.)
+    let overtakes = tokio::time::timeout(Duration::from_secs(1), &mut second).await.is_ok();
+    go.send(()).unwrap();
+    within_a_minute(first).await.unwrap().unwrap();
+    if !overtakes {
+        within_a_minute(second).await.unwrap().unwrap();
+    }
+    let header = format!("Bearer {key}");
+    let asked = Asked {
+        id: RequestId::new(),
+        path: "/v2",
+        credentials: Credentials::Header(header.as_bytes()),
+        source: None,
+        trace_id: None,
+    };
+    let denied = guard.admit(&asked).await.unwrap_err();
+    assert_eq!(denied, Denial::Unauthenticated(Refused::RevokedKey));
+    Client::new(endpoint).drain().await.unwrap();
+    within_a_minute(served).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

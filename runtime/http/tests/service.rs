@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -95,6 +96,21 @@ async fn everything_can_be_asked() {
     assert_eq!(running.raw("GET /readyz").await.0, 200);
     let (status, problem) = running.raw("GET /admin/v1/drain").await;
     assert_eq!((status, &problem["error"]), (405, &json!("this path takes POST alone")));
+    for path in ["livez", "admin/v1/kernels/waits", "admin/v1/devices/host/map"] {
+        let head = running.said(&format!("HEAD /{path}")).await;
+        let got = running.said(&format!("GET /{path}")).await;
+        let (got, _) = got.split_once("\r\n\r\n").unwrap();
+        // (Without the date; the order of headers is nobody's promise.)
+        let lines = |head: &str| {
+            let lines = head.lines().filter(|line| !line.starts_with("date: "));
+            lines.map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(lines(head.strip_suffix("\r\n\r\n").unwrap()), lines(got));
+    }
+    let refused = running.said("POST /livez").await;
+    assert!(refused.starts_with("HTTP/1.1 405") && refused.contains("allow: GET, HEAD\r\n"));
+    let refused = running.said("HEAD /admin/v1/drain").await;
+    assert!(refused.starts_with("HTTP/1.1 405") && refused.ends_with("\r\n\r\n"), "{refused}");
     let (status, problem) = running.raw("GET /admin/v2/status").await;
     assert_eq!(status, 404);
     assert!(problem["hint"].as_str().unwrap().contains("/admin/v1/status"));

@@ -9,6 +9,10 @@ use super::schema::{self, Field, SECONDS, fields};
 /// A key, and what is wrong with its value.
 pub(super) type Finding = (String, String);
 
+/// What is said of a web address with an `@`, and not the address: a password may stand there.
+pub(super) const CREDENTIALS: &str = "an address with an `@` will not do, as a name and a password in it would be \
+    shown with it; headers for the collector, as for credentials, are taken from the variable OTEL_EXPORTER_OTLP_HEADERS";
+
 /// Everything that is wrong with the value, by the schema; a little more than is told of very much.
 pub(super) fn check(value: &Value) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -45,7 +49,7 @@ fn check_node(node: &Value, value: &Value, key: &str, findings: &mut Vec<Finding
             }
         }
         _ if !is_in_range(node, value) => {
-            wrong(format!("{} will not do; {} is wanted", shown(value), expected(node)));
+            wrong(unfit(node, value));
         }
         _ => {}
     }
@@ -125,6 +129,13 @@ pub(super) fn expected(node: &Value) -> String {
         Some("object") => "a table".into(),
         _ => "a text".into(),
     }
+}
+
+fn unfit(node: &Value, value: &Value) -> String {
+    if schema::is(node, "url") && value.as_str().is_some_and(|url| url.contains('@')) {
+        return CREDENTIALS.into();
+    }
+    format!("{} will not do; {} is wanted", shown(value), expected(node))
 }
 
 fn mistyped(node: &Value, value: &Value, key: &str) -> String {

@@ -1,6 +1,6 @@
 //! What values together have to be.
 
-use super::check::{Finding, nearest};
+use super::check::{CREDENTIALS, Finding, nearest};
 use super::{Listen, ProductionConfig};
 use crate::runtime::{self, RuntimePreset};
 
@@ -14,6 +14,7 @@ pub(super) fn problems(config: &ProductionConfig) -> Vec<Finding> {
     found.extend(staging(config));
     found.extend(config.security.problems(is_exposed(config)));
     found.extend(plaintext(config));
+    found.extend(credentials(config));
     found.extend(kernels(config));
     found
 }
@@ -74,6 +75,13 @@ fn plaintext(config: &ProductionConfig) -> Option<Finding> {
         );
         ("http.listen".into(), reason)
     })
+}
+
+/// (A file's are found by the schema; a program sets what it likes.)
+fn credentials(config: &ProductionConfig) -> Option<Finding> {
+    let endpoint = config.observability.otlp_endpoint.as_deref()?;
+    let key = "observability.otlp_endpoint";
+    endpoint.contains('@').then(|| (key.into(), CREDENTIALS.into()))
 }
 
 fn kernels(config: &ProductionConfig) -> Vec<Finding> {

@@ -540,6 +540,32 @@ fn production_is_guarded_unless_it_says_otherwise() {
 }
 
 #[test]
+fn a_password_in_an_address_is_refused_and_not_repeated() {
+    let variable = "RUSTKERNEL_OBSERVABILITY__OTLP_ENDPOINT";
+    for address in [
+        "http://user:secret@host:4318",
+        "https://secret@host/path",
+        "http://user:sec/ret@host",
+        "user:secret@host:4318",
+        "ftp://user:secret@host",
+    ] {
+        let said = [
+            lines(toml(&format!("[observability]\notlp_endpoint = '{address}'\n"))),
+            lines(Loader::new().variables([(variable, address)]).load()),
+        ];
+        let built = ProductionConfigBuilder::new()
+            .observability(|section| section.otlp_endpoint(Some(address.into())))
+            .build();
+        let built = built.unwrap_err().to_string();
+        for said in said.iter().map(|lines| lines.join("\n")).chain([built]) {
+            assert!(said.contains("otlp_endpoint: an address with an `@`"), "{said}");
+            assert!(said.contains("OTEL_EXPORTER_OTLP_HEADERS"), "{said}");
+            assert!(!said.contains("secret") && !said.contains("sec/ret"), "{said}");
+        }
+    }
+}
+
+#[test]
 fn what_belongs_together_is_said_together() {
     let said = |security: &str| lines(toml(&format!("[security]\n{security}\n"))).join("\n");
     for part in [

@@ -46,9 +46,10 @@ pub(crate) fn listen_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "address", "pattern": listen_pattern() })
 }
 
-/// The schema of a web address.
+/// The schema of a web address. Without `@`: credentials would be shown with it.
 pub(crate) fn url_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "format": "url", "pattern": r"^https?://[^/\s]+(/[^\s]*)?$" })
+    let pattern = r"^https?://[^/\s@]+(/[^\s@]*)?$";
+    json_schema!({ "type": "string", "format": "url", "pattern": pattern })
 }
 
 /// Sizes in bytes.

@@ -61,6 +61,25 @@ pub(crate) async fn read(
     begin(whole, length).await?.finish()
 }
 
+/// Reads a body that has no tensors in it.
+///
+/// # Errors
+/// If it is too large, packed or not; too slow; packed in a way that is not known; or ends early.
+pub(crate) async fn whole(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    limits: BodyLimits,
+) -> Result<Bytes, Fault> {
+    let (packing, announced) = check(request, limits)?;
+    let deadline = Instant::now() + limits.patience.min(LONGEST);
+    let mut incoming = Incoming { payload, limits, announced, read: 0, deadline };
+    let all = incoming.in_time(async |incoming| incoming.collect(None).await).await?;
+    match packing {
+        None => Ok(all),
+        Some(packing) => unpack(packing, all, limits.bytes).await,
+    }
+}
+
 /// Unpacks a body where that keeps nobody waiting.
 async fn unpack(packing: Packing, packed: Bytes, most: usize) -> Result<Bytes, Fault> {
     let unpacked = web::block(move || packing.unpack(&packed, most)).await;

@@ -15,6 +15,7 @@ use rustkernel_core::kernel::{CallOptions, Condition, Instant};
 use rustkernel_core::runtime::LifecycleState;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::body::{self, BodyLimits};
 use super::describe::{Config, Metadata, ServerMetadata};
@@ -25,7 +26,7 @@ use super::statistics::{Parts, Statistics};
 use super::{Fault, HEADER_LENGTH, Reason, TIMEOUT};
 use crate::control::Control;
 use crate::metrics::Pending;
-use crate::routes::resource;
+use crate::routes::{get, resource};
 use crate::tracing;
 
 /// What is collected of a body is read from here on, and an answer written, on a thread where that keeps nobody waiting.
@@ -81,20 +82,20 @@ pub(crate) fn configure(routes: &mut ServiceConfig) {
         routes.service(resource(&format!("{model}/infer"), "POST", web::post().to(infer)));
     }
     routes
-        .service(resource("/v2", "GET", web::get().to(server)))
-        .service(resource("/v2/health/live", "GET", web::get().to(live)))
-        .service(resource("/v2/health/ready", "GET", web::get().to(ready)))
-        .service(resource("/v2/models/stats", "GET", web::get().to(all_statistics)))
+        .service(resource("/v2", "GET", get().to(server)))
+        .service(resource("/v2/health/live", "GET", get().to(live)))
+        .service(resource("/v2/health/ready", "GET", get().to(ready)))
+        .service(resource("/v2/models/stats", "GET", get().to(all_statistics)))
         .service(resource("/v2/repository/index", "POST", web::post().to(index)))
         .service(resource("/v2/repository/models/{name}/load", "POST", web::post().to(load)))
         .service(resource("/v2/repository/models/{name}/unload", "POST", web::post().to(unload)));
     for model in MODEL {
         let path = |end: &str| format!("{model}{end}");
         routes
-            .service(resource(&path(""), "GET", web::get().to(metadata)))
-            .service(resource(&path("/ready"), "GET", web::get().to(model_ready)))
-            .service(resource(&path("/config"), "GET", web::get().to(config)))
-            .service(resource(&path("/stats"), "GET", web::get().to(statistics)));
+            .service(resource(&path(""), "GET", get().to(metadata)))
+            .service(resource(&path("/ready"), "GET", get().to(model_ready)))
+            .service(resource(&path("/config"), "GET", get().to(config)))
+            .service(resource(&path("/stats"), "GET", get().to(statistics)));
     }
 }
 
@@ -172,20 +173,47 @@ pub(crate) struct Indexed {
     reason: String,
 }
 
-async fn index(control: Data<Control>, models: Data<Models>) -> Json<Vec<Indexed>> {
+async fn index(
+    http: HttpRequest,
+    payload: web::Payload,
+    control: Data<Control>,
+    models: Data<Models>,
+    limits: Data<BodyLimits>,
+) -> Result<Json<Vec<Indexed>>, Fault> {
+    let body = body::whole(&http, &mut payload.into_inner(), **limits).await?;
+    let ready_alone = if body.len() < LARGE {
+        ready_alone(&body)?
+    } else {
+        elsewhere(move || ready_alone(&body)).await?
+    };
     let running = control.runtime.state() == LifecycleState::Running;
     let indexed = |model: &Arc<Model>| {
         let stats = model.kernel.stats();
         let refuses = stats.condition.refuses();
         let why = stats.history.last().map(|entry| entry.what.clone()).unwrap_or_default();
-        Indexed {
+        let is_ready = running && !refuses;
+        (is_ready || !ready_alone).then(|| Indexed {
             name: stats.name,
             version: model.signature().version.clone(),
-            state: if running && !refuses { "READY" } else { "UNAVAILABLE" },
+            state: if is_ready { "READY" } else { "UNAVAILABLE" },
             reason: if refuses { why } else { String::new() },
-        }
+        })
     };
-    Json(models.all().iter().map(indexed).collect())
+    Ok(Json(models.all().iter().filter_map(indexed).collect()))
+}
+
+/// Whether the index is to have those alone that are ready, by the body that asks for it, if there is one.
+fn ready_alone(body: &[u8]) -> Result<bool, Fault> {
+    if body.is_empty() {
+        return Ok(false);
+    }
+    let asked: Map<String, Value> = serde_json::from_slice(body)
+        .map_err(|error| Fault::invalid(format!("the body is not a request: {error}")))?;
+    match asked.get("ready") {
+        None => Ok(false),
+        Some(Value::Bool(ready)) => Ok(*ready),
+        Some(_) => Err(Fault::invalid("`ready` has to be true or false")),
+    }
 }
 
 /// One that is unloaded serves again, one that is quarantined is tried again; the answer comes when its instances are up.

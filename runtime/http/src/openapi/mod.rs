@@ -95,8 +95,8 @@ fn describe(operation: &Operation, about: About<'_>, schemas: &mut SchemaGenerat
         described["security"] = if open { json!([]) } else { json!([{ "bearer": [] }]) };
     }
     if !operation.body.is_empty() {
-        described["requestBody"] =
-            json!({ "required": true, "content": contents(&operation.body, schemas) });
+        let content = contents(&operation.body, schemas);
+        described["requestBody"] = json!({ "required": operation.needs_body, "content": content });
     }
     described
 }

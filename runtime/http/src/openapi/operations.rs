@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
-use super::schemas::{InferRequest, InferResponse, Refusal, any_object, bytes, text};
+use super::schemas::{IndexRequest, InferRequest, InferResponse, Refusal, any_object, bytes, text};
 use crate::inference::{Config, Indexed, Metadata, ServerMetadata, Statistics};
 use crate::view::State;
 
@@ -15,6 +15,7 @@ pub(super) struct Operation {
     pub(super) summary: &'static str,
     pub(super) parameters: Vec<Parameter>,
     pub(super) body: Vec<Content>,
+    pub(super) needs_body: bool,
     pub(super) answers: Vec<Answer>,
 }
 
@@ -56,20 +57,23 @@ const REFUSED: [(u16, &str); 7] = [
     (503, "Not now; `reason` says why, and `Retry-After` when to try again."),
 ];
 
-/// What a call of a kernel may be refused with besides.
-const NOT_COMPUTED: [(u16, &str); 5] = [
+/// What a request whose body is read may be refused with besides.
+const BODY: [(u16, &str); 3] = [
     (408, "The body did not come in time."),
     (413, "The body is too large."),
     (415, "The body is packed in a way that is not known."),
-    (500, "The kernel failed."),
-    (504, "The deadline has passed."),
 ];
+
+/// What a call of a kernel may be refused with besides.
+const NOT_COMPUTED: [(u16, &str); 2] =
+    [(500, "The kernel failed."), (504, "The deadline has passed.")];
 
 impl Operation {
     fn new(method: &'static str, path: &str, id: &str, summary: &'static str) -> Self {
         let (path, id) = (path.to_owned(), id.to_owned());
         let (parameters, body) = (Vec::new(), Vec::new());
-        Self { method, path, id, summary, parameters, body, answers: Vec::new() }.refuses(&REFUSED)
+        let (answers, needs_body) = (Vec::new(), false);
+        Self { method, path, id, summary, parameters, body, needs_body, answers }.refuses(&REFUSED)
     }
 
     fn get(path: &str, id: &str, summary: &'static str) -> Self {
@@ -170,17 +174,20 @@ fn server() -> Vec<Operation> {
         let path = format!("/v2/repository/models/{{name}}/{verb}");
         Operation::post(&path, id, summary)
     };
+    let mut index = Operation::post(
+        "/v2/repository/index",
+        "repositoryIndex",
+        "The kernels, and whether they are ready.",
+    )
+    .refuses(&BODY)
+    .json::<Vec<Indexed>>("The kernels.");
+    index.body = vec![json_of::<IndexRequest>()];
     vec![
+        index,
         Operation::get("/v2", "serverMetadata", "The server's name, version and extensions.")
             .json::<ServerMetadata<'_>>("The server."),
         Operation::get("/v2/models/stats", "statistics", "What was counted of all kernels.")
             .json::<Statistics<'_>>("Counts and times."),
-        Operation::post(
-            "/v2/repository/index",
-            "repositoryIndex",
-            "The kernels, and whether they are ready.",
-        )
-        .json::<Vec<Indexed>>("The kernels."),
         repository("load", "repositoryLoad", "Has a kernel serve that is unloaded or quarantined.")
             .answers(200, "It serves.", vec![])
             .refuses(&[(500, "It does not start.")]),
@@ -213,6 +220,7 @@ fn infer(operation: Operation) -> Operation {
     let whole = json!({ "type": "integer", "minimum": 0 });
     let binary = || Content { media: BYTES, schema: Some(bytes) };
     let mut operation = operation
+        .refuses(&BODY)
         .refuses(&NOT_COMPUTED)
         .answers(200, "The kernel's answer.", vec![json_of::<InferResponse>(), binary()])
         .parameter("header", "X-Request-Timeout-Ms", "How long it may take, in milliseconds.", whole.clone())
@@ -223,5 +231,6 @@ fn infer(operation: Operation) -> Operation {
             whole,
         );
     operation.body = vec![json_of::<InferRequest>(), binary()];
+    operation.needs_body = true;
     operation
 }

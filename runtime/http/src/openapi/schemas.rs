@@ -46,6 +46,14 @@ pub(super) struct InferRequest {
     outputs: Vec<WantedTensor>,
 }
 
+/// What is asked of the repository's index.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct IndexRequest {
+    /// Only the kernels that are ready.
+    #[serde(skip_serializing_if = "absent")]
+    ready: bool,
+}
+
 /// A tensor.
 #[derive(JsonSchema, Serialize)]
 struct Tensor {

@@ -188,8 +188,7 @@ impl Guard {
         let open = match &self.audit {
             Some(audit) => {
                 let entry = entry(Event::Request, &principal, asked, need);
-                audit.record(entry.clone()).await?;
-                Some(Open { audit: audit.clone(), entry: Some(entry) })
+                Some(Open::written_down(audit, entry).await?)
             }
             None => None,
         };
@@ -314,6 +313,18 @@ impl Admitted {
 struct Open {
     audit: Audit,
     entry: Option<Entry>,
+}
+
+impl Open {
+    /// Has a request written down. A caller that leaves meanwhile leaves a record, and so an outcome.
+    async fn written_down(audit: &Audit, entry: Entry) -> Result<Self, AuditError> {
+        let mut open = Self { audit: audit.clone(), entry: Some(entry.clone()) };
+        let recorded = audit.record(entry).await;
+        if recorded.is_err() {
+            open.entry = None; // Nothing has begun that could be abandoned.
+        }
+        recorded.map(|_| open)
+    }
 }
 
 impl Drop for Open {

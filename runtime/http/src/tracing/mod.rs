@@ -55,6 +55,15 @@ pub enum TracingError {
         /// What it could say.
         wanted: &'static str,
     },
+    /// The collector's address may hold a password, which would be shown with it; so it is not told.
+    #[error(
+        "{name}: an address with an `@` will not do, as a name and a password in it would be shown with it; \
+         headers, as for credentials, are taken from OTEL_EXPORTER_OTLP_HEADERS"
+    )]
+    Credentials {
+        /// The key or the variable.
+        name: String,
+    },
     /// The certificates that a collector's is to be checked by cannot be had.
     #[error("certificates to check the collector's by: {0}")]
     Certificates(String),

@@ -108,6 +108,9 @@ fn endpoint(config: &ObservabilityConfig, variable: Variable<'_>) -> Result<Stri
         (None, Some((name, base))) => (name, below(&base)),
         (None, None) => (shared, below(ENDPOINT)),
     };
+    if endpoint.contains('@') {
+        return Err(TracingError::Credentials { name: name.into() });
+    }
     let host = endpoint.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"));
     match host {
         Some((_, rest)) if !rest.starts_with('/') => Ok(endpoint),
@@ -179,6 +182,25 @@ mod tests {
         let both =
             [("OTEL_EXPORTER_OTLP_TIMEOUT", "5"), ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "7")];
         assert_eq!((timeout(&both[..1]), timeout(&both)), (5, 7));
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_refused_and_not_repeated() {
+        let address = "http://user:secret@b.example";
+        let none = ObservabilityConfig::default();
+        let own = ObservabilityConfig { otlp_endpoint: Some(address.into()), ..Default::default() };
+        for (config, set, name) in [
+            (&own, None, "observability.otlp_endpoint"),
+            (&none, Some(address), "OTEL_EXPORTER_OTLP_ENDPOINT"),
+            (&none, Some(address), "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
+            (&none, Some("user:secret@b.example"), "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ] {
+            let set: Vec<_> = set.map(|address| (name, address)).into_iter().collect();
+            let said = of(config, &set).unwrap_err();
+            assert!(said.starts_with(&format!("{name}: an address with an `@`")), "{said}");
+            assert!(said.contains("OTEL_EXPORTER_OTLP_HEADERS"), "{said}");
+            assert!(!said.contains("secret"), "{said}");
+        }
     }
 
     #[test]

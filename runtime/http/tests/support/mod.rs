@@ -99,6 +99,14 @@ impl Running {
 
     /// The status and body that plain HTTP gets.
     pub(crate) async fn raw(&self, request: &str) -> (u16, serde_json::Value) {
+        let answer = self.said(request).await;
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        (status, serde_json::from_str(body).unwrap())
+    }
+
+    /// All that plain HTTP gets.
+    pub(crate) async fn said(&self, request: &str) -> String {
         let path = self.client.endpoint().path().to_owned();
         let request = format!("{request} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         let answer = tokio::task::spawn_blocking(move || {
@@ -108,10 +116,7 @@ impl Running {
             stream.read_to_string(&mut answer).unwrap();
             answer
         });
-        let answer = within_a_minute(answer).await.unwrap();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        (status, serde_json::from_str(body).unwrap())
+        within_a_minute(answer).await.unwrap()
     }
 }
 

@@ -153,6 +153,12 @@ impl Serving {
         read(tokio::task::spawn_blocking(move || request.call())).await
     }
 
+    pub(crate) async fn head(&self, path: &str) -> Answer {
+        let request = self.agent.head(format!("http://{}{path}", self.address));
+        let request = request.header("accept", "*/*");
+        read(tokio::task::spawn_blocking(move || request.call())).await
+    }
+
     pub(crate) async fn post(
         &self,
         path: &str,

@@ -37,6 +37,7 @@ pub(super) struct Input<'a> {
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct InputParameters {
     pub(super) binary_data_size: Option<usize>,
+    shared_memory_region: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,6 +50,32 @@ pub(super) struct Output {
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct OutputParameters {
     pub(super) binary_data: Option<bool>,
+    classification: Option<IgnoredAny>,
+    shared_memory_region: Option<IgnoredAny>,
+}
+
+impl InputParameters {
+    /// # Errors
+    /// If it is to be read from elsewhere.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        without("shared_memory_region", self.shared_memory_region)
+    }
+}
+
+impl OutputParameters {
+    /// # Errors
+    /// If something else is wanted, or elsewhere.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        without("classification", self.classification)?;
+        without("shared_memory_region", self.shared_memory_region)
+    }
+}
+
+/// Refuses a parameter of an extension that is not here: to pass it over would be to answer something else.
+fn without(name: &str, parameter: Option<IgnoredAny>) -> Result<(), Fault> {
+    let error =
+        || format!("`{name}` is of an extension of the protocol that this server does not have");
+    parameter.map_or(Ok(()), |_| Err(Fault::invalid(error())))
 }
 
 /// A text, borrowed if it stands there as it is. (Where it is not a field, serde copies into a `Cow`.)

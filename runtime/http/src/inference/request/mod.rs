@@ -214,6 +214,7 @@ impl Input<'_> {
     /// Its elements, from the document or from the bytes behind it.
     fn given(self, behind: &mut Behind<'_>) -> Result<Given, Fault> {
         let Self { element, shape, parameters, data, .. } = self;
+        parameters.check()?;
         let error = match (data, parameters.binary_data_size, element) {
             (Some(tensor), None, _) => return Ok(Given::Whole(tensor)),
             (None, Some(size), Some(element)) if size <= behind.left => {
@@ -240,6 +241,8 @@ fn outputs(signature: &Signature, asked: Vec<Output>) -> Result<Outputs, Fault> 
             let error = format!("`{kernel}` has no output `{}`", output.name);
             return Err(Fault::invalid(error));
         }
+        let checked = output.parameters.check();
+        checked.map_err(|fault| fault.of(format_args!("output `{}`", output.name)))?;
         if !seen.insert(output.name.as_str()) {
             return Err(Fault::invalid(format!("output `{}` is asked for twice", output.name)));
         }

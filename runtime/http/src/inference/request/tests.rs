@@ -54,6 +54,32 @@ fn what_a_client_writes_is_read() {
 }
 
 #[test]
+fn extensions_that_are_not_here_are_refused_and_not_passed_over() {
+    let output = |parameters: &str| {
+        json(&format!(
+            r#"{{"inputs":[{X}],"outputs":[{{"name":"output","parameters":{parameters}}}]}}"#
+        ))
+    };
+    for (parameters, name) in [
+        (r#"{"binary_data":true,"classification":3}"#, "classification"),
+        (r#"{"shared_memory_region":"r","shared_memory_byte_size":8}"#, "shared_memory_region"),
+    ] {
+        let said = output(parameters).unwrap_err();
+        let expected = format!("output `output`: `{name}` is of an extension");
+        assert!(said.starts_with(&expected), "{said}");
+    }
+    assert!(output(r#"{"classification":null,"other":1}"#).is_ok());
+    for data in ["", r#","data":[1,2]"#] {
+        let said = json(&format!(
+            r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[2],
+                "parameters":{{"shared_memory_region":"r"}}{data}}}]}}"#
+        ));
+        let said = said.unwrap_err();
+        assert!(said.starts_with("input `x`: `shared_memory_region` is of an ext"), "{said}");
+    }
+}
+
+#[test]
 fn data_may_stand_before_its_type() {
     let read = json(
         r#"{"inputs":[{"data":[1,2],"name":"x","datatype":"FP32","shape":[2]},
