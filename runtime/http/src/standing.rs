@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::HttpMessage as _;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
 use actix_web::http::header::CONNECTION;
@@ -23,6 +24,8 @@ use actix_web::web::Bytes;
 use rustix::net::{Shutdown, shutdown};
 use rustkernel_core::config::HttpConfig;
 use tokio::time::Instant;
+
+use crate::security::Pending;
 
 /// An answer is handed to the server in such pieces, in bytes: so a large one takes no more memory than itself, and
 /// each that was sent is a move.
@@ -68,6 +71,8 @@ struct Watch {
 pub(crate) struct Served {
     moves: Option<Rc<Moves>>,
     last: bool,
+    /// Its caller has it open until it is sent.
+    pending: Option<Pending>,
 }
 
 /// The body of an answer.
@@ -151,7 +156,7 @@ impl Served {
     /// A request has come.
     pub(crate) fn begin(request: &ServiceRequest) -> Self {
         let moves = request.conn_data::<Watch>().map(|watch| Rc::clone(&watch.moves));
-        let served = Self { moves, last: false };
+        let served = Self { moves, last: false, pending: None };
         served.go(Stage::Serving);
         served
     }
@@ -159,6 +164,7 @@ impl Served {
     /// It is answered once the body is sent.
     pub(crate) fn answer<B>(mut self, response: ServiceResponse<B>) -> ServiceResponse<Answer<B>> {
         self.last = response.headers().get(CONNECTION).is_some_and(|value| value == "close");
+        self.pending = response.request().extensions_mut().remove();
         response.map_body(|_, body| Answer { body, rest: Bytes::new(), served: self })
     }
 

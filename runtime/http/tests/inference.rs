@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rustkernel_core::config::HttpConfig;
+use rustkernel_core::config::{CallerConfig, HttpConfig, SecurityConfig};
+use rustkernel_http::security::Guard;
 use serde_json::{Value, json};
 use support::tcp::{Serving, config, held};
 use support::within_a_minute;
@@ -371,9 +372,11 @@ async fn a_connection_that_stands_still_is_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_nobody_reads_is_not_kept() {
-    let patience = Duration::from_millis(200);
+    let patience = Duration::from_millis(500);
     let config = HttpConfig { body_timeout: patience, ..config() };
-    let serving = Serving::start(config).await;
+    let caller = CallerConfig { concurrent: 1, ..CallerConfig::default() };
+    let guard = Guard::of(&SecurityConfig { caller, ..SecurityConfig::default() }, "test").unwrap();
+    let serving = Serving::start_as(config, |service| service.guard(guard)).await;
     let asked = r#"{"inputs":[{"name":"a","datatype":"FP32","shape":[4194304,0],"data":[]},{"name":"b","datatype":"FP32","shape":[0,4],"data":[]}]}"#;
     let ask = async |waits: Duration| {
         let mut stream = tokio::net::TcpStream::connect(serving.address).await.unwrap();
@@ -382,6 +385,8 @@ async fn an_answer_that_nobody_reads_is_not_kept() {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = vec![0; 4096];
         stream.read_exact(&mut answer).await.unwrap();
+        let other = serving.get("/v2").await;
+        assert_eq!(other.refusal(), (429, "too_many_open".into()), "it is not sent yet");
         tokio::time::sleep(waits).await;
         let whole = stream.read_to_end(&mut answer).await.is_ok();
         let text = String::from_utf8_lossy(&answer);
@@ -392,8 +397,9 @@ async fn an_answer_that_nobody_reads_is_not_kept() {
     };
     let (whole, length) = within_a_minute(ask(Duration::ZERO)).await;
     assert!(whole && length > 32 << 20, "{length}");
-    let (whole, _) = within_a_minute(ask(20 * patience)).await;
+    let (whole, _) = within_a_minute(ask(8 * patience)).await;
     assert!(!whole, "it was kept");
+    assert_eq!(serving.get("/v2").await.status, 200);
     serving.control.drain().await.unwrap();
     serving.end().await;
 }

@@ -148,7 +148,7 @@ impl Guard {
         match (principal, permit) {
             (Ok(principal), Ok(permit)) => {
                 let admitted = self.admit_known(principal, asked, need).await?;
-                Ok(Admitted { _permit: permit, ..admitted })
+                Ok(Admitted { pending: Pending { _permit: permit }, ..admitted })
             }
             (Err(refused), Ok(_)) => {
                 self.deny(&nobody(), asked, need, Denial::Unauthenticated(refused)).await
@@ -192,7 +192,7 @@ impl Guard {
             }
             None => None,
         };
-        Ok(Admitted { principal, open, _permit: None })
+        Ok(Admitted { principal, open, pending: Pending::default() })
     }
 
     async fn deny(
@@ -272,14 +272,19 @@ fn entry(event: Event, by: &Principal, asked: &Asked<'_>, need: Option<Need<'_>>
 pub struct Admitted {
     principal: Principal,
     open: Option<Open>,
-    /// Until this is dropped it counts among those that its caller has open.
+    pending: Pending,
+}
+
+/// A request that counts among those that its caller has open, until this is dropped.
+#[derive(Debug, Default)]
+pub struct Pending {
     _permit: Option<Permit>,
 }
 
 impl Admitted {
     /// One that is not written down.
     fn unrecorded(principal: Principal) -> Self {
-        Self { principal, open: None, _permit: None }
+        Self { principal, open: None, pending: Pending::default() }
     }
 
     /// Who asks.
@@ -287,24 +292,26 @@ impl Admitted {
         &self.principal
     }
 
-    /// Writes down what came of it, by the status of its answer, which may be given when this is durable.
+    /// Writes down what came of it, by the status of its answer, which may be given when this is durable. What
+    /// comes back is to be kept until the answer is sent.
     ///
     /// # Errors
     /// [`AuditError`] if it cannot be: then another answer is to be given.
-    pub async fn finish(mut self, status: u16) -> Result<(), AuditError> {
-        let Some(open) = &mut self.open else { return Ok(()) };
+    pub async fn finish(mut self, status: u16) -> Result<Pending, AuditError> {
+        let Some(open) = &mut self.open else { return Ok(self.pending) };
         let outcome = match status {
             ..400 => "ok",
             400..500 => "refused",
             _ => "failed",
         };
-        let Some(entry) = open.entry.take() else { return Ok(()) };
+        let Some(entry) = open.entry.take() else { return Ok(self.pending) };
         let reason = match status {
             200 => "status 200".into(),
             _ => Cow::from(format!("status {status}")),
         };
         let entry = entry.outcome(outcome, reason);
-        open.audit.record(entry).await.map(drop)
+        open.audit.record(entry).await?;
+        Ok(self.pending)
     }
 }
 

@@ -96,7 +96,9 @@ async fn serve<B: MessageBody + 'static>(
     let finished = admitted.finish(status.as_u16()).await;
     let response = outcome?;
     match finished {
-        Ok(()) => {
+        Ok(pending) => {
+            // (Whoever has the answer sent keeps it until then.)
+            response.request().extensions_mut().insert(pending);
             let mut response = response.map_into_left_body();
             let (name, value) = id_header(id);
             response.headers_mut().insert(name, value);

@@ -38,7 +38,7 @@ mod trusted;
 
 pub use authenticator::{Authenticator, Credentials, Fresh, SecurityError};
 pub use denial::{Denial, Refused};
-pub use guard::{Admitted, Asked, FreshGuard, Guard, GuardError};
+pub use guard::{Admitted, Asked, FreshGuard, Guard, GuardError, Pending};
 pub use jwt::JwtError;
 pub use middleware::guarded;
 pub(crate) use middleware::{recorded, remember_peer};
