@@ -83,7 +83,11 @@ pub(crate) struct VerifyArgs {
     /// The hash of the record before the first file, if it is not the log's first
     #[arg(long, value_name = "HASH")]
     pub(crate) after: Option<Hash>,
-    /// The hash that the last record has to have, as it was noted elsewhere
+    /// The hash that a record has to have: the last one, as it was noted elsewhere, of a log that has
+    /// grown since
+    #[arg(long, value_name = "HASH")]
+    pub(crate) contains: Option<Hash>,
+    /// The hash that the last record has to have, of a log that is closed
     #[arg(long, value_name = "HASH")]
     pub(crate) last: Option<Hash>,
     #[command(flatten)]
