@@ -5,7 +5,7 @@
 mod identities;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -54,6 +54,25 @@ fn keys_are_made_kept_as_hashes_and_revoked() {
     let ids: Vec<String> =
         KeysFile::read(&files.keys()).unwrap().keys().map(|key| key.id.clone()).collect();
     assert!(ids.contains(&id) && ids.contains(&other) && ids.len() == 3);
+}
+
+#[test]
+fn keys_are_made_and_revoked_in_the_file_that_a_link_leads_to() {
+    let files = Files::new(&[]);
+    let (id, _) = files.key(&[], "*");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let link = elsewhere.path().join("keys.json");
+    symlink(files.keys(), &link).unwrap();
+    KeysFile::revoke(&link, &id).unwrap();
+    let new = NewKey { name: "n".into(), roles: vec![], kernels: vec![], lifetime: None };
+    KeysFile::create(&link, new.clone()).unwrap();
+    assert_eq!(fs::read_link(&link).unwrap(), files.keys());
+    let keys = KeysFile::read(&files.keys()).unwrap();
+    assert_eq!(keys.keys().count(), 2);
+    assert!(keys.keys().any(|key| key.id == id && key.revoked.is_some()));
+
+    fs::remove_file(files.keys()).unwrap();
+    assert!(matches!(KeysFile::create(&link, new), Err(KeysError::Io { .. })), "it leads nowhere");
 }
 
 #[test]

@@ -149,12 +149,13 @@ impl KeysFile {
         Ok(known.bearer.clone())
     }
 
-    /// Changes the file, alone, all of it or nothing.
+    /// Changes the file, alone, all of it or nothing. A link stays one: the file that it leads to is changed.
     fn change(
         path: &Path,
         change: impl FnOnce(&mut BTreeMap<String, KeyRecord>) -> Result<(), KeysError>,
     ) -> Result<(), KeysError> {
         let io = |error| KeysError::Io { path: path.to_owned(), error };
+        let path = &followed(path).map_err(io)?;
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io)?;
@@ -167,6 +168,16 @@ impl KeysFile {
         change(&mut keys)?;
         let content = Content { keys: keys.into_values().collect() };
         write(path, directory, &content).map_err(io)
+    }
+}
+
+/// The path without links, if something is there.
+fn followed(path: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => {
+            Ok(path.to_owned())
+        }
+        followed => followed,
     }
 }
 
