@@ -59,6 +59,10 @@ fn keys_are_made_listed_and_revoked() {
     assert_eq!(listed.as_array().unwrap().len(), 2);
     assert!(!String::from_utf8(folder.read("state/keys.json")).unwrap().contains(secret));
 
+    let long = run(&["key", "create", "--role", "viewer", "--expires", "9000y"]);
+    assert_eq!(long.code, 64, "{}", long.stderr);
+    assert!(long.stderr.contains("the year 9999"), "{}", long.stderr);
+
     let missing = folder.run(&["key", "list", "--file", "none.json"]);
     assert_eq!(missing.code, 66);
     assert!(missing.stderr.contains("`rustkernel key create"), "{}", missing.stderr);

@@ -94,6 +94,22 @@ fn a_key_whose_time_is_over_is_refused() {
 }
 
 #[test]
+fn a_key_that_outlives_the_year_9999_is_not_made() {
+    const YEAR: u64 = 31_557_600;
+    let files = Files::new(&[]);
+    let key = |years: u64| {
+        let lifetime = Some(Duration::from_secs(years * YEAR));
+        let new = NewKey { name: "long".into(), roles: vec![], kernels: vec![], lifetime };
+        KeysFile::create(&files.keys(), new)
+    };
+    key(1000).unwrap();
+    for years in [9000, 500_000_000_000] {
+        assert!(matches!(key(years), Err(KeysError::TooLong)), "{years}");
+    }
+    assert_eq!(KeysFile::read(&files.keys()).unwrap().keys().count(), 1);
+}
+
+#[test]
 fn keys_made_at_once_are_all_there() {
     let files = Arc::new(Files::new(&[]));
     let makers = (0..8).map(|_| {

@@ -60,6 +60,11 @@ pub enum KeysError {
     /// There is no place for it.
     #[error("there is no place for a file of keys: HOME is not set; name one")]
     NoPlace,
+    /// A new key would be good for longer than a time can be written.
+    #[error(
+        "a key's time is over at the end of the year 9999 at the latest; without one it is good for ever"
+    )]
+    TooLong,
     /// The system has no random bytes.
     #[error("the system has no random bytes: {0}")]
     Random(getrandom::Error),
@@ -113,7 +118,7 @@ impl KeysFile {
     /// # Errors
     /// [`KeysError`]; the file is as it was then.
     pub fn create(path: &Path, new: NewKey) -> Result<(ApiKey, KeyRecord), KeysError> {
-        let (key, record) = KeyRecord::make(new, clock::wall()).map_err(KeysError::Random)?;
+        let (key, record) = KeyRecord::make(new, clock::wall())?;
         let kept = record.clone();
         Self::change(path, |keys| {
             keys.insert(record.id.clone(), record);
