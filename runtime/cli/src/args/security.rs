@@ -105,5 +105,9 @@ pub(super) fn key_examples() -> StyledStr {
 }
 
 pub(super) fn audit_examples() -> StyledStr {
-    section("Examples", "  rustkernel audit verify main.audit.jsonl.0* main.audit.jsonl")
+    section(
+        "Examples",
+        "  rustkernel audit verify main.audit.jsonl
+  rustkernel audit verify main.audit.jsonl.0* main.audit.jsonl   # with those that are full",
+    )
 }
