@@ -254,6 +254,14 @@ fn what_is_wrong_for_all_kernels_is_said_once_and_where_it_is_from() {
 }
 
 #[test]
+fn as_many_threads_may_read_requests_as_the_server_can_tell_apart() {
+    toml("[http]\nworkers = 512\n").unwrap();
+    let said = lines(toml("[http]\nworkers = 513\n"));
+    let expected = "c.toml:2: http.workers: 513 will not do; a whole number from 1 to 512 is wanted";
+    assert_eq!(said, [expected]);
+}
+
+#[test]
 fn a_key_said_twice_is_refused() {
     let said = lines(toml(
         "[runtime]\nspin = '10us'\nshutdown_timeout = '1m'\nshutdown_timeout_secs = 3\n",
