@@ -262,6 +262,13 @@ fn as_many_threads_may_read_requests_as_the_server_can_tell_apart() {
 }
 
 #[test]
+fn a_kernel_has_some_time_for_a_request() {
+    toml("[kernels.a]\ndeadline = '1ns'\n").unwrap();
+    let said = lines(toml("[kernels.a]\ndeadline = '0s'\n"));
+    assert!(said[0].starts_with("c.toml:2: kernels.a.deadline: no request could be"), "{said:?}");
+}
+
+#[test]
 fn a_key_said_twice_is_refused() {
     let said = lines(toml(
         "[runtime]\nspin = '10us'\nshutdown_timeout = '1m'\nshutdown_timeout_secs = 3\n",
