@@ -59,6 +59,10 @@ fn keys_are_made_listed_and_revoked() {
     assert_eq!(listed.as_array().unwrap().len(), 2);
     assert!(!String::from_utf8(folder.read("state/keys.json")).unwrap().contains(secret));
 
+    let long = run(&["key", "create", "--role", "viewer", "--expires", "9000y"]);
+    assert_eq!(long.code, 64, "{}", long.stderr);
+    assert!(long.stderr.contains("the year 9999"), "{}", long.stderr);
+
     let missing = folder.run(&["key", "list", "--file", "none.json"]);
     assert_eq!(missing.code, 66);
     assert!(missing.stderr.contains("`rustkernel key create"), "{}", missing.stderr);
@@ -90,6 +94,8 @@ fn a_log_is_verified_and_what_is_wrong_is_told_with_its_place() {
         format!("5 records, none altered, lost or reordered\nlast record: 5, hash {last}\n");
     assert_eq!(good.stdout, expected);
 
+    assert_eq!(folder.run(&["audit", "verify", "audit.jsonl", "--contains", &last]).code, 0);
+
     let log = String::from_utf8(folder.read("audit.jsonl")).unwrap();
     folder.write("altered.jsonl", log.replacen("test", "tost", 2).as_bytes());
     let altered = folder.run(&["audit", "verify", "altered.jsonl"]);
@@ -106,5 +112,8 @@ fn a_log_is_verified_and_what_is_wrong_is_told_with_its_place() {
     assert_eq!(folder.run(&["audit", "verify", "cut.jsonl"]).code, 0, "nothing shows it");
     let cut = folder.run(&["audit", "verify", "cut.jsonl", "--last", &last]);
     assert!(cut.stderr.contains("does not end with the record"), "{}", cut.stderr);
+    let cut = folder.run(&["audit", "verify", "cut.jsonl", "--contains", &last]);
+    assert_eq!(cut.code, 65);
+    assert!(cut.stderr.contains("has no record of the hash"), "{}", cut.stderr);
     assert_eq!(folder.run(&["audit", "verify", "none.jsonl"]).code, 66);
 }

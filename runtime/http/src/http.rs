@@ -70,7 +70,7 @@ pub(crate) fn server(
             secured: control.guard.asks_who(),
         })),
     };
-    let workers = config.workers.max(1);
+    let workers = config.workers.clamp(1, HttpConfig::MOST_WORKERS);
     let is_traced = control.tracing.is_some();
     let app = move || {
         let shared = shared.clone();

@@ -440,6 +440,26 @@ proptest! {
 }
 
 #[test]
+fn a_log_that_grew_still_contains_what_was_its_last_record() {
+    let (log, last) = a_log();
+    let line = |at: usize| log.split_inclusive(|byte| *byte == b'\n').take(at).flatten().count();
+    let verify = |bytes: &[u8], hash| {
+        let mut verifier = Verifier::after(Link::START).has_to_contain(Some(hash));
+        verifier.read(Path::new("log"), bytes).unwrap();
+        verifier.ends_with(None)
+    };
+    let noted = verify_bytes(&log[..line(5)], last).last.hash;
+    assert_eq!(verify(&log, noted).count, 0);
+    assert_eq!(verify(&log[..line(5)], noted).count, 0);
+    let cut = verify(&log[..line(4)], noted);
+    assert_eq!((cut.count, cut.flaws[0].fault), (1, Fault::Missing { hash: noted }));
+    assert_eq!(
+        cut.flaws[0].to_string(),
+        format!("log:4: the log has no record of the hash {noted}")
+    );
+}
+
+#[test]
 fn a_flaw_says_what_and_where() {
     let (log, last) = a_log();
     let first = |change| verify_bytes(&changed(&log, &change), last).flaws.remove(0);

@@ -5,7 +5,7 @@
 mod identities;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -57,6 +57,25 @@ fn keys_are_made_kept_as_hashes_and_revoked() {
 }
 
 #[test]
+fn keys_are_made_and_revoked_in_the_file_that_a_link_leads_to() {
+    let files = Files::new(&[]);
+    let (id, _) = files.key(&[], "*");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let link = elsewhere.path().join("keys.json");
+    symlink(files.keys(), &link).unwrap();
+    KeysFile::revoke(&link, &id).unwrap();
+    let new = NewKey { name: "n".into(), roles: vec![], kernels: vec![], lifetime: None };
+    KeysFile::create(&link, new.clone()).unwrap();
+    assert_eq!(fs::read_link(&link).unwrap(), files.keys());
+    let keys = KeysFile::read(&files.keys()).unwrap();
+    assert_eq!(keys.keys().count(), 2);
+    assert!(keys.keys().any(|key| key.id == id && key.revoked.is_some()));
+
+    fs::remove_file(files.keys()).unwrap();
+    assert!(matches!(KeysFile::create(&link, new), Err(KeysError::Io { .. })), "it leads nowhere");
+}
+
+#[test]
 fn a_key_whose_time_is_over_is_refused() {
     let files = Files::new(&[&Signer::new(1)]);
     let key = |lifetime| {
@@ -72,6 +91,22 @@ fn a_key_whose_time_is_over_is_refused() {
     let authenticator = Authenticator::of(&files.config()).unwrap();
     assert_eq!(bearer(&authenticator, &over), Err(Refused::ExpiredKey));
     bearer(&authenticator, &good).unwrap();
+}
+
+#[test]
+fn a_key_that_outlives_the_year_9999_is_not_made() {
+    const YEAR: u64 = 31_557_600;
+    let files = Files::new(&[]);
+    let key = |years: u64| {
+        let lifetime = Some(Duration::from_secs(years * YEAR));
+        let new = NewKey { name: "long".into(), roles: vec![], kernels: vec![], lifetime };
+        KeysFile::create(&files.keys(), new)
+    };
+    key(1000).unwrap();
+    for years in [9000, 500_000_000_000] {
+        assert!(matches!(key(years), Err(KeysError::TooLong)), "{years}");
+    }
+    assert_eq!(KeysFile::read(&files.keys()).unwrap().keys().count(), 1);
 }
 
 #[test]

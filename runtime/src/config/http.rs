@@ -70,7 +70,7 @@ pub struct HttpConfig {
     pub listen: Listen,
     /// Threads that read requests and write answers. They never compute: liveness is answered while
     /// every kernel is busy.
-    #[schemars(range(min = 1), extend("x-default" = "the number of CPUs"))]
+    #[schemars(range(min = 1, max = HttpConfig::MOST_WORKERS), extend("x-default" = "the number of CPUs, at most 512"))]
     pub workers: usize,
     /// Most connections at once; further ones wait to be accepted.
     #[schemars(range(min = 1))]
@@ -103,7 +103,7 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             listen: Listen::On(SocketAddr::from((Ipv4Addr::LOCALHOST, 8000))),
-            workers: available_parallelism().map_or(1, usize::from),
+            workers: available_parallelism().map_or(1, usize::from).min(Self::MOST_WORKERS),
             max_connections: 4096,
             max_body_bytes: 64 << 20,
             header_timeout: Duration::from_secs(5),
@@ -115,6 +115,9 @@ impl Default for HttpConfig {
 }
 
 impl HttpConfig {
+    /// Most `workers`: the server cannot tell more of them apart.
+    pub const MOST_WORKERS: usize = 512;
+
     /// The values of a preset. In production load balancers are given five seconds before a drain.
     pub fn preset(preset: RuntimePreset) -> Self {
         let drain_delay = match preset {

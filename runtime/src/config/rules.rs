@@ -1,5 +1,7 @@
 //! What values together have to be.
 
+use std::time::Duration;
+
 use super::check::{CREDENTIALS, Finding, nearest};
 use super::{Listen, ProductionConfig};
 use crate::runtime::{self, RuntimePreset};
@@ -97,7 +99,12 @@ fn kernels(config: &ProductionConfig) -> Vec<Finding> {
         let reason = format!("{own} are more than `runtime.max_kernel_instances`, {most}");
         Some((format!("kernels.{name}.instances"), reason))
     });
-    late.chain(crowded).chain(restarts(config)).collect()
+    let hurried = config.kernels.iter().filter_map(|(name, kernel)| {
+        kernel.deadline.filter(Duration::is_zero)?;
+        let reason = "no request could be answered in no time; leave it out for no deadline".into();
+        Some((format!("kernels.{name}.deadline"), reason))
+    });
+    late.chain(crowded).chain(hurried).chain(restarts(config)).collect()
 }
 
 fn restarts(config: &ProductionConfig) -> Vec<Finding> {

@@ -83,7 +83,11 @@ pub(crate) struct VerifyArgs {
     /// The hash of the record before the first file, if it is not the log's first
     #[arg(long, value_name = "HASH")]
     pub(crate) after: Option<Hash>,
-    /// The hash that the last record has to have, as it was noted elsewhere
+    /// The hash that a record has to have: the last one, as it was noted elsewhere, of a log that has
+    /// grown since
+    #[arg(long, value_name = "HASH")]
+    pub(crate) contains: Option<Hash>,
+    /// The hash that the last record has to have, of a log that is closed
     #[arg(long, value_name = "HASH")]
     pub(crate) last: Option<Hash>,
     #[command(flatten)]
@@ -101,5 +105,9 @@ pub(super) fn key_examples() -> StyledStr {
 }
 
 pub(super) fn audit_examples() -> StyledStr {
-    section("Examples", "  rustkernel audit verify main.audit.jsonl.0* main.audit.jsonl")
+    section(
+        "Examples",
+        "  rustkernel audit verify main.audit.jsonl
+  rustkernel audit verify main.audit.jsonl.0* main.audit.jsonl   # with those that are full",
+    )
 }

@@ -15,8 +15,8 @@ use crate::output;
 const PRINTED: usize = 20;
 
 pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
-    let mut verifier =
-        args.after.map_or_else(|| Verifier::after(Link::START), Verifier::after_hash);
+    let verifier = args.after.map_or_else(|| Verifier::after(Link::START), Verifier::after_hash);
+    let mut verifier = verifier.has_to_contain(args.contains);
     for path in &args.files {
         let read = File::open(path).and_then(|file| verifier.read(path, file));
         read.map_err(|error| unreadable(path, &error))?;

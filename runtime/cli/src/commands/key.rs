@@ -88,7 +88,7 @@ fn failure(error: &KeysError) -> Failure {
     let exit = match error {
         KeysError::Missing(_) => Exit::NoInput,
         KeysError::Malformed { .. } => Exit::Data,
-        KeysError::Unknown { .. } => Exit::Usage,
+        KeysError::Unknown { .. } | KeysError::TooLong => Exit::Usage,
         KeysError::Io { .. } => Exit::CannotCreate,
         _ => Exit::Unavailable,
     };

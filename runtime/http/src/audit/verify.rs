@@ -33,6 +33,11 @@ pub enum Fault {
         /// The hash that its last record should have.
         expected: Hash,
     },
+    /// The log has no record that it has to have.
+    Missing {
+        /// The record's hash.
+        hash: Hash,
+    },
 }
 
 impl fmt::Display for Fault {
@@ -58,6 +63,7 @@ impl fmt::Display for Fault {
             Self::Last { expected } => {
                 write!(f, "the log does not end with the record of the hash {expected}")
             }
+            Self::Missing { hash } => write!(f, "the log has no record of the hash {hash}"),
         }
     }
 }
@@ -96,12 +102,15 @@ pub struct Verified {
 ///
 /// The chain shows every change that leaves a later record as it was. Whoever can write the file could make
 /// the chain anew from some record on, or cut its end off: that is seen only if the last hash was noted
-/// elsewhere, and is given by [`ends_with`](Self::ends_with).
+/// elsewhere, and is given: by [`has_to_contain`](Self::has_to_contain), as long as the log grows, or else by
+/// [`ends_with`](Self::ends_with).
 #[derive(Debug)]
 pub struct Verifier {
     /// The number of the record before, and its hash, as far as they are known.
     seq: Option<u64>,
     hash: Option<Hash>,
+    /// The hash of a record that has to come yet.
+    missing: Option<Hash>,
     path: PathBuf,
     line: u64,
     found: Verified,
@@ -111,12 +120,25 @@ impl Verifier {
     /// Begins after a record: [`Link::START`] for a whole log.
     pub fn after(link: Link) -> Self {
         let found = Verified { records: 0, last: link, count: 0, flaws: Vec::new() };
-        Self { seq: Some(link.seq), hash: Some(link.hash), path: PathBuf::new(), line: 0, found }
+        Self {
+            seq: Some(link.seq),
+            hash: Some(link.hash),
+            missing: None,
+            path: PathBuf::new(),
+            line: 0,
+            found,
+        }
     }
 
     /// Begins after the record of that hash, whatever its number.
     pub fn after_hash(hash: Hash) -> Self {
         Self { seq: None, ..Self::after(Link { seq: 0, hash }) }
+    }
+
+    /// One of the records has to have that hash, if one is given: the last of the log as it once was.
+    #[must_use]
+    pub fn has_to_contain(self, hash: Option<Hash>) -> Self {
+        Self { missing: hash, ..self }
     }
 
     /// Reads the next file.
@@ -148,6 +170,9 @@ impl Verifier {
     /// What was found. The last record has to have that hash, if one is given.
     #[must_use]
     pub fn ends_with(mut self, last: Option<Hash>) -> Verified {
+        if let Some(hash) = self.missing {
+            self.flaw(Fault::Missing { hash });
+        }
         if let Some(expected) = last.filter(|last| *last != self.found.last.hash) {
             self.flaw(Fault::Last { expected });
         }
@@ -176,6 +201,7 @@ impl Verifier {
                 }
                 (self.seq, self.hash) = (Some(found), Some(sealed.link.hash));
                 self.found.last = sealed.link;
+                self.missing = self.missing.filter(|hash| *hash != sealed.link.hash);
             }
         }
     }

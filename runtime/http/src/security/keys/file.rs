@@ -60,6 +60,11 @@ pub enum KeysError {
     /// There is no place for it.
     #[error("there is no place for a file of keys: HOME is not set; name one")]
     NoPlace,
+    /// A new key would be good for longer than a time can be written.
+    #[error(
+        "a key's time is over at the end of the year 9999 at the latest; without one it is good for ever"
+    )]
+    TooLong,
     /// The system has no random bytes.
     #[error("the system has no random bytes: {0}")]
     Random(getrandom::Error),
@@ -113,7 +118,7 @@ impl KeysFile {
     /// # Errors
     /// [`KeysError`]; the file is as it was then.
     pub fn create(path: &Path, new: NewKey) -> Result<(ApiKey, KeyRecord), KeysError> {
-        let (key, record) = KeyRecord::make(new, clock::wall()).map_err(KeysError::Random)?;
+        let (key, record) = KeyRecord::make(new, clock::wall())?;
         let kept = record.clone();
         Self::change(path, |keys| {
             keys.insert(record.id.clone(), record);
@@ -149,12 +154,13 @@ impl KeysFile {
         Ok(known.bearer.clone())
     }
 
-    /// Changes the file, alone, all of it or nothing.
+    /// Changes the file, alone, all of it or nothing. A link stays one: the file that it leads to is changed.
     fn change(
         path: &Path,
         change: impl FnOnce(&mut BTreeMap<String, KeyRecord>) -> Result<(), KeysError>,
     ) -> Result<(), KeysError> {
         let io = |error| KeysError::Io { path: path.to_owned(), error };
+        let path = &followed(path).map_err(io)?;
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io)?;
@@ -167,6 +173,16 @@ impl KeysFile {
         change(&mut keys)?;
         let content = Content { keys: keys.into_values().collect() };
         write(path, directory, &content).map_err(io)
+    }
+}
+
+/// The path without links, if something is there.
+fn followed(path: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => {
+            Ok(path.to_owned())
+        }
+        followed => followed,
     }
 }
 

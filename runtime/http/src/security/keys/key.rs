@@ -1,7 +1,7 @@
 //! One key.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -11,11 +11,13 @@ use zeroize::Zeroizing;
 use super::super::denial::Refused;
 use super::super::principal::{Pattern, Principal};
 use super::super::roles::Role;
-use super::file::times;
+use super::file::{KeysError, times};
 use crate::clock;
 
 /// What every key begins with.
 const PREFIX: &str = "rk_";
+/// The last second of the year 9999, the last that can be written: seconds since 1970.
+const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 /// Hexadecimal digits of an id, and of a secret.
 const ID: usize = 12;
 const SECRET: usize = 64;
@@ -87,6 +89,11 @@ pub struct NewKey {
     pub lifetime: Option<Duration>,
 }
 
+fn end(now: SystemTime, lifetime: Duration) -> Result<SystemTime, KeysError> {
+    let end = now.checked_add(lifetime).ok_or(KeysError::TooLong)?;
+    if end <= UNIX_EPOCH + LAST_SECOND { Ok(end) } else { Err(KeysError::TooLong) }
+}
+
 /// Whether a key is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyState {
@@ -140,9 +147,10 @@ impl KeyRecord {
     /// Makes a key, and what is kept of it.
     ///
     /// # Errors
-    /// If the system has no random bytes.
-    pub(super) fn make(new: NewKey, now: SystemTime) -> Result<(ApiKey, Self), getrandom::Error> {
-        let key = ApiKey::generate()?;
+    /// If it would be good for too long, or the system has no random bytes.
+    pub(super) fn make(new: NewKey, now: SystemTime) -> Result<(ApiKey, Self), KeysError> {
+        let expires = new.lifetime.map(|lifetime| end(now, lifetime)).transpose()?;
+        let key = ApiKey::generate().map_err(KeysError::Random)?;
         let text = key.0.as_bytes();
         let record = Self {
             id: id_of(text).expect("invariant: it was just made as a key").to_owned(),
@@ -150,7 +158,7 @@ impl KeyRecord {
             roles: new.roles,
             kernels: new.kernels,
             created: now,
-            expires: new.lifetime.and_then(|lifetime| now.checked_add(lifetime)),
+            expires,
             revoked: None,
             sha256: hash(text),
         };
