@@ -7,6 +7,7 @@ mod collector;
 mod support;
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -287,6 +288,19 @@ async fn a_collector_that_is_away_is_said_once_and_so_is_its_return() {
     assert_eq!(lines.said()[1..], ["the collector takes spans again"]);
     assert!(!collector.spans().is_empty());
     end(serving).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_that_nobody_takes_at_the_end_are_said_to_be_lost() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let serving = serving(address, &Lines::default()).await;
+    assert_eq!(serving.post(INFER, &[], saxpy()).await.status, 200);
+    let waiting = counted(&serving, "rustkernel_trace_spans_waiting").await;
+    let lost = Arc::clone(&serving.spans_lost);
+    end(serving).await;
+    assert!(waiting > 0 && lost.load(Ordering::Relaxed) == waiting, "{waiting}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

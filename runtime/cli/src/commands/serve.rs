@@ -99,7 +99,8 @@ fn tell(notice: &Notice, scheme: &str) {
 /// What came of a reload, in words.
 pub(super) fn of_reload(Reloaded { changed, need_restart }: &Reloaded) -> String {
     let mut text = match changed.as_slice() {
-        [] => "configuration read again; nothing changed".to_owned(),
+        // (Keys and certificates are read again, too; what they hold is not said.)
+        [] => "read again; no value of the configuration has changed".to_owned(),
         changed => format!("configuration read again; changed: {}", changed.join(", ")),
     };
     if !need_restart.is_empty() {

@@ -36,6 +36,10 @@ impl Counts {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    fn not_taken(&self) -> u64 {
+        self.not_taken.load(Ordering::Relaxed)
+    }
+
     /// Spans by what became of them.
     pub(crate) fn ends(&self) -> [(&'static str, u64); 3] {
         let Self { sent, not_taken, queue_full, .. } = self;
@@ -113,11 +117,12 @@ impl Exporter {
         }
     }
 
-    /// Sends what waits, within that time, and ends; how many spans were left behind.
+    /// Sends what waits, within that time, and ends; how many spans of it were left behind, or not taken.
     pub(super) fn close(&self, within: Duration) -> u64 {
+        let refused = self.counts.not_taken();
         // (An error is that of the last batch, which is counted, or that the time is over.)
         self.processor.shutdown_with_timeout(within).ok();
-        self.counts.waiting()
+        self.counts.waiting() + self.counts.not_taken() - refused
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustkernel_core::config::{HttpConfig, Listen};
@@ -54,6 +55,8 @@ pub(crate) struct Serving {
     /// Lets requests of `held` go.
     pub(crate) gate: Arc<Semaphore>,
     pub(crate) address: SocketAddr,
+    /// Spans that could not be sent at the end.
+    pub(crate) spans_lost: Arc<AtomicU64>,
     served: JoinHandle<Result<ShutdownReport, ServeError>>,
     agent: ureq::Agent,
     _directory: TempDir,
@@ -123,12 +126,19 @@ impl Serving {
         let runtime = runtime(&gate);
         let endpoint = Endpoint::from(directory.path().join("test.sock"));
         let (tell, mut notices) = mpsc::channel(64);
+        let spans_lost = Arc::<AtomicU64>::default();
+        let lost = Arc::clone(&spans_lost);
         let service = Service::new(Arc::clone(&runtime))
             .name("test")
             .endpoint(endpoint.clone())
             .http(config)
             .metrics(true)
-            .notices(move |notice| drop(tell.try_send(notice.clone())));
+            .notices(move |notice| {
+                if let Notice::SpansLost(count) = notice {
+                    lost.store(*count, Ordering::Relaxed);
+                }
+                tell.try_send(notice.clone()).ok();
+            });
         let served = tokio::spawn(change(service).serve());
         let Some(Notice::Listening(address)) = within_a_minute(notices.recv()).await else {
             panic!("it listens first");
@@ -140,7 +150,8 @@ impl Serving {
             .build()
             .into();
         let control = Client::new(endpoint);
-        Self { control, runtime, gate, address, served, agent, _directory: directory }
+        let _directory = directory;
+        Self { control, runtime, gate, address, spans_lost, served, agent, _directory }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
