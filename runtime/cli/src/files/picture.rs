@@ -180,13 +180,25 @@ pub(crate) fn write(
         ImageFormat::Jpeg => JpegEncoder::new_with_quality(target, JPEG_QUALITY)
             .write_image(data, width, height, colour),
         ImageFormat::Bmp => BmpEncoder::new(&mut target).write_image(data, width, height, colour),
-        ImageFormat::Pnm => PnmEncoder::new(target).write_image(data, width, height, colour),
+        ImageFormat::Pnm => {
+            let encoder = PnmEncoder::new(target).with_subtype(pnm_of(channels));
+            encoder.write_image(data, width, height, colour)
+        }
         other => return Err(format!("{other:?} pictures cannot be written")),
     };
     written.map_err(|error| match error {
         ImageError::IoError(error) => error.to_string(),
         error => error.to_string(),
     })
+}
+
+/// The oldest of the formats that has as many channels: what most programs expect in a `.pgm` or `.ppm`.
+fn pnm_of(channels: usize) -> PnmSubtype {
+    match channels {
+        1 => PnmSubtype::Graymap(SampleEncoding::Binary),
+        3 => PnmSubtype::Pixmap(SampleEncoding::Binary),
+        _ => PnmSubtype::ArbitraryMap,
+    }
 }
 
 #[cfg(test)]
@@ -221,6 +233,14 @@ mod tests {
                     assert_eq!(tensor, Tensor::new(shape, data).unwrap(), "{format:?} {channels}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn gray_and_coloured_maps_are_what_their_names_say() {
+        for (channels, magic) in [(1, b"P5"), (3, b"P6"), (4, b"P7")] {
+            let bytes = written([5, 7, channels], ImageFormat::Pnm).unwrap();
+            assert_eq!(&bytes[..2], magic, "{channels}");
         }
     }
 

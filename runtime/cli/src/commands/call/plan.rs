@@ -203,7 +203,7 @@ fn is_required(field: &&FieldSpec) -> bool {
 fn check_distinct(outputs: &[NamedFile]) -> Result<(), Failure> {
     let mut seen = BTreeMap::new();
     for NamedFile { name, path } in outputs {
-        if let Some(other) = seen.insert(path, name) {
+        if let Some(other) = seen.insert(resolved(path), name) {
             let path = path.display();
             return Err(Failure::usage(format!(
                 "outputs `{other}` and `{name}` would both go to {path}"
@@ -211,6 +211,16 @@ fn check_distinct(outputs: &[NamedFile]) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Where a file is or will be, however it is named.
+fn resolved(path: &Path) -> PathBuf {
+    let new = || {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = fs::canonicalize(folder.unwrap_or(Path::new("."))).ok()?;
+        Some(folder.join(path.file_name()?))
+    };
+    fs::canonicalize(path).ok().or_else(new).unwrap_or_else(|| path.to_owned())
 }
 
 /// Reads a parameter's value.
