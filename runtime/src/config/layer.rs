@@ -1,5 +1,6 @@
 //! Layers of values, each with where they are from; later ones win.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -9,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::check::check;
 use super::error::{Origin, Problem, TOLD};
 use super::schema::{Field, SECONDS, fields, is, json_schema, node};
-use super::{ProductionConfig, check};
+use super::{ProductionConfig, check, schema};
 use crate::runtime::RuntimePreset;
 
 /// Values, and where each is from.
@@ -299,8 +300,10 @@ pub(super) fn variables(variables: &[(String, String)]) -> (Layer, Vec<Problem>)
                     problems.push(Problem { key, origin, reason });
                     continue;
                 }
-                let text = if name.ends_with("_GB") { format!("{text}GiB") } else { text.clone() };
-                layer.set_text(&path, &text, origin);
+                match in_its_unit(name, text) {
+                    Ok(text) => layer.set_text(&path, &text, origin),
+                    Err(reason) => problems.push(Problem { key, origin, reason }),
+                }
             }
             Some(Named::Foreign) => {}
             None => {
@@ -317,6 +320,21 @@ pub(super) fn variables(variables: &[(String, String)]) -> (Layer, Vec<Problem>)
         }
     }
     (layer, problems)
+}
+
+/// The text as its key's values are written, of a variable whose name has the unit.
+fn in_its_unit<'t>(name: &str, text: &'t str) -> Result<Cow<'t, str>, String> {
+    if !schema::is_in_gib(name) {
+        return Ok(text.into());
+    }
+    let is_number = text.starts_with(|first: char| first.is_ascii_digit())
+        && text.chars().all(|character| character.is_ascii_digit() || character == '.');
+    if is_number {
+        Ok(format!("{text}GiB").into())
+    } else {
+        let given = check::shown(&json!(text));
+        Err(format!("{given} will not do; {} is wanted", schema::GIB))
+    }
 }
 
 /// What the names of all variables begin with.

@@ -138,6 +138,14 @@ const OWN_NAMES: [(&str, &str); 4] = [
     ("memory.max_gpu_memory", "RUSTKERNEL_MAX_GPU_MEMORY_GB"),
 ];
 
+/// What variables take whose names end in a unit.
+pub(super) const GIB: &str = "a number of GiB, as \"16\"";
+
+/// Whether it is such a variable.
+pub(super) fn is_in_gib(variable: &str) -> bool {
+    variable.ends_with("_GB")
+}
+
 impl Field {
     /// The key, as in `runtime.worker_threads`.
     pub fn key(&self) -> String {
@@ -163,6 +171,11 @@ impl Field {
     /// What its values look like.
     pub fn values(&self) -> String {
         super::check::expected(self.node)
+    }
+
+    /// What values of a variable that sets it look like.
+    pub fn values_of(&self, variable: &str) -> String {
+        if is_in_gib(variable) { GIB.into() } else { self.values() }
     }
 
     /// What it is where nobody says anything, if that is not the same everywhere.

@@ -200,7 +200,7 @@ fn a_malformed_variable_is_named() {
             .variables([
                 ("RUSTKERNEL_GPU_ENABLED", "yes"),
                 ("RUSTKERNEL_MAX_INSTANCE", "5"),
-                ("RUSTKERNEL_MAX_GPU_MEMORY_GB", "lots"),
+                ("RUSTKERNEL_MAX_GPU_MEMORY_GB", "16GiB"),
                 ("RUSTKERNEL_MAX_INSTANCES", "1"),
                 ("RUSTKERNEL_RUNTIME__MAX_KERNEL_INSTANCES", "2"),
             ])
@@ -209,13 +209,13 @@ fn a_malformed_variable_is_named() {
     assert_eq!(
         said,
         [
+            "RUSTKERNEL_MAX_GPU_MEMORY_GB: memory.max_gpu_memory: \"16GiB\" will not do; a number of \
+             GiB, as \"16\" is wanted",
             "RUSTKERNEL_MAX_INSTANCE: there is no such variable; did you mean \
              RUSTKERNEL_MAX_INSTANCES?",
             "RUSTKERNEL_RUNTIME__MAX_KERNEL_INSTANCES: runtime.max_kernel_instances: \
              RUSTKERNEL_MAX_INSTANCES sets it as well; leave one out",
             "RUSTKERNEL_GPU_ENABLED: runtime.gpu_enabled: \"yes\" is a text; true or false is wanted",
-            "RUSTKERNEL_MAX_GPU_MEMORY_GB: memory.max_gpu_memory: \"lotsGiB\" will not do; a size of \
-             at least 1 MiB, as \"16GiB\" or in bytes is wanted",
         ]
     );
 }
@@ -257,7 +257,8 @@ fn what_is_wrong_for_all_kernels_is_said_once_and_where_it_is_from() {
 fn as_many_threads_may_read_requests_as_the_server_can_tell_apart() {
     toml("[http]\nworkers = 512\n").unwrap();
     let said = lines(toml("[http]\nworkers = 513\n"));
-    let expected = "c.toml:2: http.workers: 513 will not do; a whole number from 1 to 512 is wanted";
+    let expected =
+        "c.toml:2: http.workers: 513 will not do; a whole number from 1 to 512 is wanted";
     assert_eq!(said, [expected]);
 }
 

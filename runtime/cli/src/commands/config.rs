@@ -151,7 +151,7 @@ pub(crate) fn env(format: OutputFormat) -> Result<(), Failure> {
             json!({
                 "variable": name,
                 "key": field.key(),
-                "values": field.values(),
+                "values": field.values_of(&name),
                 "description": field.description(),
                 "set": std::env::var(&name).ok(),
             })
@@ -161,7 +161,8 @@ pub(crate) fn env(format: OutputFormat) -> Result<(), Failure> {
     let mut table = Table::new(&["variable", "key", "values", "set to"]);
     for (name, field) in variables {
         let set = std::env::var(&name).unwrap_or_default();
-        table.row([name, field.key(), field.values(), set]);
+        let values = field.values_of(&name);
+        table.row([name, field.key(), values, set]);
     }
     output::print(format_args!(
         "{table}\n* stands for the name of a kernel or group, in capitals. {VARIABLE} names the file.\n"
