@@ -155,7 +155,7 @@ pub struct KernelConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub instances: Option<usize>,
-    /// How many requests may be open at once.
+    /// How many requests may be open at once (live up to the length that it began with).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1), extend("x-live" = true))]
     pub queue: Option<usize>,
