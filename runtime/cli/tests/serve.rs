@@ -5,8 +5,11 @@
 
 mod support;
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
@@ -351,6 +354,36 @@ fn a_file_is_read_again_and_one_that_is_wrong_changes_nothing() {
 
     // The signal does the same.
     served.signal(Signal::HUP);
+    served.signal(Signal::TERM);
+    let (code, said) = served.end();
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn a_certificate_is_renewed_also_where_there_is_no_file_of_values() {
+    let place = Place::new();
+    let paths = ["cert.pem", "key.pem"].map(|name| place.0.path(name));
+    let write = |path: &Path, text: &str| {
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    };
+    let certify = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        write(&paths[0], &made.cert.pem());
+        write(&paths[1], &made.signing_key.serialize_pem());
+    };
+    certify();
+    let [certificate, key] = &paths;
+    let certificate = format!("security.tls.certificate={}", certificate.display());
+    let key = format!("security.tls.key={}", key.display());
+    let served = place.serve(&["--set", &certificate, "--set", &key]);
+    certify();
+    let renewed = place.run(&["runtime", "reload"]);
+    assert_eq!(renewed.code, 0, "{}", renewed.stderr);
+    write(&paths[1], "nothing");
+    let refused = place.run(&["runtime", "reload"]);
+    assert_eq!(refused.code, 78);
+    assert!(refused.stderr.contains("no private key"), "{}", refused.stderr);
     served.signal(Signal::TERM);
     let (code, said) = served.end();
     assert_eq!(code, 0, "{said}");

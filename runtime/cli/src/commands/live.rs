@@ -19,8 +19,8 @@ pub(super) struct Live {
     runtime: Arc<Runtime>,
     guard: Arc<Guard>,
     layers: LayerArgs,
-    /// Whether callers have keys, which are read again with it.
-    has_keys: bool,
+    /// Whether there are keys of callers or a certificate, which are read again with it.
+    has_files: bool,
     told: Mutex<Told>,
 }
 
@@ -37,9 +37,10 @@ impl Live {
         layers: LayerArgs,
         started: Loaded,
     ) -> Self {
-        let has_keys = started.config.security.rbac_enabled;
+        let security = &started.config.security;
+        let has_files = security.rbac_enabled || security.tls.is_on();
         let told = Mutex::new(Told { in_effect: values(&started), last: started });
-        Self { runtime, guard, layers, has_keys, told }
+        Self { runtime, guard, layers, has_files, told }
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -90,7 +91,7 @@ impl Configuration for Live {
     }
 
     fn reload(&self) -> Result<Reloaded, Vec<String>> {
-        if !self.has_keys && config::file(self.layers.config.as_ref()).is_none() {
+        if !self.has_files && config::file(self.layers.config.as_ref()).is_none() {
             let none = "there is no configuration file to read again; `--config FILE` names one at the start";
             return Err(vec![none.into()]);
         }
