@@ -310,6 +310,7 @@ fn a_file_is_read_again_and_one_that_is_wrong_changes_nothing() {
         "security.caller.concurrent",
     ];
     assert_eq!(reloaded["changed"], serde_json::json!(changed));
+    assert_eq!(reloaded["read"], serde_json::json!(["configuration"]));
     assert_eq!(reloaded["need_restart"], serde_json::json!(["service_name"]));
     let waiting = || -> Vec<(String, serde_json::Value)> {
         let shown = json(&place.run(&["runtime", "show", "--output-format", "json"]).stdout);
@@ -379,7 +380,8 @@ fn a_certificate_is_renewed_also_where_there_is_no_file_of_values() {
     let served = place.serve(&["--set", &certificate, "--set", &key]);
     certify();
     let renewed = place.run(&["runtime", "reload"]);
-    assert_eq!(renewed.code, 0, "{}", renewed.stderr);
+    let told = "certificates read again; no value changed\n";
+    assert_eq!((renewed.code, &*renewed.stdout), (0, told), "{}", renewed.stderr);
     write(&paths[1], "nothing");
     let refused = place.run(&["runtime", "reload"]);
     assert_eq!(refused.code, 78);
@@ -416,7 +418,8 @@ fn production_needs_a_key_to_begin_with_and_writes_down_what_is_done() {
     assert!(second.stderr.contains("another process writes the audit log"), "{}", second.stderr);
     let revoked = place.run(&["key", "revoke", &key[3..15]]);
     assert_eq!(revoked.code, 0, "{}", revoked.stderr);
-    assert_eq!(place.run(&["runtime", "reload"]).code, 0);
+    let reloaded = place.run(&["runtime", "reload"]);
+    assert_eq!(reloaded.stdout, "keys read again; no value changed\n", "{}", reloaded.stderr);
     let shown = place.run(&[&["config", "show"], &production[..]].concat());
     assert_eq!(place.run(&["runtime", "drain"]).code, 0);
     let (code, said) = served.end();
