@@ -397,6 +397,14 @@ fn what_is_asked_for_and_not_there_is_refused() {
     let refused = place.run(&["serve", "--set", "kernels.saxpi.queue=3"]);
     assert_eq!(refused.code, 78);
     assert!(refused.stderr.contains("names the kernel `saxpi`"), "{}", refused.stderr);
+    for value in [
+        "kernels.scan.group=nogroup",
+        "runtime.max_kernel_instances=5",
+        "kernels.scan.instances=900",
+    ] {
+        let refused = place.run(&["serve", "--set", value]);
+        assert_eq!(refused.code, 78, "{value}: {}", refused.stderr);
+    }
 }
 
 #[test]

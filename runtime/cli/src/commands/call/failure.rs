@@ -34,6 +34,10 @@ pub(super) fn of_recording(error: &RecordError) -> Failure {
 
 pub(in crate::commands) fn of_start(error: &StartError) -> Failure {
     let exit = match error {
+        // (Of kernels that are as the program has them these come from values that somebody set.)
+        StartError::InvalidKernel { .. }
+        | StartError::TooManyInstances { .. }
+        | StartError::TooManyThreads { .. } => Exit::Config,
         StartError::NoDevice { .. } => Exit::Unavailable,
         StartError::Kernel { cause, .. } => of_kernel(cause),
         StartError::UnderPressure { .. } | StartError::NoThread(_) => Exit::TryAgain,

@@ -208,8 +208,13 @@ fn every_end_of_a_call_has_its_code() {
 fn every_failed_start_has_its_code() {
     let (device, level) = (DeviceId::Cuda(0), PressureLevel::Critical);
     let kernel = || "trouble".to_owned();
+    let (asked, used, limit) = (2, 1, 2);
     let fails = |cause| StartError::Kernel { kernel: kernel(), cause };
     for (error, exit) in [
+        (StartError::InvalidKernel { kernel: kernel(), reason: String::new() }, Exit::Config),
+        (StartError::TooManyInstances { kernel: kernel(), asked, used, limit }, Exit::Config),
+        (StartError::TooManyThreads { kernel: kernel(), asked, used, limit }, Exit::Config),
+        (StartError::DuplicateKernel(kernel()), Exit::Software),
         (StartError::NoDevice { kernel: kernel(), reason: String::new() }, Exit::Unavailable),
         (StartError::UnderPressure { kernel: kernel(), device, level }, Exit::TryAgain),
         (StartError::NoThread(String::new()), Exit::TryAgain),
