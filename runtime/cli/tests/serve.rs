@@ -5,8 +5,11 @@
 
 mod support;
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
@@ -307,6 +310,7 @@ fn a_file_is_read_again_and_one_that_is_wrong_changes_nothing() {
         "security.caller.concurrent",
     ];
     assert_eq!(reloaded["changed"], serde_json::json!(changed));
+    assert_eq!(reloaded["read"], serde_json::json!(["configuration"]));
     assert_eq!(reloaded["need_restart"], serde_json::json!(["service_name"]));
     let waiting = || -> Vec<(String, serde_json::Value)> {
         let shown = json(&place.run(&["runtime", "show", "--output-format", "json"]).stdout);
@@ -357,6 +361,37 @@ fn a_file_is_read_again_and_one_that_is_wrong_changes_nothing() {
 }
 
 #[test]
+fn a_certificate_is_renewed_also_where_there_is_no_file_of_values() {
+    let place = Place::new();
+    let paths = ["cert.pem", "key.pem"].map(|name| place.0.path(name));
+    let write = |path: &Path, text: &str| {
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    };
+    let certify = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        write(&paths[0], &made.cert.pem());
+        write(&paths[1], &made.signing_key.serialize_pem());
+    };
+    certify();
+    let [certificate, key] = &paths;
+    let certificate = format!("security.tls.certificate={}", certificate.display());
+    let key = format!("security.tls.key={}", key.display());
+    let served = place.serve(&["--set", &certificate, "--set", &key]);
+    certify();
+    let renewed = place.run(&["runtime", "reload"]);
+    let told = "certificates read again; no value changed\n";
+    assert_eq!((renewed.code, &*renewed.stdout), (0, told), "{}", renewed.stderr);
+    write(&paths[1], "nothing");
+    let refused = place.run(&["runtime", "reload"]);
+    assert_eq!(refused.code, 78);
+    assert!(refused.stderr.contains("no private key"), "{}", refused.stderr);
+    served.signal(Signal::TERM);
+    let (code, said) = served.end();
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
 fn what_is_asked_for_and_not_there_is_refused() {
     let place = Place::new();
     let refused = place.run(&["serve", "--set", "kernels.saxpi.queue=3"]);
@@ -391,7 +426,8 @@ fn production_needs_a_key_to_begin_with_and_writes_down_what_is_done() {
     assert!(second.stderr.contains("another process writes the audit log"), "{}", second.stderr);
     let revoked = place.run(&["key", "revoke", &key[3..15]]);
     assert_eq!(revoked.code, 0, "{}", revoked.stderr);
-    assert_eq!(place.run(&["runtime", "reload"]).code, 0);
+    let reloaded = place.run(&["runtime", "reload"]);
+    assert_eq!(reloaded.stdout, "keys read again; no value changed\n", "{}", reloaded.stderr);
     let shown = place.run(&[&["config", "show"], &production[..]].concat());
     assert_eq!(place.run(&["runtime", "drain"]).code, 0);
     let (code, said) = served.end();

@@ -30,6 +30,9 @@ pub trait Configuration: Send + Sync {
 /// What came of reading a configuration again: the keys whose values differ, by their paths.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Reloaded {
+    /// What was read: `configuration`, `keys`, `certificates`, as far as there are any.
+    #[serde(default)]
+    pub read: Vec<String>,
     /// Those that are in effect now.
     pub changed: Vec<String>,
     /// Those that will be when the service is started anew.

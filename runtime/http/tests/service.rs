@@ -186,7 +186,8 @@ impl Configuration for Moody {
             return Err(vec!["line 1: this".into(), "line 2: that".into()]);
         }
         let need_restart = vec!["memory.max_gpu_memory".into()];
-        Ok(Reloaded { changed: vec!["runtime.log_level".into()], need_restart })
+        let changed = vec!["runtime.log_level".into()];
+        Ok(Reloaded { read: vec!["configuration".into()], changed, need_restart })
     }
 }
 

@@ -209,6 +209,8 @@ fn a_malformed_variable_is_named() {
     assert_eq!(
         said,
         [
+            "RUSTKERNEL_MAX_GPU_MEMORY_GB: memory.max_gpu_memory: \"16GiB\" will not do; a number of \
+             GiB, as \"16\" is wanted",
             "RUSTKERNEL_MAX_INSTANCE: there is no such variable; did you mean \
              RUSTKERNEL_MAX_INSTANCES?",
             "RUSTKERNEL_MAX_GPU_MEMORY_GB: memory.max_gpu_memory: \"16GiB\" will not do; a number of \

@@ -19,8 +19,8 @@ pub(super) struct Live {
     runtime: Arc<Runtime>,
     guard: Arc<Guard>,
     layers: LayerArgs,
-    /// Whether callers have keys, which are read again with it.
-    has_keys: bool,
+    /// What is read again with it: `keys` of callers, `certificates`.
+    beside: Vec<&'static str>,
     told: Mutex<Told>,
 }
 
@@ -37,9 +37,12 @@ impl Live {
         layers: LayerArgs,
         started: Loaded,
     ) -> Self {
-        let has_keys = started.config.security.rbac_enabled;
+        let security = &started.config.security;
+        let keys = security.rbac_enabled.then_some("keys");
+        let certificates = security.tls.is_on().then_some("certificates");
+        let beside = keys.into_iter().chain(certificates).collect();
         let told = Mutex::new(Told { in_effect: values(&started), last: started });
-        Self { runtime, guard, layers, has_keys, told }
+        Self { runtime, guard, layers, beside, told }
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -90,7 +93,10 @@ impl Configuration for Live {
     }
 
     fn reload(&self) -> Result<Reloaded, Vec<String>> {
-        if !self.has_keys && config::file(self.layers.config.as_ref()).is_none() {
+        let file = config::file(self.layers.config.as_ref()).map(|_| "configuration");
+        let read: Vec<String> =
+            file.iter().chain(&self.beside).map(|read| (*read).to_owned()).collect();
+        if read.is_empty() {
             let none = "there is no configuration file to read again; `--config FILE` names one at the start";
             return Err(vec![none.into()]);
         }
@@ -109,7 +115,7 @@ impl Configuration for Live {
         let now = changed.iter().filter_map(|key| Some((key.clone(), values.get(key)?.clone())));
         told.in_effect.extend(now);
         told.last = new;
-        Ok(Reloaded { changed, need_restart })
+        Ok(Reloaded { read, changed, need_restart })
     }
 }
 

@@ -97,11 +97,16 @@ fn tell(notice: &Notice, scheme: &str) {
 }
 
 /// What came of a reload, in words.
-pub(super) fn of_reload(Reloaded { changed, need_restart }: &Reloaded) -> String {
+pub(super) fn of_reload(reloaded: &Reloaded) -> String {
+    let Reloaded { read, changed, need_restart } = reloaded;
+    let read = match read.as_slice() {
+        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        read => read.concat(),
+    };
+    // (What changed of keys and certificates is not compared.)
     let mut text = match changed.as_slice() {
-        // (Keys and certificates are read again, too; what they hold is not said.)
-        [] => "read again; no value of the configuration has changed".to_owned(),
-        changed => format!("configuration read again; changed: {}", changed.join(", ")),
+        [] => format!("{read} read again; no value changed"),
+        changed => format!("{read} read again; changed: {}", changed.join(", ")),
     };
     if !need_restart.is_empty() {
         text += &format!("; with the next start: {}", need_restart.join(", "));
@@ -148,4 +153,30 @@ fn ended(report: &ShutdownReport, talk: Talk) -> Result<(), Failure> {
         report.cancelled, report.abandoned_threads, report.leaked_bytes
     ));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_says_what_it_read() {
+        let of = |read: &str, changed: &str| {
+            let texts = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+            of_reload(&Reloaded {
+                read: texts(read),
+                changed: texts(changed),
+                need_restart: vec![],
+            })
+        };
+        assert_eq!(of("keys", ""), "keys read again; no value changed");
+        assert_eq!(
+            of("configuration keys", ""),
+            "configuration and keys read again; no value changed"
+        );
+        assert_eq!(
+            of("configuration keys certificates", "a.b c"),
+            "configuration, keys and certificates read again; changed: a.b, c"
+        );
+    }
 }

@@ -1,7 +1,8 @@
 //! What a command line means for a kernel: which file is which field, checked before anything runs.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use rustkernel_core::gpu::ElementType;
 use rustkernel_core::kernel::AnyTensor;
