@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use image::ImageFormat;
 use rustkernel_core::kernel::AnyTensor;
 use rustkernel_core::message::{FieldKind, FieldSpec};
 use tempfile::NamedTempFile;
@@ -25,7 +24,7 @@ pub(crate) struct Target<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Npy,
-    Picture(ImageFormat),
+    Picture(picture::Written),
 }
 
 /// What is at an output's path.
@@ -171,7 +170,7 @@ fn temporary(to: &Path) -> std::io::Result<NamedTempFile> {
 fn format(field: &FieldSpec, path: &Path, place: &Place) -> Result<Format, Failure> {
     let picture = matches!(field.kind, FieldKind::Tensor { picture: true, .. });
     let extension = path.extension().unwrap_or_default();
-    let as_picture = ImageFormat::from_extension(extension).filter(ImageFormat::writing_enabled);
+    let as_picture = picture::Written::named(extension);
     let place_has_none = matches!(place, Place::Special) && extension.is_empty();
     match as_picture {
         Some(format) if picture => Ok(Format::Picture(format)),
