@@ -30,7 +30,7 @@ enum Format {
 /// What is at an output's path.
 #[derive(Debug)]
 enum Place {
-    /// Nothing or a file, whose path this is once links are followed.
+    /// Nothing or a file, whose path this is once links are followed (of nothing those of its directory).
     File(PathBuf),
     /// Something to write into and never to replace: a pipe, a terminal, `/dev/null`.
     Special,
@@ -58,6 +58,15 @@ impl<'a> Target<'a> {
     /// The field's name.
     pub(crate) fn name(&self) -> &'a str {
         &self.field.name
+    }
+
+    /// Whether both would be written to one place.
+    pub(crate) fn is_where(&self, other: &Self) -> bool {
+        match (&self.place, &other.place) {
+            (Place::File(own), Place::File(others)) => own == others,
+            (Place::Special, Place::Special) => self.path == other.path,
+            _ => false,
+        }
     }
 
     pub(crate) fn path(&self) -> &'a Path {
@@ -138,7 +147,12 @@ fn look(path: &Path) -> Result<Place, String> {
         }
         Ok(_) => Ok(Place::Special),
         Err(error) if error.kind() == ErrorKind::NotFound => match fs::metadata(directory(path)) {
-            Ok(about) if about.is_dir() => Ok(Place::File(path.into())),
+            Ok(about) if about.is_dir() => {
+                let directory =
+                    fs::canonicalize(directory(path)).map_err(|error| error.to_string());
+                let name = path.file_name().ok_or("it names no file")?;
+                Ok(Place::File(directory?.join(name)))
+            }
             Ok(_) => Err(format!("{} is not a directory", directory(path).display())),
             Err(_) => Err(format!("there is no directory {}", directory(path).display())),
         },
