@@ -36,6 +36,10 @@ impl Counts {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    fn not_taken(&self) -> u64 {
+        self.not_taken.load(Ordering::Relaxed)
+    }
+
     /// Spans by what became of them.
     pub(crate) fn ends(&self) -> [(&'static str, u64); 3] {
         let Self { sent, not_taken, queue_full, .. } = self;
@@ -113,11 +117,12 @@ impl Exporter {
         }
     }
 
-    /// Sends what waits, within that time, and ends; how many spans were left behind.
+    /// Sends what waits, within that time, and ends; how many spans of it were left behind or not taken.
     pub(super) fn close(&self, within: Duration) -> u64 {
+        let before = self.counts.not_taken();
         // (An error is that of the last batch, which is counted, or that the time is over.)
         self.processor.shutdown_with_timeout(within).ok();
-        self.counts.waiting()
+        self.counts.waiting() + self.counts.not_taken() - before
     }
 }
 
@@ -169,7 +174,52 @@ impl fmt::Debug for Counted {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::time::SystemTime;
+
+    use opentelemetry::trace::{
+        SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
+    };
+    use opentelemetry_sdk::trace::{SpanEvents, SpanLinks};
+    use rustkernel_core::config::ObservabilityConfig;
+    use slog::{Discard, o};
+
     use super::*;
+
+    fn span(id: u64) -> SpanData {
+        let flags = TraceFlags::SAMPLED;
+        let (trace, id) = (TraceId::from(1), SpanId::from(id));
+        SpanData {
+            span_context: SpanContext::new(trace, id, flags, false, TraceState::NONE),
+            parent_span_id: SpanId::INVALID,
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Internal,
+            name: "a".into(),
+            start_time: SystemTime::UNIX_EPOCH,
+            end_time: SystemTime::UNIX_EPOCH,
+            attributes: Vec::new(),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: Default::default(),
+        }
+    }
+
+    #[test]
+    fn spans_that_are_refused_at_the_end_are_left_behind() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let config = ObservabilityConfig { otlp_endpoint: Some(endpoint), ..Default::default() };
+        let settings = Settings::of(&config, &|_| None).unwrap().unwrap();
+        let resource = Resource::builder_empty().build();
+        let logger = Logger::root(Discard, o!());
+        let exporter = Exporter::start(settings, &resource, &logger).unwrap();
+        exporter.send(vec![span(1), span(2)]);
+        assert_eq!(exporter.close(Duration::from_secs(60)), 2);
+        assert_eq!(exporter.counts().ends()[1], ("not_taken", 2));
+    }
 
     #[test]
     fn room_is_for_all_spans_of_a_request_or_for_none() {
