@@ -205,27 +205,6 @@ fn a_file_keeps_its_permissions_and_a_link_its_target() {
 
 #[test]
 #[cfg(unix)]
-fn outputs_that_are_one_file_by_two_names_are_told() {
-    let folder = Folder::with_vectors();
-    folder.write("there.npy", b"");
-    std::os::unix::fs::symlink("there.npy", folder.path("link.npy")).unwrap();
-    let inputs = ["spot=x.npy", "strike=x.npy", "maturity=x.npy"].map(|input| ["-i", input]);
-    let whole = folder.path("new.npy");
-    for (call, put) in
-        [("new.npy", "./new.npy"), ("new.npy", whole.to_str().unwrap()), ("there.npy", "link.npy")]
-    {
-        let outputs = [format!("call={call}"), format!("put={put}")];
-        let outputs = outputs.each_ref().map(|output| ["-o", output]);
-        let ended = folder.run(
-            &[&["call", "black_scholes"], inputs.as_flattened(), outputs.as_flattened()].concat(),
-        );
-        let expected = format!("error: outputs `call` and `put` would both go to {put}");
-        assert!(ended.code == 64 && ended.stderr.starts_with(&expected), "{}", ended.stderr);
-    }
-}
-
-#[test]
-#[cfg(unix)]
 fn special_files_are_written_into_and_never_replaced() {
     use std::os::unix::fs::FileTypeExt;
     let folder = Folder::with_vectors();

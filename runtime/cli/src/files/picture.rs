@@ -1,6 +1,7 @@
 //! Pictures as tensors: `[height, width, channels]` of 8-bit values, with 1 (gray), 3 (RGB) or 4
 //! (RGBA) channels.
 
+use std::ffi::OsStr;
 use std::io::{Cursor, Write};
 
 use image::codecs::bmp::BmpEncoder;
@@ -147,13 +148,39 @@ pub(crate) fn name(format: ImageFormat) -> &'static str {
     }
 }
 
+/// A format that pictures are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    Png,
+    Jpeg,
+    Bmp,
+    /// Of Netpbm's formats the one for as many channels: PGM or PPM, which every program knows.
+    Pnm,
+    /// Netpbm's format for any number of channels.
+    Pam,
+}
+
+impl Written {
+    /// The one that the extension of a file's name stands for.
+    pub(crate) fn named(extension: &OsStr) -> Option<Self> {
+        Some(match extension.to_ascii_lowercase().to_str()? {
+            "png" => Self::Png,
+            "jpg" | "jpeg" => Self::Jpeg,
+            "bmp" => Self::Bmp,
+            "ppm" | "pgm" | "pnm" => Self::Pnm,
+            "pam" => Self::Pam,
+            _ => return None,
+        })
+    }
+}
+
 /// Writes a picture.
 ///
 /// # Errors
 /// A sentence if the format cannot hold it, or it cannot be written.
 pub(crate) fn write(
     picture: &Tensor<u8>,
-    format: ImageFormat,
+    format: Written,
     mut target: &mut dyn Write,
 ) -> Result<(), String> {
     let &[height, width, channels] = picture.shape() else {
@@ -162,8 +189,11 @@ pub(crate) fn write(
     let colour = match channels {
         1 => ExtendedColorType::L8,
         3 => ExtendedColorType::Rgb8,
-        4 if format == ImageFormat::Jpeg => {
+        4 if format == Written::Jpeg => {
             return Err("a JPEG has no fourth channel; write a .png".into());
+        }
+        4 if format == Written::Pnm => {
+            return Err("a PPM has no fourth channel; write a .pam or a .png".into());
         }
         4 => ExtendedColorType::Rgba8,
         _ => {
@@ -176,15 +206,13 @@ pub(crate) fn write(
         return Err(format!("a picture of {width} × {height} has no pixels; write an .npy"));
     }
     let written = match format {
-        ImageFormat::Png => PngEncoder::new(target).write_image(data, width, height, colour),
-        ImageFormat::Jpeg => JpegEncoder::new_with_quality(target, JPEG_QUALITY)
+        Written::Png => PngEncoder::new(target).write_image(data, width, height, colour),
+        Written::Jpeg => JpegEncoder::new_with_quality(target, JPEG_QUALITY)
             .write_image(data, width, height, colour),
-        ImageFormat::Bmp => BmpEncoder::new(&mut target).write_image(data, width, height, colour),
-        ImageFormat::Pnm => {
-            let encoder = PnmEncoder::new(target).with_subtype(pnm_of(channels));
-            encoder.write_image(data, width, height, colour)
-        }
-        other => return Err(format!("{other:?} pictures cannot be written")),
+        Written::Bmp => BmpEncoder::new(&mut target).write_image(data, width, height, colour),
+        Written::Pnm | Written::Pam => PnmEncoder::new(target)
+            .with_subtype(subtype(format, channels))
+            .write_image(data, width, height, colour),
     };
     written.map_err(|error| match error {
         ImageError::IoError(error) => error.to_string(),
@@ -192,12 +220,11 @@ pub(crate) fn write(
     })
 }
 
-/// The oldest of the formats that has as many channels: what most programs expect in a `.pgm` or `.ppm`.
-fn pnm_of(channels: usize) -> PnmSubtype {
-    match channels {
-        1 => PnmSubtype::Graymap(SampleEncoding::Binary),
-        3 => PnmSubtype::Pixmap(SampleEncoding::Binary),
-        _ => PnmSubtype::ArbitraryMap,
+fn subtype(format: Written, channels: usize) -> PnmSubtype {
+    match (format, channels) {
+        (Written::Pam, _) => PnmSubtype::ArbitraryMap,
+        (_, 1) => PnmSubtype::Graymap(SampleEncoding::Binary),
+        _ => PnmSubtype::Pixmap(SampleEncoding::Binary),
     }
 }
 
@@ -205,7 +232,7 @@ fn pnm_of(channels: usize) -> PnmSubtype {
 mod tests {
     use super::*;
 
-    fn written(shape: [usize; 3], format: ImageFormat) -> Result<Vec<u8>, String> {
+    fn written(shape: [usize; 3], format: Written) -> Result<Vec<u8>, String> {
         let data = (0..shape.iter().product::<usize>()).map(|n| (n * 37) as u8).collect();
         let mut bytes = Vec::new();
         write(&Tensor::new(shape, data).unwrap(), format, &mut bytes)?;
@@ -223,13 +250,14 @@ mod tests {
 
     #[test]
     fn pictures_without_loss_come_back_as_they_were() {
-        for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Pnm] {
-            for channels in [1, 3, 4] {
+        for format in [Written::Png, Written::Bmp, Written::Pam, Written::Pnm] {
+            let most = if format == Written::Pnm { 3 } else { 4 };
+            for channels in [1, 3, 4].into_iter().filter(|channels| *channels <= most) {
                 let shape = [5, 7, channels];
                 let data = (0..5 * 7 * channels).map(|n| (n * 37) as u8).collect();
                 let tensor = read(&written(shape, format).unwrap()).unwrap();
                 // (A gray BMP has a palette, and comes back in colour.)
-                if (format, channels) != (ImageFormat::Bmp, 1) {
+                if (format, channels) != (Written::Bmp, 1) {
                     assert_eq!(tensor, Tensor::new(shape, data).unwrap(), "{format:?} {channels}");
                 }
             }
@@ -237,30 +265,42 @@ mod tests {
     }
 
     #[test]
-    fn gray_and_coloured_maps_are_what_their_names_say() {
-        for (channels, magic) in [(1, b"P5"), (3, b"P6"), (4, b"P7")] {
-            let bytes = written([5, 7, channels], ImageFormat::Pnm).unwrap();
-            assert_eq!(&bytes[..2], magic, "{channels}");
-        }
-    }
-
-    #[test]
     fn jpegs_have_one_or_three_channels() {
         for channels in [1, 3] {
-            let tensor = read(&written([16, 8, channels], ImageFormat::Jpeg).unwrap()).unwrap();
+            let tensor = read(&written([16, 8, channels], Written::Jpeg).unwrap()).unwrap();
             assert_eq!(tensor.shape(), [16, 8, channels]);
         }
-        let error = written([2, 2, 4], ImageFormat::Jpeg).unwrap_err();
+        let error = written([2, 2, 4], Written::Jpeg).unwrap_err();
         assert_eq!(error, "a JPEG has no fourth channel; write a .png");
     }
 
     #[test]
+    fn files_have_the_format_that_their_names_say() {
+        let start = |name: &str, channels| {
+            let bytes = written([2, 2, channels], Written::named(name.as_ref()).unwrap())?;
+            Ok(String::from_utf8_lossy(&bytes[..2]).into_owned())
+        };
+        for (name, channels, magic) in [
+            ("ppm", 3, "P6"),
+            ("PGM", 1, "P5"),
+            ("pnm", 3, "P6"),
+            ("pam", 3, "P7"),
+            ("pam", 4, "P7"),
+        ] {
+            assert_eq!(start(name, channels), Ok(magic.to_owned()), "{name}");
+        }
+        let error = "a PPM has no fourth channel; write a .pam or a .png".to_owned();
+        assert_eq!(start("ppm", 4), Err(error));
+        assert_eq!(Written::named("pbm".as_ref()), None, "it has one bit a pixel");
+    }
+
+    #[test]
     fn what_is_no_picture_is_not_written_as_one() {
-        let error = |shape| written(shape, ImageFormat::Png).unwrap_err();
+        let error = |shape| written(shape, Written::Png).unwrap_err();
         assert_eq!(error([2, 2, 2]), "a picture has 1, 3 or 4 channels, not 2; write an .npy");
         assert_eq!(error([0, 2, 3]), "a picture of 2 × 0 has no pixels; write an .npy");
         let flat = Tensor::<u8>::zeros([4]);
-        let error = write(&flat, ImageFormat::Png, &mut Vec::new()).unwrap_err();
+        let error = write(&flat, Written::Png, &mut Vec::new()).unwrap_err();
         assert_eq!(error, "a tensor [4] is no picture");
     }
 
@@ -286,15 +326,21 @@ mod tests {
         // An APP1 segment with EXIF's orientation 6: turn it by 90 degrees.
         let exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
         let length = (exif.len() as u16 + 2).to_be_bytes();
-        let mut bytes = written([8, 16, 3], ImageFormat::Jpeg).unwrap();
+        let mut bytes = written([8, 16, 3], Written::Jpeg).unwrap();
         bytes.splice(2..2, [&[0xff, 0xe1], &length[..], exif].concat());
         assert_eq!(read(&bytes).unwrap().shape(), [16, 8, 3]);
     }
 
     #[test]
     fn damaged_pictures_are_refused() {
-        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Pnm] {
-            let bytes = written([64, 64, 3], format).unwrap();
+        for (format, coding) in [
+            (ImageFormat::Png, Written::Png),
+            (ImageFormat::Jpeg, Written::Jpeg),
+            (ImageFormat::Bmp, Written::Bmp),
+            (ImageFormat::Pnm, Written::Pnm),
+            (ImageFormat::Pnm, Written::Pam),
+        ] {
+            let bytes = written([64, 64, 3], coding).unwrap();
             for keep in [16, bytes.len() / 2] {
                 let error = read(&bytes[..keep]).expect_err(name(format)).to_string();
                 assert!(error.starts_with(&format!("is no sound {}", name(format))), "{error}");
@@ -304,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_picture_that_claims_to_be_huge_is_refused_unseen() {
-        let mut bytes = written([1, 1, 3], ImageFormat::Bmp).unwrap();
+        let mut bytes = written([1, 1, 3], Written::Bmp).unwrap();
         bytes[18..26].copy_from_slice(&[0, 0xf0, 0, 0, 0, 0xf0, 0, 0]);
         let error = read(&bytes).unwrap_err().to_string();
         assert_eq!(error, "is a picture of 61440 × 61440, which unpacks to more than 512 MiB");

@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use image::ImageFormat;
 use rustkernel_core::kernel::AnyTensor;
 use rustkernel_core::message::{FieldKind, FieldSpec};
 use tempfile::NamedTempFile;
@@ -25,13 +24,13 @@ pub(crate) struct Target<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Npy,
-    Picture(ImageFormat),
+    Picture(picture::Written),
 }
 
 /// What is at an output's path.
 #[derive(Debug)]
 enum Place {
-    /// Nothing or a file, whose path this is once links are followed.
+    /// Nothing or a file, whose path this is once links are followed (of nothing those of its directory).
     File(PathBuf),
     /// Something to write into and never to replace: a pipe, a terminal, `/dev/null`.
     Special,
@@ -59,6 +58,15 @@ impl<'a> Target<'a> {
     /// The field's name.
     pub(crate) fn name(&self) -> &'a str {
         &self.field.name
+    }
+
+    /// Whether both would be written to one place.
+    pub(crate) fn is_where(&self, other: &Self) -> bool {
+        match (&self.place, &other.place) {
+            (Place::File(own), Place::File(others)) => own == others,
+            (Place::Special, Place::Special) => self.path == other.path,
+            _ => false,
+        }
     }
 
     pub(crate) fn path(&self) -> &'a Path {
@@ -139,7 +147,12 @@ fn look(path: &Path) -> Result<Place, String> {
         }
         Ok(_) => Ok(Place::Special),
         Err(error) if error.kind() == ErrorKind::NotFound => match fs::metadata(directory(path)) {
-            Ok(about) if about.is_dir() => Ok(Place::File(path.into())),
+            Ok(about) if about.is_dir() => {
+                let directory =
+                    fs::canonicalize(directory(path)).map_err(|error| error.to_string());
+                let name = path.file_name().ok_or("it names no file")?;
+                Ok(Place::File(directory?.join(name)))
+            }
             Ok(_) => Err(format!("{} is not a directory", directory(path).display())),
             Err(_) => Err(format!("there is no directory {}", directory(path).display())),
         },
@@ -171,7 +184,7 @@ fn temporary(to: &Path) -> std::io::Result<NamedTempFile> {
 fn format(field: &FieldSpec, path: &Path, place: &Place) -> Result<Format, Failure> {
     let picture = matches!(field.kind, FieldKind::Tensor { picture: true, .. });
     let extension = path.extension().unwrap_or_default();
-    let as_picture = ImageFormat::from_extension(extension).filter(ImageFormat::writing_enabled);
+    let as_picture = picture::Written::named(extension);
     let place_has_none = matches!(place, Place::Special) && extension.is_empty();
     match as_picture {
         Some(format) if picture => Ok(Format::Picture(format)),

@@ -1,8 +1,7 @@
 //! What a command line means for a kernel: which file is which field, checked before anything runs.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustkernel_core::gpu::ElementType;
 use rustkernel_core::kernel::AnyTensor;
@@ -41,7 +40,11 @@ impl<'a> Plan<'a> {
             let value = parse(field, &given.text)?;
             Ok((field.name.clone(), value))
         });
-        check_distinct(&args.outputs)?;
+        let targets = outputs
+            .into_iter()
+            .map(|(field, given)| Target::new(field, &given.path))
+            .collect::<Result<Vec<_>, _>>()?;
+        check_distinct(&targets)?;
         Ok(Self {
             signature,
             inputs: inputs
@@ -49,10 +52,7 @@ impl<'a> Plan<'a> {
                 .map(|(field, given)| (field, given.path.as_path()))
                 .collect(),
             parameters: values.collect::<Result<_, Failure>>()?,
-            targets: outputs
-                .into_iter()
-                .map(|(field, given)| Target::new(field, &given.path))
-                .collect::<Result<_, _>>()?,
+            targets,
         })
     }
 
@@ -201,27 +201,16 @@ fn is_required(field: &&FieldSpec) -> bool {
 }
 
 /// Two outputs in one file would leave only one of them.
-fn check_distinct(outputs: &[NamedFile]) -> Result<(), Failure> {
-    let mut seen = BTreeMap::new();
-    for NamedFile { name, path } in outputs {
-        if let Some(other) = seen.insert(resolved(path), name) {
-            let path = path.display();
+fn check_distinct(targets: &[Target<'_>]) -> Result<(), Failure> {
+    for (at, target) in targets.iter().enumerate() {
+        if let Some(other) = targets[..at].iter().find(|other| other.is_where(target)) {
+            let (other, name, path) = (other.name(), target.name(), target.path().display());
             return Err(Failure::usage(format!(
                 "outputs `{other}` and `{name}` would both go to {path}"
             )));
         }
     }
     Ok(())
-}
-
-/// Where a file is or will be, however it is named.
-fn resolved(path: &Path) -> PathBuf {
-    let new = || {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = fs::canonicalize(folder.unwrap_or(Path::new("."))).ok()?;
-        Some(folder.join(path.file_name()?))
-    };
-    fs::canonicalize(path).ok().or_else(new).unwrap_or_else(|| path.to_owned())
 }
 
 /// Reads a parameter's value.

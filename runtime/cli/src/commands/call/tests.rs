@@ -147,6 +147,29 @@ fn outputs_are_written_all_or_none() {
 }
 
 #[test]
+fn two_outputs_do_not_go_to_one_file_by_whatever_names() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    symlink(folder.path(), path("around")).unwrap();
+    symlink(path("there.npy"), path("link.npy")).unwrap();
+    std::fs::write(path("there.npy"), "").unwrap();
+    for (one, other) in [
+        ("new.npy", "new.npy"),
+        ("new.npy", "around/new.npy"),
+        ("there.npy", "around/around/there.npy"),
+        ("there.npy", "link.npy"),
+    ] {
+        let other = path(other);
+        let [numbers, picture] = [format!("numbers={}", path(one)), format!("picture={other}")];
+        let failure = call(&["-p", "do=well", "-o", &numbers, "-o", &picture]).unwrap_err();
+        let message = format!("outputs `numbers` and `picture` would both go to {other}");
+        assert_eq!((failure.exit, failure.message), (Exit::Usage, message));
+    }
+    assert!(!Path::new(&path("new.npy")).exists());
+}
+
+#[test]
 fn a_device_that_the_kernel_has_no_code_for_is_refused() {
     let failure = call(&["-p", "do=well", "--device", "cuda:4000000000"]).unwrap_err();
     assert_eq!(failure.exit, Exit::Unavailable);
