@@ -213,8 +213,6 @@ fn a_malformed_variable_is_named() {
              GiB, as \"16\" is wanted",
             "RUSTKERNEL_MAX_INSTANCE: there is no such variable; did you mean \
              RUSTKERNEL_MAX_INSTANCES?",
-            "RUSTKERNEL_MAX_GPU_MEMORY_GB: memory.max_gpu_memory: \"16GiB\" will not do; a number of \
-             GiB, as \"16\" is wanted",
             "RUSTKERNEL_RUNTIME__MAX_KERNEL_INSTANCES: runtime.max_kernel_instances: \
              RUSTKERNEL_MAX_INSTANCES sets it as well; leave one out",
             "RUSTKERNEL_GPU_ENABLED: runtime.gpu_enabled: \"yes\" is a text; true or false is wanted",
