@@ -15,6 +15,7 @@
 //! | [`Endpoint`] | where the control endpoint is |
 //! | `socket` | listening there, alone |
 //! | `http`, `inference` | listening on a network; kernels by the Open Inference Protocol (docs/service.md) |
+//! | `standing` | closing connections that are not used |
 //! | `health`, `metrics` | whether requests are taken; what is counted |
 //! | `openapi` | what is served, described for machines |
 //! | `routes`, [`view`] | what can be asked over the endpoint, and the JSON that answers it |
