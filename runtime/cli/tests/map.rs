@@ -52,7 +52,8 @@ fn sum(map: &Value, state: &str) -> u64 {
 }
 
 async fn holding(runtime: &Arc<Runtime>, client: &Client) -> JoinHandle<()> {
-    while client.status().await.is_err() {
+    // (Its endpoint answers while it starts, when no request is taken.)
+    while client.status().await.is_err() || runtime.state() != LifecycleState::Running {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let hold = runtime.kernel::<Hold>("hold").unwrap();
