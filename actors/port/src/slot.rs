@@ -289,18 +289,24 @@ impl<A> Slots<A> {
     /// it stands, with that answer, for it has been counted.
     #[cold]
     fn withdraw(&self, key: Key) -> bool {
-        let slot = self.slot(key);
-        let mut cell = slot.open(key).expect("invariant: nobody else frees a slot that is claimed");
+        let cell = self.slot(key).open(key);
+        let cell = cell.expect("invariant: nobody else frees a slot that is claimed");
         if cell.phase == Phase::Answered {
             return false;
         }
+        self.vacate(key, cell);
+        true
+    }
+
+    /// Frees a slot that is claimed, whatever is in it.
+    fn vacate(&self, key: Key, mut cell: MutexGuard<'_, Cell<A>>) {
         cell.phase = Phase::Free;
-        slot.finish(&cell);
-        let waker = cell.waker.take();
+        self.slot(key).finish(&cell);
+        let (waker, answer) = (cell.waker.take(), cell.answer.take());
         drop(cell);
         self.release(key.index);
-        drop(waker);
-        true
+        // Outside the lock: dropping them may run anything.
+        drop((waker, answer));
     }
 
     /// A request that was on its way in vain has arrived, and was passed over.
@@ -385,9 +391,8 @@ impl<A> Slots<A> {
 
     /// The caller goes away without the answer.
     pub(crate) fn abandon(&self, key: Key) -> Abandoned {
-        let slot = self.slot(key);
-        let mut cell =
-            slot.open(key).expect("invariant: the caller's key fits until it has abandoned");
+        let cell = self.slot(key).open(key);
+        let cell = cell.expect("invariant: the caller's key fits until it has abandoned");
         let before = match cell.phase {
             Phase::Queued => {
                 self.note_stale();
@@ -396,13 +401,7 @@ impl<A> Slots<A> {
             Phase::Running => Abandoned::Running,
             Phase::Answered | Phase::Free => Abandoned::Answered,
         };
-        cell.phase = Phase::Free;
-        slot.finish(&cell);
-        let (waker, answer) = (cell.waker.take(), cell.answer.take());
-        drop(cell);
-        self.release(key.index);
-        // Outside the lock: dropping them may run anything.
-        drop((waker, answer));
+        self.vacate(key, cell);
         before
     }
 
