@@ -114,25 +114,24 @@ impl Shared {
         let (own, number) = (Arc::clone(self), self.threads.load(Ordering::Relaxed));
         let started = thread::Builder::new()
             .name(format!("rk-host-{number}"))
-            .spawn(move || own.work(permit, IDLE));
+            .spawn(move || own.work(permit));
         if started.is_err() {
             // No thread to be had now; those there are go on, and the next submission tries again.
             self.threads.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
-    /// Runs what comes, until nothing does for as long as `idle`.
-    fn work(self: &Arc<Self>, permit: ThreadPermit, idle: Duration) {
-        while let Some(work) = self.next(idle) {
+    fn work(self: &Arc<Self>, permit: ThreadPermit) {
+        while let Some(work) = self.next() {
             work.run();
         }
         self.threads.fetch_sub(1, Ordering::SeqCst);
         drop(permit);
     }
 
-    fn next(self: &Arc<Self>, idle: Duration) -> Option<Work> {
+    fn next(self: &Arc<Self>) -> Option<Work> {
         self.idle.fetch_add(1, Ordering::SeqCst);
-        let waited = self.waiting.recv_timeout(idle);
+        let waited = self.waiting.recv_timeout(IDLE);
         self.idle.fetch_sub(1, Ordering::SeqCst);
         // Until now this thread counted as one that is free, by which no other was started for what came just
         // when its time was over, or after what it takes.
