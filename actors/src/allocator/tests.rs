@@ -36,16 +36,22 @@ fn reserve(
     })
 }
 
+/// Half of the memory is in use, and a large one that does not fit waits, with a small one behind it that would.
+async fn blocked(world: &mut World, granted: &Granted) -> [JoinHandle<Result<(), Refused>>; 2] {
+    world.hold(500, 1).await;
+    let large = reserve(world, "large", (Normal, 400), granted);
+    world.hold(500, 1).await;
+    let small = reserve(world, "small", (Normal, 10), granted);
+    world.hold(500, 10).await;
+    assert!(granted.borrow().is_empty(), "the first blocks");
+    [large, small]
+}
+
 #[test]
 fn a_large_one_is_not_overtaken_by_small_ones_that_would_fit() {
     System::new().block_on(async {
         let (mut world, granted) = (World::start().await, Granted::default());
-        world.hold(500, 1).await;
-        let large = reserve(&world, "large", (Normal, 400), &granted);
-        world.hold(500, 1).await;
-        let small = reserve(&world, "small", (Normal, 10), &granted);
-        world.hold(500, 10).await;
-        assert!(granted.borrow().is_empty());
+        let [large, small] = blocked(&mut world, &granted).await;
         assert_eq!(world.client.allocator_stats().waiting, 2);
         world.hold(100, 10).await;
         assert!(large.await.unwrap().is_ok() && small.await.unwrap().is_ok());
@@ -61,12 +67,7 @@ fn a_large_one_is_not_overtaken_by_small_ones_that_would_fit() {
 fn one_that_is_given_up_does_not_block_those_behind_it() {
     System::new().block_on(async {
         let (mut world, granted) = (World::start().await, Granted::default());
-        world.hold(500, 1).await;
-        let large = reserve(&world, "large", (Normal, 400), &granted);
-        world.hold(500, 1).await;
-        let small = reserve(&world, "small", (Normal, 10), &granted);
-        world.hold(500, 10).await;
-        assert!(granted.borrow().is_empty(), "the first blocks");
+        let [large, small] = blocked(&mut world, &granted).await;
         large.abort();
         world.hold(500, 10).await;
         assert_eq!(*granted.borrow(), ["small"]);

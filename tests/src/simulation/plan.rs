@@ -100,13 +100,13 @@ impl Plan {
         }
         let callers = random.random_range(4..=48_u32);
         let share = (requests / callers).max(1);
-        let caller = |_| CallerPlan::draw(share, faults, count, &mut random);
-        let callers: Vec<CallerPlan> = (0..callers).map(caller).collect();
         // (Drawn apart: the same seed makes the same run but for its lull.)
         let lull = Lull::draw(&mut ChaCha8Rng::seed_from_u64(!seed));
+        let caller = |_| CallerPlan { lull, ..CallerPlan::draw(share, faults, count, &mut random) };
+        let callers = (0..callers).map(caller);
         let plan = Self {
             faults,
-            callers: callers.into_iter().map(|caller| CallerPlan { lull, ..caller }).collect(),
+            callers: callers.collect(),
             pages: 1000 * if faults.has(Fault::LittleMemory) { 1 } else { 4 },
             shutdown_timeout: millis(*choose(&[0, 20, 200, 2000], &mut random)),
             shutdown: shutdown(faults, &mut random),
