@@ -40,10 +40,8 @@ pub(crate) async fn read(
     header: Option<usize>,
     begin: impl AsyncFnOnce(Bytes, usize) -> Result<Begun, Fault>,
 ) -> Result<Inference, Fault> {
-    let (packing, announced) = check(request, limits)?;
+    let (packing, mut incoming) = Incoming::of(request, payload, limits)?;
     let json = header.filter(|_| packing.is_none());
-    let deadline = Instant::now() + limits.patience.min(LONGEST);
-    let mut incoming = Incoming { payload, limits, announced, read: 0, deadline };
     let front = incoming.in_time(async |incoming| incoming.collect(json).await).await?;
     if let Some(length) = incoming.goes_on(json, front.len()) {
         let since = Instant::now();
@@ -53,10 +51,7 @@ pub(crate) async fn read(
         incoming.in_time(async |incoming| incoming.pass(&mut begun).await).await?;
         return begun?.finish();
     }
-    let whole = match packing {
-        None => front,
-        Some(packing) => unpack(packing, front, limits.bytes).await?,
-    };
+    let whole = unpack(packing, front, limits.bytes).await?;
     let length = whole.len();
     begin(whole, length).await?.finish()
 }
@@ -70,18 +65,14 @@ pub(crate) async fn whole(
     payload: &mut Payload,
     limits: BodyLimits,
 ) -> Result<Bytes, Fault> {
-    let (packing, announced) = check(request, limits)?;
-    let deadline = Instant::now() + limits.patience.min(LONGEST);
-    let mut incoming = Incoming { payload, limits, announced, read: 0, deadline };
+    let (packing, mut incoming) = Incoming::of(request, payload, limits)?;
     let all = incoming.in_time(async |incoming| incoming.collect(None).await).await?;
-    match packing {
-        None => Ok(all),
-        Some(packing) => unpack(packing, all, limits.bytes).await,
-    }
+    unpack(packing, all, limits.bytes).await
 }
 
-/// Unpacks a body where that keeps nobody waiting.
-async fn unpack(packing: Packing, packed: Bytes, most: usize) -> Result<Bytes, Fault> {
+/// Unpacks a body, if it is packed, where that keeps nobody waiting.
+async fn unpack(packing: Option<Packing>, packed: Bytes, most: usize) -> Result<Bytes, Fault> {
+    let Some(packing) = packing else { return Ok(packed) };
     let unpacked = web::block(move || packing.unpack(&packed, most)).await;
     let unpacked = unpacked.map_err(|error| Fault::new(Reason::Failed, error.to_string()))??;
     unpacked.map(Bytes::from).ok_or_else(|| too_large(most))
@@ -114,7 +105,18 @@ struct Incoming<'p> {
     deadline: Instant,
 }
 
-impl Incoming<'_> {
+impl<'p> Incoming<'p> {
+    /// The body of a request, and how it is packed.
+    fn of(
+        request: &HttpRequest,
+        payload: &'p mut Payload,
+        limits: BodyLimits,
+    ) -> Result<(Option<Packing>, Self), Fault> {
+        let (packing, announced) = check(request, limits)?;
+        let deadline = Instant::now() + limits.patience.min(LONGEST);
+        Ok((packing, Self { payload, limits, announced, read: 0, deadline }))
+    }
+
     async fn in_time<T>(
         &mut self,
         work: impl AsyncFnOnce(&mut Self) -> Result<T, Fault>,
