@@ -9,6 +9,8 @@ use rustkernel_core::prelude::*;
 use rustkernel_core::runtime::StartError;
 use rustkernel_gpu::host::{HostOptions, ThreadBudget};
 use rustkernel_gpu::{Device, DeviceError, host};
+use rustkernel_kernels as kernels;
+use rustkernel_kernels::gemm::{Gemm, GemmRequest};
 use rustkernel_tests::{builder, eventually, within_a_minute};
 
 const MIB: u64 = 1 << 20;
@@ -314,6 +316,58 @@ async fn memory_that_a_caller_still_holds_is_told_at_the_end() {
     assert_eq!((report.leaked_bytes, report.is_clean()), (MIB, false));
     drop(held);
     assert_eq!(runtime.stats().devices[0].device.live, 0);
+}
+
+/// As much memory as its request says, as a result. Semantics: S44.
+#[tokio::test]
+async fn results_are_memory_of_the_pool_until_they_are_dropped() {
+    let spec = kernels::gemm::spec().instances(2);
+    let runtime = builder().with_memory(small()).with_kernel(spec).build().unwrap();
+    runtime.start().await.unwrap();
+    let gemm = runtime.kernel::<Gemm>("gemm").unwrap();
+    let square = |side: usize| {
+        let (a, b) =
+            (Tensor::new([side, 1], vec![2.0; side]), Tensor::new([1, side], vec![3.0; side]));
+        GemmRequest { a: a.unwrap(), b: b.unwrap() }
+    };
+    let stats = || runtime.stats().devices[0].device.clone();
+
+    // Small ones are not worth it.
+    let small = gemm.call(square(100)).await.unwrap();
+    assert_eq!((small.c.as_slice()[0], stats().live), (6.0, 0));
+
+    let held = gemm.call(square(3000)).await.unwrap();
+    assert!(held.c.as_slice().iter().all(|element| *element == 6.0));
+    let (live, results) = (stats().live, stats().results);
+    assert!((36_000_000..36_100_000).contains(&live) && results == live, "{live} {results}");
+    // The next does not fit beside it, and says so in time.
+    let error = gemm.call_within(square(3000), Duration::from_millis(50)).await.unwrap_err();
+    let expired = matches!(
+        &error,
+        CallError::Cancelled(Cancellation::DeadlineExceeded { .. })
+            | CallError::Rejected { rejection: Rejection::OutOfMemory { .. }, .. }
+    );
+    assert!(expired, "{error}");
+    let error = gemm.call(square(5000)).await.unwrap_err();
+    let never =
+        matches!(&error, CallError::Rejected { rejection: Rejection::NeverFits { .. }, .. });
+    assert!(never, "{error}");
+    let copy = held.c.clone();
+    drop(held);
+    assert_eq!((stats().live, stats().results), (0, 0), "a copy is on the heap");
+    let last = gemm.call(square(3000)).await.unwrap();
+    assert!(last.c == copy, "in a block that was used before");
+    let learned = gemm.stats().memory.device;
+    assert!((36_000_000..36_100_000).contains(&learned.max), "{learned:?}");
+    assert_eq!(learned.declared, 36_000_000);
+
+    // Who has a result at the end has nothing of the runtime's.
+    let report = within_a_minute(runtime.shutdown()).await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    assert!(last.c == copy);
+    drop(last);
+    let stats = stats();
+    assert_eq!((stats.live, stats.results, stats.committed), (0, 0, 0));
 }
 
 /// Squares numbers on a stream of the device, in both directions through staging memory.

@@ -2,15 +2,17 @@
 
 use std::fmt;
 
-use rustkernel_gpu::{Element, ElementType};
+use rustkernel_gpu::{Element, ElementType, HostBuffer};
 
 /// Elements of one type in row-major (C) order, with a shape.
 ///
-/// A shape without dimensions is one element; a dimension of 0 makes the tensor empty.
+/// A shape without dimensions is one element; a dimension of 0 makes the tensor empty. The elements are on the
+/// heap or, as those of a kernel's answer may be, in a block of a pool that is in use until the tensor is dropped;
+/// a clone has them on the heap.
 #[derive(Clone, PartialEq)]
 pub struct Tensor<T: Element> {
     shape: Vec<usize>,
-    data: Vec<T>,
+    data: HostBuffer<T>,
 }
 
 /// The number of elements is not what the shape makes.
@@ -29,6 +31,17 @@ impl<T: Element> Tensor<T> {
     /// # Errors
     /// [`ShapeError`] if their number is not the product of the shape.
     pub fn new(shape: impl Into<Vec<usize>>, data: Vec<T>) -> Result<Self, ShapeError> {
+        Self::from_buffer(shape, data.into())
+    }
+
+    /// The same, of elements that may be in a block of a pool.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn from_buffer(
+        shape: impl Into<Vec<usize>>,
+        data: HostBuffer<T>,
+    ) -> Result<Self, ShapeError> {
         let shape = shape.into();
         if volume(&shape) == Some(data.len()) {
             Ok(Self { shape, data })
@@ -44,7 +57,7 @@ impl<T: Element> Tensor<T> {
     pub fn zeros(shape: impl Into<Vec<usize>>) -> Self {
         let shape = shape.into();
         let count = volume(&shape).expect("the number of elements fits a usize");
-        Self { data: vec![T::default(); count], shape }
+        Self { data: vec![T::default(); count].into(), shape }
     }
 
     /// The length of each dimension.
@@ -64,7 +77,7 @@ impl<T: Element> Tensor<T> {
 
     /// The size of the elements, in bytes.
     pub fn bytes(&self) -> u64 {
-        size_of_val(self.data.as_slice()) as u64
+        size_of_val(self.as_slice()) as u64
     }
 
     /// The type of the elements.
@@ -82,14 +95,14 @@ impl<T: Element> Tensor<T> {
         &mut self.data
     }
 
-    /// The elements, without their shape.
+    /// The elements, without their shape; those in a block of a pool are copied.
     pub fn into_vec(self) -> Vec<T> {
-        self.data
+        self.data.into_vec()
     }
 
-    /// Shape and elements.
+    /// Shape and elements, which are copied as in [`into_vec`](Self::into_vec).
     pub fn into_parts(self) -> (Vec<usize>, Vec<T>) {
-        (self.shape, self.data)
+        (self.shape, self.data.into_vec())
     }
 
     /// The same elements in another shape.
@@ -97,13 +110,20 @@ impl<T: Element> Tensor<T> {
     /// # Errors
     /// [`ShapeError`] if it has another number of elements.
     pub fn reshape(self, shape: impl Into<Vec<usize>>) -> Result<Self, ShapeError> {
-        Self::new(shape, self.data)
+        Self::from_buffer(shape, self.data)
     }
 }
 
 /// One dimension.
 impl<T: Element> From<Vec<T>> for Tensor<T> {
     fn from(data: Vec<T>) -> Self {
+        HostBuffer::from(data).into()
+    }
+}
+
+/// One dimension.
+impl<T: Element> From<HostBuffer<T>> for Tensor<T> {
+    fn from(data: HostBuffer<T>) -> Self {
         Self { shape: vec![data.len()], data }
     }
 }

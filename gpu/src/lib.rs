@@ -57,7 +57,7 @@ pub use device::{Device, DeviceId, DeviceInfo, DeviceKind, Epoch, MemoryInfo, Pa
 pub use element::{Element, ElementType};
 pub use error::{DeviceError, DeviceResult, RecoveryFailure};
 pub use event::Event;
-pub use memory::{Buffer, Staging};
+pub use memory::{Buffer, HostBuffer, Staging};
 pub use module::{Dim3, Function, HostFunction, LaunchConfig, Module, ModuleSource};
 pub use stream::{Run, Stream, StreamOptions, Watch};
 pub use timeline::Completion;

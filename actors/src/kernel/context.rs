@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rustkernel_gpu::memory::{Lease, MemoryKind, Need, Reservation};
 use rustkernel_gpu::{
-    Buffer, Device, DeviceError, Element, Epoch, Module, ModuleSource, Staging, Stream,
-    StreamOptions,
+    Buffer, Device, DeviceError, DeviceKind, Element, Epoch, HostBuffer, Module, ModuleSource,
+    Staging, Stream, StreamOptions,
 };
 use rustkernel_port::Key;
 use slog::{Logger, o};
@@ -252,7 +252,7 @@ impl KernelContext {
     /// If the memory is not there; never within what the request declared.
     pub async fn alloc<T: Element>(&mut self, len: usize) -> KernelResult<Buffer<T>> {
         let bytes = len.saturating_mul(size_of::<T>());
-        Ok(Buffer::new(self.lease(MemoryKind::Device, bytes).await?, len)?)
+        Ok(Buffer::new(self.leased(MemoryKind::Device, bytes).await?, len)?)
     }
 
     /// Leases staging memory for `len` elements from the pool.
@@ -261,15 +261,40 @@ impl KernelContext {
     /// If the memory is not there.
     pub async fn stage<T: Element>(&mut self, len: usize) -> KernelResult<Staging<T>> {
         let bytes = len.saturating_mul(size_of::<T>());
-        Ok(Staging::new(self.lease(MemoryKind::Staging, bytes).await?, len)?)
+        Ok(Staging::new(self.leased(MemoryKind::Staging, bytes).await?, len)?)
     }
 
-    /// Leases for the instance's stream, out of the reservation if there is one. Where there is no
-    /// memory, the application is asked to spare some, once.
-    async fn lease(&mut self, kind: MemoryKind, bytes: usize) -> KernelResult<Lease> {
+    /// Host memory for `len` elements of an answer, or for work on the host: on a host device from the
+    /// pool, out of what the request declared ([`Need::host`]), or on the heap if it takes less than
+    /// [`Need::POOLED_FROM`] bytes; on another device on the heap. Its contents are undefined.
+    ///
+    /// # Errors
+    /// If the memory is not there; never within what the request declared.
+    pub async fn alloc_host<T: Element>(&mut self, len: usize) -> KernelResult<HostBuffer<T>> {
+        let bytes = len.saturating_mul(size_of::<T>());
+        let pooled = self.device().kind() == DeviceKind::Host && bytes as u64 >= Need::POOLED_FROM;
+        if !pooled {
+            return Ok(vec![T::default(); len].into());
+        }
+        Ok(HostBuffer::new(self.lease(MemoryKind::Device, bytes, false).await?, len)?)
+    }
+
+    /// Leases for the instance's stream.
+    async fn leased(&mut self, kind: MemoryKind, bytes: usize) -> KernelResult<Lease> {
+        self.lease(kind, bytes, true).await
+    }
+
+    /// Leases out of the reservation if there is one, for the instance's stream or for none. Where there is
+    /// no memory, the application is asked to spare some, once.
+    async fn lease(
+        &mut self,
+        kind: MemoryKind,
+        bytes: usize,
+        for_stream: bool,
+    ) -> KernelResult<Lease> {
         self.begin_leasing(kind, bytes).await?;
-        let lease =
-            || self.client.lease(kind, bytes, Some(&self.stream), self.reservation.as_ref());
+        let stream = for_stream.then_some(&self.stream);
+        let lease = || self.client.lease(kind, bytes, stream, self.reservation.as_ref());
         let first = lease().await;
         let wanted = first.as_ref().err().and_then(MemoryClient::could_be_spared);
         match wanted {

@@ -43,7 +43,7 @@ pub struct ShutdownReport {
     pub cancelled: usize,
     /// Threads that did not come back and were abandoned.
     pub abandoned_threads: usize,
-    /// Bytes that kernels or callers still held at the end, over all devices.
+    /// Bytes that kernels or callers still held at the end, over all devices; results of requests are not among them.
     pub leaked_bytes: u64,
     /// The books over all kernels; they balance.
     pub ledger: Ledger,
@@ -176,9 +176,15 @@ async fn release_memory(clients: &[MemoryClient]) -> u64 {
     let (mut leaked, until) = (0, clock::now() + LOOKS);
     for client in clients {
         give_back(client, until).await;
-        leaked += KINDS.map(|kind| client.memory().stats(kind).live).iter().sum::<u64>();
+        leaked += KINDS.map(|kind| held(client, kind)).iter().sum::<u64>();
     }
     leaked
+}
+
+/// What is leased, but for results that callers have: those are theirs.
+fn held(client: &MemoryClient, kind: MemoryKind) -> u64 {
+    let stats = client.memory().stats(kind);
+    stats.live.saturating_sub(stats.results)
 }
 
 /// Gives back what is idle, and what streams still use for requests that were given up once they have

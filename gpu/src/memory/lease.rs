@@ -171,6 +171,10 @@ impl Lease {
         host && self.home().is_none()
     }
 
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        self.held().charge.pool()
+    }
+
     pub(crate) fn epoch(&self) -> Epoch {
         self.held().memory.epoch
     }

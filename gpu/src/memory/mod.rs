@@ -14,7 +14,7 @@
 //! | [`DeviceMemory`] | a device's two pools (device, staging) and their ledgers |
 //! | [`Ledger`](ledger) | bytes promised against the limit: one atomic, taken before anything else |
 //! | [`Reservation`] | bytes promised to a request before it starts |
-//! | [`Lease`] | one block in use; [`Buffer`] and [`Staging`] are leases with an element type |
+//! | [`Lease`] | one block in use; [`Buffer`], [`Staging`] and [`HostBuffer`] are leases with an element type |
 //! | [`magazine`] | small blocks at hand, by size class; a stream has one in front of its pool |
 //! | [`Pool`](pool) | a store of memory and its books; grows and shrinks on its allocator's thread |
 //! | `space` | a store of pages that come, go and move, where the device has virtual memory |
@@ -37,6 +37,7 @@ mod buffer;
 mod cache;
 mod class;
 mod device;
+mod host_buffer;
 mod lease;
 pub mod ledger;
 pub mod magazine;
@@ -60,6 +61,7 @@ pub use attention::{Attention, Need as AttentionNeed};
 pub use buffer::{Buffer, Staging};
 pub use class::{BlockSizes, GRAIN};
 pub use device::{DeviceMemory, Leased, MemoryLimits};
+pub use host_buffer::HostBuffer;
 pub use lease::Lease;
 pub use map::{MOST_RANGES, MapRange, MemoryMap, RangeState};
 pub use pool::{Grown, Growth};

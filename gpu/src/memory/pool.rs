@@ -62,6 +62,27 @@ struct Counters {
     grown: AtomicU64,
     /// Leases refused although their bytes were committed.
     unkept: AtomicU64,
+    /// Bytes of leases that are results of requests.
+    results: AtomicU64,
+}
+
+/// Bytes of a lease that is a result, which count as such until this is dropped.
+pub(super) struct ResultBytes {
+    pool: Arc<Pool>,
+    bytes: u64,
+}
+
+impl ResultBytes {
+    pub(super) fn new(pool: &Arc<Pool>, bytes: u64) -> Self {
+        pool.counters.results.fetch_add(bytes, Ordering::Relaxed);
+        Self { pool: Arc::clone(pool), bytes }
+    }
+}
+
+impl Drop for ResultBytes {
+    fn drop(&mut self) {
+        self.pool.counters.results.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// Where blocks share pages, parts of pages are lost between them: a tenth of the memory is not promised,
@@ -402,6 +423,7 @@ impl Pool {
             leases: hits + counters.grown.load(Ordering::Relaxed),
             hits,
             unkept: counters.unkept.load(Ordering::Relaxed),
+            results: counters.results.load(Ordering::Relaxed),
             ..MemoryStats::default()
         };
         self.store.describe(&mut stats);

@@ -25,6 +25,16 @@ impl Need {
         Self { device: bytes, staging: 0 }
     }
 
+    /// From this size on, in bytes, host memory for an answer comes from the pool of a host device. Below, to
+    /// reserve and to lease would cost as much as to compute, and the heap gives it.
+    pub const POOLED_FROM: u64 = 64 << 10;
+
+    /// Memory of a host device for answers of those sizes, in bytes: for those that come from its pool.
+    pub fn host<const N: usize>(bytes: [u64; N]) -> Self {
+        let pooled = bytes.into_iter().filter(|bytes| *bytes >= Self::POOLED_FROM);
+        Self::device(pooled.fold(0, u64::saturating_add))
+    }
+
     /// The bytes of that kind.
     pub const fn of(&self, kind: MemoryKind) -> u64 {
         match kind {

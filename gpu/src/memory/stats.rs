@@ -16,6 +16,8 @@ pub struct MemoryStats {
     pub committed: u64,
     /// Leased now.
     pub live: u64,
+    /// Of what is leased: results of requests ([`HostBuffer`](super::HostBuffer)), which are their receivers'.
+    pub results: u64,
     /// Promised and not leased: `committed - live`.
     pub reserved: u64,
     /// Held from the device: `live + cached`.

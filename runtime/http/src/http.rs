@@ -63,6 +63,7 @@ pub(crate) fn server(
         limits: Data::new(BodyLimits {
             bytes: usize::try_from(config.max_body_bytes).unwrap_or(usize::MAX),
             patience: config.body_timeout,
+            answer: config.max_answer_bytes,
         }),
         document: Data::new(Document::new(About {
             name: &control.name,

@@ -227,7 +227,7 @@ async fn a_large_body_is_read_as_it_comes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_says_why() {
-    let small = HttpConfig { max_body_bytes: 1000, ..config() };
+    let small = HttpConfig { max_body_bytes: 1000, max_answer_bytes: 600, ..config() };
     let serving = Serving::start(small).await;
     let refused = |answer: support::tcp::Answer| answer.refusal();
     let unknown = serving.infer("nope", &saxpy()).await;
@@ -259,6 +259,14 @@ async fn what_is_refused_says_why() {
     let bomb = packed_with_gzip(&[b' '; 100_000]);
     assert!(bomb.len() < 1000, "{}", bomb.len());
     assert_eq!(refused(serving.post(path, &gzip, bomb).await), (413, "too_large".into()));
+    // Forty numbers: in JSON each may take 17 bytes.
+    let tensor = |name: &str| json!({ "name": name, "datatype": "FP32", "shape": [40], "data": vec![1; 40] });
+    let mut forty = json!({ "parameters": { "a": 2 }, "inputs": [tensor("x"), tensor("y")] });
+    let long = serving.infer("saxpy", &forty).await;
+    assert!(long.json()["error"].as_str().unwrap().contains("may take 680 bytes"), "{long:?}");
+    assert_eq!(refused(long), (400, "never_fits".into()));
+    forty["parameters"]["binary_data_output"] = json!(true);
+    assert_eq!(serving.infer("saxpy", &forty).await.status, 200);
     let header = [("Inference-Header-Content-Length", "x")];
     assert_eq!(refused(serving.post(path, &header, "").await), (400, "invalid".into()));
     serving.control.drain().await.unwrap();
@@ -377,7 +385,7 @@ async fn an_answer_that_nobody_reads_is_not_kept() {
     let caller = CallerConfig { concurrent: 1, ..CallerConfig::default() };
     let guard = Guard::of(&SecurityConfig { caller, ..SecurityConfig::default() }, "test").unwrap();
     let serving = Serving::start_as(config, |service| service.guard(guard)).await;
-    let asked = r#"{"inputs":[{"name":"a","datatype":"FP32","shape":[4194304,0],"data":[]},{"name":"b","datatype":"FP32","shape":[0,4],"data":[]}]}"#;
+    let asked = r#"{"inputs":[{"name":"a","datatype":"FP32","shape":[2500000,0],"data":[]},{"name":"b","datatype":"FP32","shape":[0,4],"data":[]}]}"#;
     let ask = async |waits: Duration| {
         let mut stream = tokio::net::TcpStream::connect(serving.address).await.unwrap();
         let head = "POST /v2/models/gemm/infer HTTP/1.1\r\nhost: a\r\nconnection: close\r\n";

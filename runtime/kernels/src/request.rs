@@ -34,17 +34,6 @@ pub(crate) fn count(elements: usize) -> KernelResult<u32> {
     at_most(u32::MAX, "number of elements", elements)
 }
 
-/// Refuses an output that little input makes larger than all memory of the host's kernels. (A CUDA
-/// device's memory is declared, and refused by that.)
-pub(crate) fn check_output<T: Element>(cx: &KernelContext, len: usize) -> KernelResult {
-    let (bytes, limit) = (bytes_of::<T>(len), cx.device().info().memory_bytes);
-    if bytes <= limit {
-        return Ok(());
-    }
-    let device = cx.device().id();
-    Err(invalid(format!("the output would take {bytes} bytes; {device} has {limit}")))
-}
-
 /// The size of `len` elements, in bytes.
 pub(crate) fn bytes_of<T: Element>(len: usize) -> u64 {
     elements(&[len, size_of::<T>()]) as u64

@@ -79,6 +79,10 @@ pub struct HttpConfig {
     #[serde(with = "size")]
     #[schemars(schema_with = "size::schema")]
     pub max_body_bytes: u64,
+    /// Most bytes of an answer; of numbers in JSON each counts as the longest of its type.
+    #[serde(with = "size")]
+    #[schemars(schema_with = "size::schema")]
+    pub max_answer_bytes: u64,
     /// How long a client may take for a request's head.
     #[serde(with = "humantime_serde")]
     #[schemars(schema_with = "duration_schema")]
@@ -106,6 +110,7 @@ impl Default for HttpConfig {
             workers: available_parallelism().map_or(1, usize::from).min(Self::MOST_WORKERS),
             max_connections: 4096,
             max_body_bytes: 64 << 20,
+            max_answer_bytes: 256 << 20,
             header_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),

@@ -17,11 +17,13 @@ use super::packing::Packing;
 use super::request::{Begun, Inference};
 use super::{Fault, Reason};
 
-/// The most, and how long it may take.
+/// The most bytes, and how long they may take to come.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimits {
     pub(crate) bytes: usize,
     pub(crate) patience: Duration,
+    /// The most bytes of an answer.
+    pub(crate) answer: u64,
 }
 
 /// Who waits longer waits for ever; an instant that late there is.
@@ -206,7 +208,8 @@ mod tests {
     use super::*;
     use crate::inference::{request, tensor};
 
-    const LIMITS: BodyLimits = BodyLimits { bytes: 4096, patience: Duration::from_secs(1) };
+    const LIMITS: BodyLimits =
+        BodyLimits { bytes: 4096, patience: Duration::from_secs(1), answer: 4096 };
     const TYPES: [ElementType; 3] = [ElementType::U8, ElementType::F32, ElementType::U64];
 
     fn signature(inputs: usize) -> Signature {

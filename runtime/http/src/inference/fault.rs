@@ -49,7 +49,7 @@ macro_rules! reasons {
 reasons! {
     /// The body, or a value in it, is not what it has to be.
     Invalid "invalid" BAD_REQUEST;
-    /// It needs more memory than its device may ever give.
+    /// It, or its answer, needs more memory than there may ever be.
     NeverFits "never_fits" BAD_REQUEST;
     /// There is no such kernel, version or path.
     NotFound "not_found" NOT_FOUND;

@@ -2,6 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use rustkernel_core::gpu::ElementType;
 use rustkernel_core::kernel::AnyTensor;
 use rustkernel_core::message::{Fields, Parameter, Signature};
 use serde::Serialize;
@@ -49,14 +50,23 @@ struct OutputParameters {
 /// Writes an answer.
 ///
 /// # Errors
-/// If the kernel's answer lacks a tensor that was asked for.
+/// If the kernel's answer lacks a tensor that was asked for, or the tensors may take more than `most` bytes.
 pub(crate) fn write(
     signature: &Signature,
     id: Option<&str>,
     wanted: &Outputs,
     fields: &Fields,
+    most: u64,
 ) -> Result<Body, Fault> {
     let chosen = choose(signature, wanted, fields)?;
+    let size = size(&chosen);
+    if size > most {
+        let error = format!(
+            "the answer may take {size} bytes; {most} are sent (http.max_answer_bytes). Ask for fewer elements, or for \
+             them in bytes"
+        );
+        return Err(Fault::new(super::Reason::NeverFits, error));
+    }
     let outputs = chosen.iter().map(|(name, tensor, binary)| Output {
         name,
         datatype: tensor.element_type().name(),
@@ -79,7 +89,7 @@ pub(crate) fn write(
     let packed = || {
         chosen.iter().filter(|(_, _, binary)| *binary).map(|(_, tensor, _)| tensor::bytes(tensor))
     };
-    let mut bytes = Vec::with_capacity(capacity(&chosen));
+    let mut bytes = Vec::with_capacity(FRAME + size as usize);
     serde_json::to_writer(&mut bytes, &document)
         .map_err(|error| Fault::new(super::Reason::Failed, format!("the answer: {error}")))?;
     let header = packed().next().is_some().then_some(bytes.len());
@@ -111,13 +121,33 @@ fn choose<'a>(
         .collect()
 }
 
-/// Roughly what the body takes: a number in JSON has a dozen characters.
-fn capacity(chosen: &[Chosen<'_>]) -> usize {
+/// Roughly what an answer takes beside its tensors' elements.
+const FRAME: usize = 512;
+
+/// The most bytes that the elements of the tensors may take in the body.
+fn size(chosen: &[Chosen<'_>]) -> u64 {
     let size = |(_, tensor, binary): &Chosen<'_>| {
-        let bytes = tensor::bytes(tensor).len();
-        if *binary { bytes } else { bytes / tensor.element_type().size() * 12 }
+        let (bytes, element) = (tensor.bytes(), tensor.element_type());
+        if *binary { bytes } else { bytes / element.size() as u64 * longest(element) }
     };
-    512 + chosen.iter().map(size).sum::<usize>()
+    chosen.iter().map(size).sum()
+}
+
+/// The most bytes of an element in JSON, with what parts it from the next.
+fn longest(element: ElementType) -> u64 {
+    let longest = match element {
+        ElementType::U8 => "255,",
+        ElementType::I8 => "-128,",
+        ElementType::U16 => "65535,",
+        ElementType::I16 => "-32768,",
+        ElementType::U32 => "4294967295,",
+        ElementType::I32 => "-2147483648,",
+        ElementType::F32 => "-0.0000010000003,",
+        ElementType::U64 => "18446744073709551615,",
+        ElementType::I64 => "-9223372036854775808,",
+        _ => "-2.2250738585072014e-308,",
+    };
+    longest.len() as u64
 }
 
 /// A single value in JSON; numbers that JSON does not have are null.
@@ -146,5 +176,48 @@ impl Body {
                 .insert_header((HEADER_LENGTH.clone(), length)),
         };
         response.body(self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The element that those bits are, in JSON.
+    fn written(element: ElementType, bits: u64) -> String {
+        let bytes = &bits.to_le_bytes()[..element.size()];
+        let tensor = tensor::from_bytes(element, vec![1], bytes).unwrap();
+        serde_json::to_string(&Data(&tensor)).unwrap()
+    }
+
+    #[test]
+    fn the_longest_elements_are_as_long_as_is_said() {
+        let f32_bits = u64::from((-0.000_001_000_000_3_f32).to_bits());
+        for (element, bits) in [
+            (ElementType::U8, u64::MAX),
+            (ElementType::I8, 1 << 7),
+            (ElementType::U16, u64::MAX),
+            (ElementType::I16, 1 << 15),
+            (ElementType::U32, u64::MAX),
+            (ElementType::I32, 1 << 31),
+            (ElementType::U64, u64::MAX),
+            (ElementType::I64, 1 << 63),
+            (ElementType::F32, f32_bits),
+            (ElementType::F64, (-f64::MIN_POSITIVE).to_bits()),
+        ] {
+            // (Brackets in place of one comma.)
+            assert_eq!(written(element, bits).len() as u64, longest(element) + 1, "{element}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn none_is_longer(bits: u64) {
+            for element in ElementType::ALL {
+                prop_assert!(written(element, bits).len() as u64 <= longest(element) + 1);
+            }
+        }
     }
 }

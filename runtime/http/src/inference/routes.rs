@@ -317,7 +317,7 @@ async fn answer(
     let size: u64 = fields.tensors.values().map(|tensor| tensor.bytes()).sum();
     let write = {
         let model = Arc::clone(model);
-        move || response::write(model.signature(), id.as_deref(), &outputs, &fields)
+        move || response::write(model.signature(), id.as_deref(), &outputs, &fields, limits.answer)
     };
     let body = if size < LARGE as u64 { write()? } else { elsewhere(write).await? };
     tracing::wrote(http, writing);

@@ -1,6 +1,6 @@
 //! The kernel over both implementations.
 
-use rustkernel_core::gpu::Staging;
+use rustkernel_core::gpu::{HostBuffer, Staging};
 use rustkernel_core::kernel::Need;
 use rustkernel_core::prelude::*;
 
@@ -8,7 +8,7 @@ use super::PTX;
 use super::host::{self, Shape};
 use crate::entries::{Entries, blocks};
 use crate::error::elements;
-use crate::request::{at_most, bytes_of, check_output, extents, invalid, leases};
+use crate::request::{at_most, bytes_of, extents, invalid, leases};
 
 /// Channels and pixels of one of the device's tiles.
 const TILE: usize = 64;
@@ -56,12 +56,13 @@ fn need(request: &Conv2dRequest, device: DeviceKind) -> Need {
     let shape = request.shape();
     // What is refused, and what is empty, needs nothing.
     let Ok(output_len @ 1..) = shape.output_len() else { return Need::NOTHING };
+    let output = bytes_of::<f32>(output_len);
     match device {
-        DeviceKind::Host => Need { device: 0, staging: bytes_of::<f32>(scratch_len(&shape)) },
-        DeviceKind::Cuda if check_sizes(&shape).is_err() => Need::NOTHING,
-        DeviceKind::Cuda => {
-            leases([request.input.bytes(), request.weight.bytes(), bytes_of::<f32>(output_len)])
+        DeviceKind::Host => {
+            Need { staging: bytes_of::<f32>(scratch_len(&shape)), ..Need::host([output]) }
         }
+        DeviceKind::Cuda if check_sizes(&shape).is_err() => Need::NOTHING,
+        DeviceKind::Cuda => leases([request.input.bytes(), request.weight.bytes(), output]),
     }
 }
 
@@ -98,21 +99,24 @@ impl Kernel for Conv2d {
         let (height, width) = shape.output().map_err(invalid)?;
         let output_shape = [shape.batch, shape.c_out, height, width];
         let output = match cx.device().kind() {
-            _ if output_shape.contains(&0) => Vec::new(),
+            _ if output_shape.contains(&0) => Vec::new().into(),
             DeviceKind::Host => {
-                check_output::<f32>(cx, elements(&output_shape))?;
+                let output = cx.alloc_host(elements(&output_shape)).await?;
                 let scratch = cx.stage(scratch_len(&shape)).await?;
-                cx.compute(move || on_host(&request, scratch)).await??
+                cx.compute(move || on_host(&request, output, scratch)).await??
             }
-            DeviceKind::Cuda => self.on_cuda(&request, cx).await?,
+            DeviceKind::Cuda => self.on_cuda(&request, cx).await?.into(),
         };
-        Ok(Conv2dResponse { output: Tensor::new(output_shape, output)? })
+        Ok(Conv2dResponse { output: Tensor::from_buffer(output_shape, output)? })
     }
 }
 
-fn on_host(request: &Conv2dRequest, mut scratch: Staging<f32>) -> KernelResult<Vec<f32>> {
+fn on_host(
+    request: &Conv2dRequest,
+    mut output: HostBuffer<f32>,
+    mut scratch: Staging<f32>,
+) -> KernelResult<HostBuffer<f32>> {
     let shape = request.shape();
-    let mut output = vec![0.0; shape.output_len().map_err(invalid)?];
     let (input, weight) = (request.input.as_slice(), request.weight.as_slice());
     host::conv2d(&shape, input, weight, &mut output, &mut scratch).map_err(invalid)?;
     Ok(output)

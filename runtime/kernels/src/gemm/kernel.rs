@@ -1,5 +1,6 @@
 //! The kernel over both implementations.
 
+use rustkernel_core::gpu::HostBuffer;
 use rustkernel_core::kernel::Need;
 use rustkernel_core::prelude::*;
 
@@ -7,7 +8,7 @@ use super::PTX;
 use super::host::{self, Shape};
 use crate::entries::{Entries, blocks};
 use crate::error::elements;
-use crate::request::{at_most, bytes_of, check_output, extents, invalid, leases};
+use crate::request::{at_most, bytes_of, extents, invalid, leases};
 
 /// Rows and columns of one of the device's tiles.
 const TILE: usize = 64;
@@ -42,10 +43,10 @@ pub fn spec() -> KernelSpec<Gemm> {
     KernelSpec::new("gemm", || Gemm { entries: Entries::default() })
         .describe("The product of two matrices.")
         .memory_on(|request, device| match (device, request.sizes()) {
-            (DeviceKind::Host, _) | (_, Err(_)) => Need::NOTHING,
+            (DeviceKind::Host, _) => Need::host([request.output_bytes()]),
+            (DeviceKind::Cuda, Err(_)) => Need::NOTHING,
             (DeviceKind::Cuda, Ok(_)) => {
-                let c = bytes_of::<f32>(request.output_len());
-                leases([request.a.bytes(), request.b.bytes(), c])
+                leases([request.a.bytes(), request.b.bytes(), request.output_bytes()])
             }
         })
         .publish()
@@ -60,6 +61,10 @@ impl GemmRequest {
     fn output_len(&self) -> usize {
         let Shape { m, n, .. } = self.shape();
         elements(&[m, n])
+    }
+
+    fn output_bytes(&self) -> u64 {
+        bytes_of::<f32>(self.output_len())
     }
 
     /// `m`, `n` and `k` as the entry takes them.
@@ -89,17 +94,16 @@ impl Kernel for Gemm {
         let Shape { m, n, .. } = request.shape();
         let c = match cx.device().kind() {
             DeviceKind::Host => {
-                check_output::<f32>(cx, request.output_len())?;
-                cx.compute(move || on_host(&request)).await??
+                let c = cx.alloc_host(request.output_len()).await?;
+                cx.compute(move || on_host(&request, c)).await??
             }
-            DeviceKind::Cuda => self.on_cuda(&request, cx).await?,
+            DeviceKind::Cuda => self.on_cuda(&request, cx).await?.into(),
         };
-        Ok(GemmResponse { c: Tensor::new([m, n], c)? })
+        Ok(GemmResponse { c: Tensor::from_buffer([m, n], c)? })
     }
 }
 
-fn on_host(request: &GemmRequest) -> KernelResult<Vec<f32>> {
-    let mut c = vec![0.0; request.output_len()];
+fn on_host(request: &GemmRequest, mut c: HostBuffer<f32>) -> KernelResult<HostBuffer<f32>> {
     let (a, b) = (request.a.as_slice(), request.b.as_slice());
     host::gemm(request.shape(), a, b, &mut c).map_err(invalid)?;
     Ok(c)
