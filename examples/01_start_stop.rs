@@ -4,7 +4,8 @@
 //! cargo run --release -p rustkernel-examples --example 01_start_stop
 //! ```
 //!
-//! What to see: the four states in their order, the answer, and books that balance.
+//! What to see: the runtime before its start, while it runs and when it is shut down (`shutdown` returns when the drain is
+//! over), the answer, and books that balance.
 
 use std::error::Error;
 

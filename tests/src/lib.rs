@@ -1,4 +1,5 @@
 //! What the end-to-end tests share.
+#![forbid(unsafe_code)]
 #![allow(clippy::panic, reason = "a wrong result fails the test that asked for it")]
 
 pub mod adding;

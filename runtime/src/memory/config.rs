@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::values::size;
-use crate::runtime::RuntimePreset;
+use crate::runtime::{RuntimePreset, usable_memory};
 
 const GIB: u64 = 1 << 30;
 
@@ -15,12 +15,13 @@ const GIB: u64 = 1 << 30;
 #[serde(default, deny_unknown_fields)]
 pub struct MemoryConfig {
     /// Most bytes of a device's memory, of the host's too where kernels run there. What the device
-    /// has is a limit as well. On CUDA a tenth of it is not promised to requests: parts of pages are lost
-    /// between blocks.
+    /// has is a limit as well: on the host what the machine has or, if that is less, what the process's
+    /// control groups (a container) leave it. On CUDA a tenth of it is not promised to requests: parts of
+    /// pages are lost between blocks.
     #[serde(with = "size")]
     #[schemars(schema_with = "size::schema")]
     pub max_gpu_memory: u64,
-    /// Most bytes of staging (pinned) memory for each device.
+    /// Most bytes of staging (pinned) memory for each device; no more than the host's memory, as above.
     #[serde(with = "size")]
     #[schemars(schema_with = "size::schema")]
     pub max_staging_memory: u64,
@@ -128,7 +129,7 @@ impl MemoryConfig {
     pub(crate) fn limits(&self, device: &DeviceInfo) -> MemoryLimits {
         MemoryLimits {
             device_bytes: self.max_gpu_memory.min(device.memory_bytes),
-            staging_bytes: self.max_staging_memory,
+            staging_bytes: self.max_staging_memory.min(usable_memory()),
             pooling: self.pooling_enabled,
             defrag: self.auto_defrag,
             thresholds: PressureThresholds {

@@ -21,8 +21,8 @@ use crate::observability::{self, Log, LogConfig};
 
 /// Builds a [`Runtime`].
 ///
-/// Later calls win over earlier ones; [`preset`](Self::preset) and [`config`](Self::config) set every
-/// value of the configuration.
+/// Later calls win over earlier ones; [`preset`](Self::preset) sets every value of the configuration, of
+/// memory too, and [`config`](Self::config) every one but those.
 #[derive(Default)]
 pub struct RuntimeBuilder {
     config: RuntimeConfig,
@@ -83,13 +83,13 @@ impl RuntimeBuilder {
         }
     }
 
-    /// Sets every value to those of a preset.
+    /// Sets every value to those of a preset, the limits of memory too: as a file that names it does.
     #[must_use]
     pub fn preset(self, preset: RuntimePreset) -> Self {
-        self.config(RuntimeConfig::preset(preset))
+        self.config(RuntimeConfig::preset(preset)).with_memory(MemoryConfig::preset(preset))
     }
 
-    /// Sets every value.
+    /// Sets every value but those of memory.
     #[must_use]
     pub fn config(mut self, config: RuntimeConfig) -> Self {
         self.config = config;
@@ -342,5 +342,37 @@ impl fmt::Debug for RuntimeBuilder {
             .field("memory", &self.memory)
             .field("kernels", &kernels)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Loader;
+
+    #[test]
+    fn a_preset_is_the_same_in_code_and_in_a_file() {
+        for preset in RuntimePreset::ALL {
+            let text = format!("environment = \"{}\"\n", preset.name());
+            let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            let loaded = Loader::new().file(file.path()).load().unwrap().config;
+            let (read, said) = (loaded.runtime_builder(), RuntimeBuilder::new().preset(preset));
+            assert_eq!(said.config, read.config, "{preset:?}");
+            assert_eq!(said.memory, read.memory, "{preset:?}");
+            assert_eq!(said.supervision, read.supervision, "{preset:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_preset_and_a_value_the_later_holds() {
+        let own = MemoryConfig { max_gpu_memory: 1 << 20, ..MemoryConfig::default() };
+        let preset = RuntimePreset::Development;
+        let builder = RuntimeBuilder::new;
+        assert_eq!(builder().preset(preset).with_memory(own).memory, own);
+        let all = builder().with_memory(own).preset(preset);
+        assert_eq!(all.memory, MemoryConfig::preset(preset));
+        let threads = all.with_worker_threads(3).config(RuntimeConfig::default());
+        assert_eq!(threads.memory, MemoryConfig::preset(preset), "`config` leaves memory alone");
     }
 }

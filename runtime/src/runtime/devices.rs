@@ -8,7 +8,7 @@ use rustkernel_gpu::host::{HostOptions, ThreadBudget};
 use rustkernel_gpu::{Device, DeviceError, DeviceId, DeviceInfo, host};
 use slog::{Logger, info, warn};
 
-use super::RuntimeConfig;
+use super::{RuntimeConfig, cgroup};
 use crate::memory::MemoryConfig;
 
 /// The devices of this machine.
@@ -72,7 +72,7 @@ pub(crate) fn default_device(memory: &MemoryConfig) -> Device {
 fn open_host(memory: &MemoryConfig, threads: &Arc<ThreadBudget>) -> Device {
     host::open(HostOptions {
         name: processor_name(),
-        memory_bytes: memory.max_gpu_memory.min(physical_memory()),
+        memory_bytes: memory.max_gpu_memory.min(usable_memory()),
         staging_bytes: memory.max_staging_memory,
         threads: Arc::clone(threads),
     })
@@ -134,6 +134,11 @@ pub(crate) fn physical_memory() -> u64 {
     }
     #[cfg(not(target_os = "linux"))]
     u64::MAX
+}
+
+/// Bytes of the machine's memory that this process may have: in a container, as many as that has.
+pub(crate) fn usable_memory() -> u64 {
+    physical_memory().min(cgroup::memory_limit().unwrap_or(u64::MAX))
 }
 
 /// What the processor calls itself, where the system says.

@@ -5,6 +5,7 @@
 //! ```
 
 mod builder;
+mod cgroup;
 mod config;
 mod devices;
 mod handle;
@@ -26,4 +27,4 @@ pub use rustkernel_actors::{
     RuntimeStats, StartError,
 };
 
-pub(crate) use devices::{default_device, physical_memory};
+pub(crate) use devices::{default_device, physical_memory, usable_memory};

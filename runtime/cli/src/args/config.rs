@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, StyledStr, TypedValueParser};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 use rustkernel_core::runtime::RuntimePreset;
 
 use super::{FormatArgs, NamedText, named_text, section};
@@ -91,6 +91,10 @@ pub(crate) struct InitArgs {
     /// Write a small kernel application as well, ready for `cargo run`
     #[arg(long)]
     pub(crate) example: bool,
+    /// A checkout of RustKernel's repository, which the application is built with; else the one that this program
+    /// was built in
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "example")]
+    pub(crate) library: Option<PathBuf>,
 }
 
 /// A preset by its name, which shells complete.
@@ -117,6 +121,7 @@ pub(super) fn init_examples() -> StyledStr {
     section(
         "Examples",
         "  rustkernel runtime init --preset production
-  rustkernel runtime init --example my-service",
+  rustkernel runtime init --example my-service
+  rustkernel runtime init --example --library ~/src/rustkernel my-service",
     )
 }
