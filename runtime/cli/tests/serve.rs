@@ -2,6 +2,7 @@
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails is to say where")]
+#![allow(clippy::disallowed_methods, reason = "real processes, waited for by the real clock")]
 
 mod support;
 
