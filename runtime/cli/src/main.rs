@@ -30,6 +30,7 @@ use exit::{Exit, Failure};
 fn main() -> ExitCode {
     panic::set_hook(Box::new(report_bug));
     let exit = panic::catch_unwind(run).unwrap_or(Exit::Software);
+    output::flush();
     ExitCode::from(exit.code())
 }
 

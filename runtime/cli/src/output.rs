@@ -6,6 +6,10 @@
 
 use std::fmt::{self, Display};
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table as Grid, presets};
@@ -86,7 +90,56 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
     }
 }
 
+/// Texts for standard error that may wait for its reader; further ones are dropped.
+const WAITING: usize = 64;
+/// How long the last of them may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Who writes to standard error, where nobody else may wait for its reader.
+static WRITER: OnceLock<SyncSender<Told>> = OnceLock::new();
+
+enum Told {
+    Text(String),
+    /// All before it is written.
+    Flush(SyncSender<()>),
+}
+
+/// From now on nothing that is told waits for whoever reads standard error: a terminal that is held, or a pipe that
+/// nobody empties, is no reason to stand still.
+pub(crate) fn never_wait() {
+    let (writer, told) = mpsc::sync_channel(WAITING);
+    let started = thread::Builder::new().name("rk-tell".into()).spawn(move || write_all(&told));
+    if started.is_ok() {
+        WRITER.set(writer).ok();
+    }
+}
+
+fn write_all(told: &Receiver<Told>) {
+    for told in told {
+        match told {
+            Told::Text(text) => write_stderr(text),
+            Told::Flush(done) => drop(done.try_send(())),
+        }
+    }
+}
+
+/// Waits until all is told, but not for a reader that has stopped.
+pub(crate) fn flush() {
+    let Some(writer) = WRITER.get() else { return };
+    let (done, told) = mpsc::sync_channel(1);
+    if writer.try_send(Told::Flush(done)).is_ok() {
+        told.recv_timeout(LAST_WORDS).ok();
+    }
+}
+
 fn to_stderr(text: impl Display) {
+    match WRITER.get() {
+        Some(writer) => drop(writer.try_send(Told::Text(text.to_string()))),
+        None => write_stderr(text),
+    }
+}
+
+fn write_stderr(text: impl Display) {
     let written = write!(anstream::stderr().lock(), "{text}");
     // Where standard error cannot be written, the exit code has to say it all.
     drop(written);

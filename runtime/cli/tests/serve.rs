@@ -2,17 +2,20 @@
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails is to say where")]
+#![allow(clippy::disallowed_methods, reason = "real processes, waited for by the real clock")]
 
 mod support;
 
 use std::fs::Permissions;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::{Pid, Signal, kill_process};
 use support::{Ended, Folder, end, rustkernel};
 
@@ -275,15 +278,31 @@ fn systemd_is_told_when_it_is_ready_reloads_lives_and_stops() {
             }
         }
     };
-    let mut command = place.command(&["serve"]);
+    place.0.write("service.toml", b"[http]\ndrain_delay = \"1s\"\n");
+    let file = place.0.path("service.toml");
+    let mut command = place.command(&["serve", "--config", file.to_str().unwrap()]);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000");
     let served = Served::start(&mut command);
     assert!(told("READY=1").contains("STATUS=rustkernel: 13 kernels"));
     told("WATCHDOG=1");
     told("WATCHDOG=1");
+    served.signal(Signal::HUP);
+    told("RELOADING=1");
+    told("READY=1");
     served.signal(Signal::TERM);
-    assert!(told("STOPPING=1").contains("EXTEND_TIMEOUT_USEC=35000000"));
-    assert_eq!(served.end().0, 0);
+    assert!(told("STOPPING=1").contains("EXTEND_TIMEOUT_USEC=36000000"));
+    // That it reads its files again is no news any more, and that it is ready would be wrong.
+    served.signal(Signal::HUP);
+    // (It waits for whoever reads this, as systemd does.)
+    socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    let mut buffer = [0; 1024];
+    while let Ok(length) = socket.recv(&mut buffer) {
+        let text = std::str::from_utf8(&buffer[..length]).unwrap();
+        assert_eq!(text.trim(), "WATCHDOG=1");
+    }
+    let (code, said) = served.end();
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(said.matches("read again").count(), 2, "{said}");
 }
 
 #[test]
@@ -358,6 +377,56 @@ fn a_file_is_read_again_and_one_that_is_wrong_changes_nothing() {
     served.signal(Signal::TERM);
     let (code, said) = served.end();
     assert_eq!(code, 0, "{said}");
+}
+
+/// How a process ended, which it does in time.
+fn ended_in_time(process: &mut Child) -> Option<i32> {
+    let since = Instant::now();
+    loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            return status.code();
+        }
+        if since.elapsed() > Duration::from_secs(20) {
+            process.kill().unwrap();
+            return None;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A terminal that is held with Ctrl-S, or a collector of logs that hangs, is such a reader.
+#[test]
+fn who_does_not_read_what_is_told_keeps_no_signal_waiting() {
+    let place = Place::new();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let stderr = writer.try_clone().unwrap();
+    thread::spawn(move || while writer.write_all(&[b'.'; 4096]).is_ok() {});
+    thread::sleep(Duration::from_millis(200));
+    let mut process = place.command(&["serve", "-vv"]).stderr(stderr).spawn().unwrap();
+    let since = Instant::now();
+    let status = || place.run(&["runtime", "status", "--output-format", "json"]);
+    while !status().stdout.contains("\"running\"") {
+        assert!(since.elapsed() < Duration::from_secs(20), "it does not start");
+    }
+    kill_process(Pid::from_child(&process), Signal::HUP).unwrap();
+    kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
+    assert_eq!(ended_in_time(&mut process), Some(0));
+    drop(reader);
+}
+
+#[test]
+fn a_file_that_hangs_keeps_no_signal_waiting() {
+    let place = Place::new();
+    let file = place.0.path("service.toml");
+    std::fs::write(&file, "").unwrap();
+    let mut served = place.serve(&["--config", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    mkfifoat(CWD, &file, Mode::RUSR | Mode::WUSR).unwrap();
+    served.signal(Signal::HUP);
+    thread::sleep(Duration::from_millis(300));
+    served.signal(Signal::HUP);
+    served.signal(Signal::TERM);
+    assert_eq!(ended_in_time(&mut served.process), Some(0));
 }
 
 #[test]

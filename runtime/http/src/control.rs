@@ -59,7 +59,7 @@ pub(crate) struct Control {
 impl Control {
     /// Asks whoever runs the service.
     pub(crate) fn ask(&self, ask: Ask) {
-        // (If as many wait already, one of them asks for the same; if nobody listens it has ended.)
+        // (If nobody listens it has ended.)
         self.asks.try_send(ask).ok();
     }
 
@@ -67,6 +67,11 @@ impl Control {
     pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
             || matches!(self.runtime.state(), LifecycleState::Draining | LifecycleState::Stopped)
+    }
+
+    /// Whether it has started, and does not end.
+    fn is_up(&self) -> bool {
+        self.runtime.state() == LifecycleState::Running && !self.is_leaving()
     }
 
     /// How ready it is.
@@ -83,7 +88,11 @@ impl Control {
             return Err(Problem::new("there is no configuration file to read again")
                 .hint("it was started without one; start it anew to change anything"));
         };
-        systemd::reloading();
+        // (Before it is up, and when it ends, systemd is told of that alone.)
+        let is_told = self.is_up();
+        if is_told {
+            systemd::reloading();
+        }
         let (guard, reloading) = (Arc::clone(&self.guard), Arc::clone(&self.reloading));
         let read = move || {
             // One at a time: what was read first, a key that is revoked since, is never put in place last.
@@ -91,7 +100,9 @@ impl Control {
             read_again(&guard, &*configuration)
         };
         let read = tokio::task::spawn_blocking(read).await;
-        systemd::reloaded();
+        if is_told && self.is_up() {
+            systemd::reloaded();
+        }
         match read {
             Ok(Ok(reloaded)) => Ok(reloaded),
             Ok(Err(problems)) => {

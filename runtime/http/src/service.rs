@@ -14,7 +14,7 @@ use actix_web::{App, HttpServer};
 use rustkernel_core::config::{HttpConfig, Listen};
 use rustkernel_core::runtime::{Runtime, ShutdownReport, StartError};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::audit::AuditError;
 use crate::control::{Configuration, Control, Reloaded};
@@ -186,7 +186,7 @@ impl Service {
         self
     }
 
-    /// Has `tell` called with what happens.
+    /// Has `tell` called with what happens, where it keeps signals waiting as long as it takes.
     #[must_use]
     pub fn notices(mut self, tell: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
         self.notices = Box::new(tell);
@@ -227,7 +227,9 @@ impl Service {
             servers.add(http::server(&control, &http, self.metrics, listener)?);
         }
         let (notices, drain_delay) = (self.notices, http.drain_delay);
-        let mut running = Running { control, signals, asked, notices, drain_delay };
+        let reloads = JoinSet::new();
+        let mut running =
+            Running { control, signals, asked, reloads, again: false, notices, drain_delay };
         let served = running.run(&endpoint).await;
         let ended = servers.end().await;
         drop(bound);
@@ -292,6 +294,10 @@ struct Running {
     control: Data<Control>,
     signals: Signals,
     asked: mpsc::Receiver<Ask>,
+    /// The reload that is under way, which keeps nothing else waiting.
+    reloads: JoinSet<Result<Reloaded, Problem>>,
+    /// Whether another was asked for meanwhile.
+    again: bool,
     notices: Box<dyn Fn(&Notice) + Send + Sync>,
     /// How long requests are still taken when it was told to drain.
     drain_delay: Duration,
@@ -305,9 +311,10 @@ impl Running {
             tokio::select! {
                 started = &mut start => break started?,
                 ask = next(&mut self.signals, &mut self.asked) => self.act(ask).await,
+                Some(reloaded) = self.reloads.join_next() => self.reloaded(reloaded),
             }
         }
-        self.written_down("service.started").await;
+        written_down(&self.control, "service.started").await;
         systemd::ready(&self.control.name, runtime.stats().kernels.len());
         (self.notices)(&Notice::Serving(endpoint.clone()));
         let watchdog = systemd::watchdog(&runtime);
@@ -316,17 +323,11 @@ impl Running {
             tokio::select! {
                 report = &mut stopped => break report,
                 ask = next(&mut self.signals, &mut self.asked) => self.act(ask).await,
+                Some(reloaded) = self.reloads.join_next() => self.reloaded(reloaded),
             }
         };
         watchdog.inspect(|watchdog| watchdog.abort());
         Ok(report)
-    }
-
-    /// Tells the audit log. What is told by a signal, or happens by itself, is done even if it cannot be,
-    /// and what ends the service has begun before it is.
-    async fn written_down(&self, what: &'static str) {
-        let written = self.control.guard.lifecycle(what, &self.control.name);
-        tokio::time::timeout(WRITTEN_DOWN, written).await.ok();
     }
 
     /// Sends the spans that wait.
@@ -337,23 +338,42 @@ impl Running {
         }
     }
 
-    async fn act(&self, ask: Ask) {
+    async fn act(&mut self, ask: Ask) {
         match ask {
             Ask::Drain => {
-                (self.notices)(&Notice::Draining);
                 self.shut_down(self.drain_delay, None);
-                self.written_down("service.draining").await;
+                (self.notices)(&Notice::Draining);
+                written_down(&self.control, "service.draining").await;
             }
             Ask::Stop => {
-                (self.notices)(&Notice::Stopping);
                 self.shut_down(Duration::ZERO, Some(Duration::ZERO));
-                self.written_down("service.stopping").await;
+                (self.notices)(&Notice::Stopping);
+                written_down(&self.control, "service.stopping").await;
             }
-            Ask::Reload => {
-                self.written_down("service.reloading").await;
-                let reloaded = self.control.reload().await;
-                (self.notices)(&Notice::Reloaded(reloaded));
-            }
+            Ask::Reload => self.reload(),
+        }
+    }
+
+    /// Has the configuration read again, beside everything else: a file may hang.
+    fn reload(&mut self) {
+        if !self.reloads.is_empty() {
+            self.again = true;
+            return;
+        }
+        let control = self.control.clone();
+        self.reloads.spawn(async move {
+            written_down(&control, "service.reloading").await;
+            control.reload().await
+        });
+    }
+
+    /// Tells what came of that.
+    fn reloaded(&mut self, reloaded: Result<Result<Reloaded, Problem>, JoinError>) {
+        if let Ok(reloaded) = reloaded {
+            (self.notices)(&Notice::Reloaded(reloaded));
+        }
+        if std::mem::take(&mut self.again) {
+            self.reload();
         }
     }
 
@@ -371,6 +391,13 @@ impl Running {
             }
         });
     }
+}
+
+/// Tells the audit log. What is told by a signal, or happens by itself, is done even if it cannot be,
+/// and what ends the service has begun before it is.
+async fn written_down(control: &Control, what: &'static str) {
+    let written = control.guard.lifecycle(what, &control.name);
+    tokio::time::timeout(WRITTEN_DOWN, written).await.ok();
 }
 
 /// What somebody asks for next, by a signal or over the endpoint.

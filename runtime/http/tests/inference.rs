@@ -80,10 +80,10 @@ async fn a_kernel_is_described_called_and_counted() {
     let some = serving.post("/v2/repository/index", &[], r#"{"ready":true}"#).await.json();
     let expected = index.as_array().unwrap().iter().filter(|kernel| kernel["name"] != "saxpy");
     assert_eq!(some, expected.cloned().collect::<Value>());
-    for all in ["{}", r#"{"ready":false,"repository_name":"a"}"#] {
+    for all in ["{}", r#"{"ready":null}"#, r#"{"ready":false,"repository_name":"a"}"#] {
         assert_eq!(serving.post("/v2/repository/index", &[], all).await.json(), index);
     }
-    for wrong in ["{", "[]", r#"{"ready":1}"#, r#"{"ready":null}"#] {
+    for wrong in ["{", "[]", r#"{"ready":1}"#] {
         let refused = serving.post("/v2/repository/index", &[], wrong).await;
         assert_eq!(refused.refusal(), (400, "invalid".into()), "{wrong}");
     }

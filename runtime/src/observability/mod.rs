@@ -6,8 +6,10 @@
 use std::fmt;
 use std::io::{IsTerminal, stderr};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,8 @@ use crate::config::values::{Choice, choice};
 /// Lines that may wait to be written. If the writer falls behind, further lines are dropped and
 /// counted in a line of their own.
 const QUEUE: usize = 4096;
+/// How long the last lines may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// What is logged, and how it looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -169,8 +173,25 @@ impl<D: Drain> Drain for Filter<D> {
 pub(crate) struct Log {
     pub(crate) logger: Logger,
     /// Flushes it when it is dropped.
-    pub(crate) guard: AsyncGuard,
+    pub(crate) guard: Flush,
     pub(crate) level: LevelCell,
+}
+
+/// Has what was logged be written when it is dropped, but waits for no reader that has stopped.
+pub(crate) struct Flush(Option<AsyncGuard>);
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        let guard = self.0.take();
+        let (done, flushed) = mpsc::sync_channel(1);
+        let flush = move || {
+            drop(guard);
+            done.send(()).ok();
+        };
+        if thread::Builder::new().name("rk-log-end".into()).spawn(flush).is_ok() {
+            flushed.recv_timeout(LAST_LINES).ok();
+        }
+    }
 }
 
 /// A log as configured.
@@ -197,6 +218,7 @@ fn root(drain: impl Drain<Ok = (), Err = slog::Never> + Send + 'static, level: L
     let writer = slog_async::Async::new(drain).chan_size(QUEUE).thread_name("rk-log".into());
     let (writer, guard) = writer.build_with_guard();
     let filter = Filter { drain: writer, level: level.clone() };
+    let guard = Flush(Some(guard));
     Log { logger: Logger::root(filter.ignore_res(), o!()), guard, level }
 }
 

@@ -22,6 +22,7 @@ use crate::{diagnostics, output};
 /// # Errors
 /// If it does not start, or stops because of a kernel or a device.
 pub(super) fn run(args: &ServeArgs, talk: Talk) -> Result<(), Failure> {
+    output::never_wait();
     let layers = args.layers();
     let loaded = config::load(&layers)?;
     let runtime = Arc::new(build(&loaded.config, args, talk)?);
@@ -41,7 +42,11 @@ pub(super) fn run(args: &ServeArgs, talk: Talk) -> Result<(), Failure> {
         let scheme = if security.tls.is_on() { "https" } else { "http" };
         service = service.notices(move |notice| tell(notice, scheme));
     }
-    match super::executor()?.block_on(service.serve()) {
+    let executor = super::executor()?;
+    let served = executor.block_on(service.serve());
+    // (A file that is read again may hang.)
+    executor.shutdown_background();
+    match served {
         Ok(report) => ended(&report, talk),
         // Told to end before it had started, which it has.
         Err(ServeError::Start(StartError::Interrupted)) => Ok(()),

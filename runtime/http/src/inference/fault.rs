@@ -98,9 +98,20 @@ impl Reason {
     }
 }
 
+/// How much of an error's begin and end is told, in characters.
+const TOLD: [usize; 2] = [700, 300];
+
+/// An error without its middle, where it is long because it quotes what somebody sent.
+fn cut(error: String) -> String {
+    let [begin, end] = TOLD;
+    let Some((front, _)) = error.char_indices().nth(begin) else { return error };
+    let Some((back, _)) = error.char_indices().nth_back(end) else { return error };
+    if back <= front { error } else { format!("{} … {}", &error[..front], &error[back..]) }
+}
+
 impl Fault {
     pub(crate) fn new(reason: Reason, error: impl Into<String>) -> Self {
-        Self { reason, error: error.into() }
+        Self { reason, error: cut(error.into()) }
     }
 
     /// Why a kernel was not loaded.
@@ -115,7 +126,7 @@ impl Fault {
 
     /// The same, and what it is the fault of.
     pub(crate) fn of(self, what: impl fmt::Display) -> Self {
-        Self { error: format!("{what}: {}", self.error), ..self }
+        Self::new(self.reason, format!("{what}: {}", self.error))
     }
 
     pub(crate) fn invalid(error: impl Into<String>) -> Self {

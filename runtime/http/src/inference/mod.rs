@@ -24,6 +24,7 @@ mod packing;
 mod request;
 mod response;
 mod routes;
+mod scalar;
 mod statistics;
 mod tensor;
 

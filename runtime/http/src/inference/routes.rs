@@ -15,13 +15,14 @@ use rustkernel_core::kernel::{CallOptions, Condition, Instant};
 use rustkernel_core::runtime::LifecycleState;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::body::{self, BodyLimits};
 use super::describe::{Config, Metadata, ServerMetadata};
 use super::models::{Model, Models};
 use super::request::{self, Begun, Inference};
 use super::response::{self, Body};
+use super::scalar::Scalar;
 use super::statistics::{Parts, Statistics};
 use super::{Fault, HEADER_LENGTH, Reason, TIMEOUT};
 use crate::control::Control;
@@ -202,16 +203,22 @@ async fn index(
     Ok(Json(models.all().iter().filter_map(indexed).collect()))
 }
 
+/// What the index may be asked for.
+#[derive(Deserialize)]
+struct Asked {
+    ready: Option<Scalar>,
+}
+
 /// Whether the index is to have those alone that are ready, by the body that asks for it, if there is one.
 fn ready_alone(body: &[u8]) -> Result<bool, Fault> {
     if body.is_empty() {
         return Ok(false);
     }
-    let asked: Map<String, Value> = serde_json::from_slice(body)
+    let asked: Asked = serde_json::from_slice(body)
         .map_err(|error| Fault::invalid(format!("the body is not a request: {error}")))?;
-    match asked.get("ready") {
+    match asked.ready {
         None => Ok(false),
-        Some(Value::Bool(ready)) => Ok(*ready),
+        Some(Scalar(Value::Bool(ready))) => Ok(ready),
         Some(_) => Err(Fault::invalid("`ready` has to be true or false")),
     }
 }

@@ -210,8 +210,10 @@ struct Flat<'a, T> {
 
 impl<T: Number> Flat<'_, T> {
     fn push<E: de::Error>(self, number: Option<T>, text: impl fmt::Display) -> Result<(), E> {
-        let number =
-            number.ok_or_else(|| E::custom(format_args!("{text} is not a {}", T::TYPE)))?;
+        let number = number.ok_or_else(|| {
+            let at = self.elements.len();
+            E::custom(format_args!("element {at}: {text} is not a {}", T::TYPE))
+        })?;
         if self.elements.len() == self.volume {
             return Err(E::custom(format_args!(
                 "more elements than the {} of its shape",
@@ -239,7 +241,7 @@ impl<'de, T: Number> Visitor<'de> for Flat<'_, T> {
     }
 
     fn visit_f64<E: de::Error>(self, number: f64) -> Result<(), E> {
-        self.push(T::from_float(number), number)
+        self.push(T::from_float(number), format_args!("{number:?}"))
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<(), E> {
@@ -262,7 +264,7 @@ impl<'de, T: Number> Visitor<'de> for Flat<'_, T> {
 
 /// An element as JSON has it.
 trait Number: AnyElement {
-    /// `None` where a fraction is not allowed.
+    /// `None` where a fraction is not allowed, or where none as large is known. (JSON has no infinite numbers.)
     fn from_float(number: f64) -> Option<Self>;
     fn from_unsigned(number: u64) -> Option<Self>;
     fn from_signed(number: i64) -> Option<Self>;
@@ -297,7 +299,7 @@ macro_rules! fractional {
         )]
         impl Number for $kind {
             fn from_float(number: f64) -> Option<Self> {
-                Some(number as Self)
+                Some(number as Self).filter(|rounded| rounded.is_finite())
             }
 
             fn from_unsigned(number: u64) -> Option<Self> {
@@ -325,7 +327,7 @@ impl Serialize for Data<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ElementType::{F32, I8, U8, U64};
+    use ElementType::{F32, F64, I8, U8, U64};
     use proptest::prelude::*;
 
     fn read(element: ElementType, shape: &[usize], text: &str) -> Result<AnyTensor, String> {
@@ -356,6 +358,8 @@ mod tests {
             (U8, &[1][..], "[256]", "256 is not a UINT8"),
             (I8, &[1], "[-129]", "-129 is not a INT8"),
             (U8, &[1], "[1.5]", "1.5 is not a UINT8"),
+            (F32, &[3], "[1, -1e39, 2]", "element 1: -1e39 is not a FP32"),
+            (F64, &[1], "[1e309]", "number out of range"),
             (F32, &[1], "[\"1\"]", "expected numbers"),
             (F32, &[1], "[true]", "expected numbers"),
             (F32, &[1], "[null]", "expected numbers"),

@@ -1,9 +1,10 @@
 //! Bodies that are read or written by hand, as types to make schemas of.
 #![allow(dead_code, reason = "they are there for their schemas")]
 
+use std::collections::BTreeMap;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 /// What may be left out is left out, not null.
 fn absent<T>(_: &T) -> bool {
@@ -38,12 +39,21 @@ pub(super) struct InferRequest {
     /// The kernel's parameters, and what is said of the call (`timeout` in microseconds, `priority`,
     /// `binary_data_output`).
     #[serde(skip_serializing_if = "absent")]
-    parameters: Map<String, Value>,
+    parameters: BTreeMap<String, Parameter>,
     /// The kernel's tensors.
     inputs: Vec<Tensor>,
     /// The tensors that are wanted; all if this is left out.
     #[serde(skip_serializing_if = "absent")]
     outputs: Vec<WantedTensor>,
+}
+
+/// A parameter's value.
+#[derive(JsonSchema, Serialize)]
+#[serde(untagged)]
+enum Parameter {
+    Number(f64),
+    Text(String),
+    Bool(bool),
 }
 
 /// What is asked of the repository's index.
@@ -99,7 +109,7 @@ pub(super) struct InferResponse {
     id: String,
     /// Single values of the answer.
     #[serde(skip_serializing_if = "absent")]
-    parameters: Map<String, Value>,
+    parameters: BTreeMap<String, Parameter>,
     outputs: Vec<Tensor>,
 }
 

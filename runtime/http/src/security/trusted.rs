@@ -1,10 +1,11 @@
 //! Files that say whom to trust.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 /// Most bytes of such a file.
@@ -27,7 +28,9 @@ pub(super) fn read_secret(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 }
 
 fn read_unless(path: &Path, never: u32, why: &str) -> io::Result<Zeroizing<Vec<u8>>> {
-    let file = File::open(path)?;
+    // (To open a pipe would be to wait for who writes it. For a file the flag means nothing.)
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
     let found = file.metadata()?;
     if found.mode() & never != 0 {
         let why = format!("{why} (mode {:o}); set its mode to 600", found.mode() & 0o777);
@@ -40,4 +43,26 @@ fn read_unless(path: &Path, never: u32, why: &str) -> io::Result<Zeroizing<Vec<u
     let mut bytes = Zeroizing::new(Vec::with_capacity(found.len() as usize + 1));
     file.take(MOST).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use rustix::fs::{CWD, Mode, mkfifoat};
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+        let (tell, told) = mpsc::sync_channel(1);
+        thread::spawn(move || tell.send(read(&path)));
+        let read = told.recv_timeout(Duration::from_secs(60)).expect("it does not wait");
+        assert!(read.unwrap_err().to_string().starts_with("it is no file"));
+    }
 }

@@ -3,22 +3,29 @@
 //! Read by hand-written visitors, because what the data of an input is depends on the type beside it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use rustkernel_core::gpu::ElementType;
 use rustkernel_core::kernel::AnyTensor;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::inference::Fault;
+use crate::inference::scalar::Scalar;
 use crate::inference::tensor::Elements;
+
+/// More parameters than any kernel has; each takes many times its own text in memory.
+const PARAMETERS: usize = 256;
+/// More dimensions than any kernel has.
+const DIMENSIONS: usize = 64;
 
 /// The JSON of a body.
 #[derive(Debug, Default)]
 pub(super) struct Document<'a> {
     pub(super) id: Option<Cow<'a, str>>,
-    pub(super) parameters: Map<String, Value>,
+    pub(super) parameters: Parameters,
     pub(super) inputs: Vec<Input<'a>>,
     pub(super) outputs: Vec<Output>,
 }
@@ -43,7 +50,7 @@ pub(super) struct InputParameters {
 #[derive(Debug, Deserialize)]
 pub(super) struct Output {
     pub(super) name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub(super) parameters: OutputParameters,
 }
 
@@ -78,9 +85,76 @@ fn without(name: &str, parameter: Option<IgnoredAny>) -> Result<(), Fault> {
     parameter.map_or(Ok(()), |_| Err(Fault::invalid(error())))
 }
 
+/// What is given, or the default where that is null.
+fn given<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(json: D) -> Result<T, D::Error> {
+    Option::deserialize(json).map(Option::unwrap_or_default)
+}
+
 /// A text, borrowed if it stands there as it is. (Where it is not a field, serde copies into a `Cow`.)
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// What is said of the call, or to the kernel, by name.
+#[derive(Debug, Default)]
+pub(super) struct Parameters(pub(super) BTreeMap<String, Value>);
+
+impl<'de> Deserialize<'de> for Parameters {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_map(ParametersVisitor)
+    }
+}
+
+struct ParametersVisitor;
+
+impl<'de> Visitor<'de> for ParametersVisitor {
+    type Value = Parameters;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of parameters")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parameters, A::Error> {
+        let mut parameters = BTreeMap::new();
+        while let Some((name, Scalar(value))) = map.next_entry()? {
+            parameters.insert(name, value);
+            if parameters.len() > PARAMETERS {
+                return Err(de::Error::custom(format_args!("more than {PARAMETERS} parameters")));
+            }
+        }
+        Ok(Parameters(parameters))
+    }
+}
+
+/// The lengths of a tensor's dimensions.
+struct Shape(Vec<usize>);
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_seq(ShapeVisitor)
+    }
+}
+
+struct ShapeVisitor;
+
+impl<'de> Visitor<'de> for ShapeVisitor {
+    type Value = Shape;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a shape: an array of lengths")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Shape, A::Error> {
+        let mut shape = Vec::new();
+        while let Some(length) = array.next_element()? {
+            if shape.len() == DIMENSIONS {
+                let error = format_args!("a shape of more than {DIMENSIONS} dimensions");
+                return Err(de::Error::custom(error));
+            }
+            shape.push(length);
+        }
+        Ok(Shape(shape))
+    }
+}
 
 /// What extensions of the protocol add is passed over.
 #[derive(Deserialize)]
@@ -162,12 +236,18 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
         let mut inputs = None;
         while let Some(key) = map.next_key()? {
             match key {
-                DocumentKey::Id => document.id = Some(map.next_value::<Text<'de>>()?.0),
-                DocumentKey::Parameters => document.parameters = map.next_value()?,
+                DocumentKey::Id => {
+                    document.id = map.next_value::<Option<Text<'de>>>()?.map(|id| id.0)
+                }
+                DocumentKey::Parameters => {
+                    document.parameters = map.next_value::<Option<_>>()?.unwrap_or_default()
+                }
                 DocumentKey::Inputs => {
                     inputs = Some(map.next_value_seed(InputsSeed { known: self.known })?);
                 }
-                DocumentKey::Outputs => document.outputs = map.next_value()?,
+                DocumentKey::Outputs => {
+                    document.outputs = map.next_value::<Option<_>>()?.unwrap_or_default()
+                }
                 DocumentKey::Other => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -234,12 +314,14 @@ impl<'de> Visitor<'de> for InputSeed<'_> {
         while let Some(key) = map.next_key()? {
             match key {
                 InputKey::Name => name = Some(map.next_value::<Text<'de>>()?.0),
-                InputKey::Shape => shape = Some(map.next_value()?),
+                InputKey::Shape => shape = Some(map.next_value::<Shape>()?.0),
                 InputKey::Datatype => {
                     let Text(text) = map.next_value()?;
                     input.element = Some(element(&text).map_err(de::Error::custom)?);
                 }
-                InputKey::Parameters => input.parameters = map.next_value()?,
+                InputKey::Parameters => {
+                    input.parameters = map.next_value::<Option<_>>()?.unwrap_or_default()
+                }
                 InputKey::Data => match (input.element, &shape) {
                     (Some(element), Some(shape)) => {
                         let shape = shape.clone();

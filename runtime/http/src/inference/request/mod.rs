@@ -203,7 +203,7 @@ impl Document<'_> {
         let inference = &mut begun.inference;
         inference.id = self.id.map(Cow::into_owned).filter(|id| !id.is_empty());
         inference.outputs = outputs(signature, self.outputs)?;
-        for (name, value) in self.parameters {
+        for (name, value) in self.parameters.0 {
             inference.parameter(signature, name, &value)?;
         }
         Ok(begun)

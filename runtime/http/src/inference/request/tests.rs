@@ -79,6 +79,20 @@ fn extensions_that_are_not_here_are_refused_and_not_passed_over() {
     }
 }
 
+/// Clients that write every member of a type write null for what is not there.
+#[test]
+fn null_is_as_if_it_were_not_there() {
+    let read = json(
+        r#"{"id":null,"parameters":null,"outputs":null,"inputs":[
+            {"name":"x","datatype":"FP32","shape":[2],"parameters":null,"data":[1,2]}]}"#,
+    );
+    let read = read.unwrap();
+    assert_eq!(floats(&read.fields, "x"), [1.0, 2.0]);
+    assert_eq!((read.id, read.outputs.named), (None, vec![]));
+    let read = json(r#"{"inputs":[],"outputs":[{"name":"output","parameters":null}]}"#).unwrap();
+    assert_eq!(read.outputs.named, [("output".to_owned(), None)]);
+}
+
 #[test]
 fn data_may_stand_before_its_type() {
     let read = json(
@@ -174,6 +188,54 @@ fn a_shape_that_promises_much_takes_no_memory_for_it() {
         r#"{"inputs":[{"name":"x","shape":[4000000000000000],"datatype":"FP32","data":[1]}]}"#,
     );
     assert!(error.unwrap_err().contains("1 elements do not make the shape"));
+}
+
+/// As values in memory they would take many times their text: a body of 60 MB took 2.2 GB.
+#[test]
+fn parameters_that_no_kernel_has_are_refused_while_they_are_read() {
+    let many: Vec<_> = (0..257).map(|i| format!("\"p{i}\":0")).collect();
+    let many = format!("{{{}}}", many.join(","));
+    for (parameters, part) in [
+        (r#"{"foo":[0,0]}"#, "invalid type: sequence, expected a number, a text, true or false"),
+        (r#"{"foo":{"bar":0}}"#, "invalid type: map, expected a number, a text, true or false"),
+        (many.as_str(), "more than 256 parameters"),
+    ] {
+        let error = json(&format!(r#"{{"parameters":{parameters},"inputs":[]}}"#)).unwrap_err();
+        assert!(error.contains(part), "{error}");
+    }
+    let read = json(r#"{"parameters":{"a":1.5,"foo":"bar"},"inputs":[]}"#).unwrap();
+    assert_eq!(read.fields.parameters["foo"], Parameter::Text("\"bar\"".into()));
+}
+
+#[test]
+fn a_shape_has_no_more_dimensions_than_any_kernel() {
+    let shape = |dimensions| {
+        let shape = vec!["1"; dimensions].join(",");
+        json(&format!(
+            r#"{{"inputs":[{{"name":"x","shape":[{shape}],"datatype":"FP32","data":[1]}}]}}"#
+        ))
+    };
+    assert!(shape(64).is_ok());
+    assert!(shape(65).unwrap_err().contains("a shape of more than 64 dimensions"));
+}
+
+#[test]
+fn an_answer_has_no_more_of_what_was_sent_than_tells_what_it_was() {
+    let long = "y".repeat(1 << 20);
+    for text in [
+        format!(r#"{{"inputs":[],"parameters":{{"timeout":"{long}"}}}}"#),
+        format!(r#"{{"inputs":[],"outputs":[{{"name":"{long}"}}]}}"#),
+        format!(r#"{{"inputs":[{{"name":"{long}","shape":[1],"datatype":"FP32"}}]}}"#),
+        format!(r#"{{"inputs":[{{"name":"x","shape":[1],"datatype":"{long}"}}]}}"#),
+        format!(r#"{{"inputs":"{long}"}}"#),
+    ] {
+        let error = json(&text).unwrap_err();
+        assert!(error.len() < 1_100 && error.contains("yyy … yyy"), "{error}");
+    }
+    let error = json(&format!(r#"{{"inputs":[],"parameters":{{"timeout":"{long}"}}}}"#));
+    let error = error.unwrap_err();
+    assert!(error.starts_with("parameter `timeout` is \"yyy"), "{error}");
+    assert!(error.ends_with("yyy\"; it has to be microseconds, a whole number"), "{error}");
 }
 
 /// Wherever something nested stands, or something else is expected, it is not followed until the stack is gone.
