@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::error::TOLD;
 use super::schema::{self, Field, SECONDS, fields};
+use super::values::size;
 
 /// A key, and what is wrong with its value.
 pub(super) type Finding = (String, String);
@@ -84,6 +85,7 @@ fn is_in_range(node: &Value, value: &Value) -> bool {
             let pattern = node["pattern"].as_str();
             names.is_none_or(|names| names.contains(value))
                 && pattern.is_none_or(|pattern| matches(pattern, text))
+                && (!schema::is(node, "size") || is_large_enough(node, text))
         }
         Value::Number(number) => {
             let number = number.as_f64().unwrap_or(f64::NAN);
@@ -93,6 +95,12 @@ fn is_in_range(node: &Value, value: &Value) -> bool {
         }
         _ => true,
     }
+}
+
+/// Whether a size with a unit is what one in bytes has to be.
+fn is_large_enough(node: &Value, text: &str) -> bool {
+    let least = node["minimum"].as_u64().unwrap_or_default();
+    size::parse(text).is_ok_and(|bytes| bytes >= least)
 }
 
 fn matches(pattern: &str, text: &str) -> bool {

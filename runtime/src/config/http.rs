@@ -9,6 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::check::Finding;
 use super::values::{duration_schema, listen_schema, size};
 use crate::runtime::RuntimePreset;
 
@@ -122,6 +123,20 @@ impl Default for HttpConfig {
 impl HttpConfig {
     /// Most `workers`: the server cannot tell more of them apart.
     pub const MOST_WORKERS: usize = 512;
+
+    /// What is wrong with it.
+    pub(super) fn problems(&self) -> impl Iterator<Item = Finding> {
+        let times = [
+            ("header_timeout", self.header_timeout),
+            ("body_timeout", self.body_timeout),
+            ("keep_alive", self.keep_alive),
+        ];
+        let none = times.into_iter().filter(|(_, time)| time.is_zero());
+        none.map(|(name, _)| {
+            let reason = "in no time nothing can be sent; every connection would be closed at once";
+            (format!("http.{name}"), reason.to_owned())
+        })
+    }
 
     /// The values of a preset. In production load balancers are given five seconds before a drain.
     pub fn preset(preset: RuntimePreset) -> Self {

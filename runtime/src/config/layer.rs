@@ -360,6 +360,11 @@ fn names_of(field: &Field) -> Vec<String> {
     short.into_iter().chain([field.variable()]).collect()
 }
 
+/// Whether a variable stands for no key, although it is called as if it did.
+pub(super) fn is_foreign(name: &str) -> bool {
+    matches!(path_of(name), Some(Named::Foreign))
+}
+
 fn path_of(name: &str) -> Option<Named> {
     // A Kubernetes service called `rustkernel` brings these.
     let rest = name.strip_prefix(PREFIX)?;

@@ -153,6 +153,8 @@ impl Loader {
             let name = name.to_string_lossy().into_owned();
             match value.to_str() {
                 Some(text) => texts.push((name, text.to_owned())),
+                // (Those that name files are no values of keys, and paths may be any bytes.)
+                None if layer::is_foreign(&name) => {}
                 None => problems.push(Problem {
                     key: String::new(),
                     origin: Origin::Variable(name),

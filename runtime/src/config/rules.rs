@@ -15,6 +15,7 @@ pub(super) fn problems(config: &ProductionConfig) -> Vec<Finding> {
     let mut found: Vec<Finding> = runtime.chain(memory).collect();
     found.extend(staging(config));
     found.extend(config.security.problems(is_exposed(config)));
+    found.extend(config.http.problems());
     found.extend(plaintext(config));
     found.extend(credentials(config));
     found.extend(kernels(config));

@@ -94,8 +94,13 @@ pub struct AuditConfig {
     #[schemars(schema_with = "duration_schema")]
     pub commit_delay: Duration,
     /// How many records may wait to be written; requests beyond are refused.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = AuditConfig::MOST_WAITING))]
     pub queue: usize,
+}
+
+impl AuditConfig {
+    /// The most that `queue` may be: room for all of them is there from the start.
+    pub const MOST_WAITING: usize = 1 << 20;
 }
 
 impl Default for AuditConfig {

@@ -125,6 +125,25 @@ fn yaml_says_the_same_with_its_lines() {
     let said = lines(yaml("runtime:\n  gpu_enabled: true\n  worker_threads: [1]\n  worker: 2\n"));
     assert!(said[0].starts_with("c.yaml:3: runtime.worker_threads: [1] is a list"), "{said:?}");
     assert!(said[1].starts_with("c.yaml:4: runtime.worker: there is no such key"), "{said:?}");
+    let empty = yaml("http:\n  # listen: off\nsecurity:\n  jwt:\nkernels:\n  gemm:\n").unwrap();
+    assert_eq!(empty.config.http, ProductionConfig::default().http);
+    assert!(lines(yaml("runtime:\n  spin:\n"))[0].contains("is nothing"));
+}
+
+#[test]
+fn values_that_no_process_can_bear_are_refused() {
+    for (text, key) in [
+        ("[http]\nmax_body_bytes = '1B'\n", "http.max_body_bytes"),
+        ("[http]\nmax_body_bytes = 1024\n", "http.max_body_bytes"),
+        ("[http]\nbody_timeout = '0s'\n", "http.body_timeout"),
+        ("[http]\nheader_timeout = '0s'\n", "http.header_timeout"),
+        ("[http]\nkeep_alive = '0s'\n", "http.keep_alive"),
+        ("[security.audit]\nqueue = 1_000_000_000_000\n", "security.audit.queue"),
+        ("[runtime]\nworker_threads = 5_000\n", "runtime.worker_threads"),
+    ] {
+        let said = lines(toml(text));
+        assert!(said.len() == 1 && said[0].contains(key), "{text}: {said:?}");
+    }
 }
 
 #[test]

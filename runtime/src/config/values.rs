@@ -77,11 +77,16 @@ pub(crate) mod size {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         match Written::deserialize(deserializer)? {
             Written::Bytes(bytes) => Ok(bytes),
-            Written::Text(text) => text
-                .parse()
-                .map(|size: bytesize::ByteSize| size.as_u64())
-                .map_err(de::Error::custom),
+            Written::Text(text) => parse(&text).map_err(de::Error::custom),
         }
+    }
+
+    /// The bytes of a size with a unit.
+    ///
+    /// # Errors
+    /// A sentence if it is none.
+    pub(crate) fn parse(text: &str) -> Result<u64, String> {
+        text.parse().map(|size: bytesize::ByteSize| size.as_u64())
     }
 
     pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {

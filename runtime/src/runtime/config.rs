@@ -28,7 +28,7 @@ pub struct RuntimeConfig {
     #[schemars(range(min = 1))]
     pub max_kernel_instances: usize,
     /// Threads shared by the instances of kernels that are placed on shared threads.
-    #[schemars(range(min = 1), extend("x-default" = "the number of CPUs"))]
+    #[schemars(range(min = 1, max = RuntimeConfig::MOST_WORKERS), extend("x-default" = "the number of CPUs, at most 4096"))]
     pub worker_threads: usize,
     /// Most threads that may block: those of instances with a thread of their own, and those that
     /// run host streams.
@@ -62,7 +62,7 @@ impl Default for RuntimeConfig {
             gpu_enabled: true,
             devices: Vec::new(),
             max_kernel_instances: 1000,
-            worker_threads: available_parallelism().map_or(1, usize::from),
+            worker_threads: available_parallelism().map_or(1, usize::from).min(Self::MOST_WORKERS),
             blocking_threads: 512,
             shutdown_timeout: Duration::from_secs(30),
             health_check_interval: Duration::from_secs(10),
@@ -74,6 +74,9 @@ impl Default for RuntimeConfig {
 }
 
 impl RuntimeConfig {
+    /// Most `worker_threads`.
+    pub const MOST_WORKERS: usize = 4096;
+
     /// Relaxed timeouts, a talkative log.
     pub fn development() -> Self {
         Self {
@@ -136,6 +139,14 @@ impl RuntimeConfig {
         let counts = counts.into_iter().filter(|(_, value)| *value == 0).map(|(name, _)| {
             InvalidConfig { name, reason: "it is 0; it has to be at least 1".into() }
         });
+        let crowded = (self.worker_threads > Self::MOST_WORKERS).then(|| {
+            let reason = format!(
+                "it is {}; it has to be at most {}",
+                self.worker_threads,
+                Self::MOST_WORKERS
+            );
+            InvalidConfig { name: "worker_threads", reason }
+        });
         let most = Duration::from_secs(24 * 60 * 60);
         let durations = [
             ("shutdown_timeout", self.shutdown_timeout, Duration::ZERO, most),
@@ -149,7 +160,7 @@ impl RuntimeConfig {
                 name,
                 reason: format!("it is {value:?}; it has to be {least:?} to {most:?}"),
             });
-        devices.chain(counts).chain(durations).collect()
+        devices.chain(counts).chain(crowded).chain(durations).collect()
     }
 }
 

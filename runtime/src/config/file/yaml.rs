@@ -10,6 +10,7 @@ use serde::de::{
 };
 use serde_json::{Map, Value, json};
 
+use super::super::schema;
 use super::{Budget, Layer, Malformed, at};
 
 /// Most tables and lists within one another.
@@ -30,7 +31,10 @@ pub(super) fn layer(text: &str, path: &Arc<Path>) -> Result<Layer, Vec<Malformed
     let reading = Reading { budget: &mut Budget::new(), depth: 0, is_twice: false };
     let value = reading.deserialize(serde_yaml::Deserializer::from_str(text)).map_err(malformed)?;
     let values = match value {
-        Value::Object(values) => values,
+        Value::Object(mut values) => {
+            fill_empty(&mut values, schema::json_schema());
+            values
+        }
         Value::Null => Map::new(),
         _ => return Err(vec![(Some(1), "it has to be a table, `key: value` on each line".into())]),
     };
@@ -39,6 +43,19 @@ pub(super) fn layer(text: &str, path: &Arc<Path>) -> Result<Layer, Vec<Malformed
         layer.locate(key, at(path, Some(line)));
     }
     Ok(layer)
+}
+
+/// Makes tables of those whose lines are all comments, or not there.
+fn fill_empty(values: &mut Map<String, Value>, node: &Value) {
+    for (name, value) in values {
+        let Some(node) = schema::node(node, &[name]) else { continue };
+        if value.is_null() && node["type"] == "object" {
+            *value = Map::new().into();
+        }
+        if let Value::Object(below) = value {
+            fill_empty(below, node);
+        }
+    }
 }
 
 /// What the parser says, and where.
