@@ -14,6 +14,29 @@ fn json(text: &str) -> Value {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_is_no_input() {
+    let folder = Folder::new();
+    let listed = folder.run(&["key", "list", "--file", "/"]);
+    assert_eq!(listed.code, 66, "{}", listed.stderr);
+}
+
+#[test]
+fn names_of_files_may_be_any_bytes() {
+    let folder = Folder::new();
+    let told = folder.shell(
+        "bad=$'bad\\xff'
+         echo '[http]' > $bad.toml && echo no > $bad.jsonl
+         $RUSTKERNEL config validate --output-format json $bad.toml
+         RUSTKERNEL_CONFIG=$bad.toml $RUSTKERNEL config show --output-format json | head -c 1
+         $RUSTKERNEL audit verify --output-format json $bad.jsonl 2> /dev/null
+         echo $?",
+    );
+    assert!(told.stdout.contains("\"valid\": true"), "{} {}", told.stdout, told.stderr);
+    assert!(told.stdout.contains("[{") && told.stdout.ends_with("65\n"), "{}", told.stdout);
+    assert_eq!(told.stderr, "");
+}
+
+#[test]
 fn keys_are_made_listed_and_revoked() {
     let folder = Folder::new();
     let made = folder.run(&["key", "create", "--role", "executor", "--file", "state/keys.json"]);

@@ -9,7 +9,7 @@ mod support;
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
@@ -260,6 +260,32 @@ fn where_nothing_runs_it_is_said_where_was_looked() {
     let named = place.run(&["runtime", "status", "--endpoint", &place.endpoint("a")]);
     assert_eq!(named.code, 69);
     assert!(named.stderr.contains(&place.endpoint("a")), "{}", named.stderr);
+}
+
+#[test]
+fn what_cannot_be_read_is_no_sign_of_an_end() {
+    let place = Place::new();
+    let path = place.0.path("other.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut asked = String::new();
+            stream.read_line(&mut asked).unwrap();
+            let mut line = String::new();
+            while line != "\r\n" {
+                line.clear();
+                stream.read_line(&mut line).unwrap();
+            }
+            let body = if asked.starts_with("POST") { "{\"state\":\"running\"}" } else { "{}" };
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.into_inner().write_all(format!("{head}{body}").as_bytes()).unwrap();
+        }
+    });
+    let endpoint = format!("unix:{}", path.display());
+    let stop = place.run(&["runtime", "stop", "--endpoint", &endpoint]);
+    assert_eq!((stop.code, &*stop.stdout), (70, ""), "{}", stop.stderr);
+    assert!(stop.stderr.contains("has not answered as a service does"), "{}", stop.stderr);
 }
 
 #[test]

@@ -61,9 +61,17 @@ pub enum ClientError {
         /// What it says.
         problem: Problem,
     },
-    /// The connection ended half-way, or what listens there is something else.
-    #[error("{endpoint} has not answered as a service does: {error}")]
+    /// The connection ended half-way.
+    #[error("the connection to {endpoint} ended before its answer: {error}")]
     Broken {
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// What was wrong.
+        error: String,
+    },
+    /// What listens there is something else, or a service of another version.
+    #[error("{endpoint} has not answered as a service does: {error}")]
+    Strange {
         /// The endpoint.
         endpoint: Endpoint,
         /// What was wrong.
@@ -248,9 +256,9 @@ impl Client {
         let exchange = self.exchange(stream, method, path);
         let (status, body) = timeout(within, exchange).await.map_err(|_| self.late(within))??;
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| self.broken(error));
+            return serde_json::from_slice(&body).map_err(|error| self.strange(error));
         }
-        let problem = serde_json::from_slice(&body).map_err(|error| self.broken(error))?;
+        let problem = serde_json::from_slice(&body).map_err(|error| self.strange(error))?;
         Err(ClientError::Refused { status: status.as_u16(), problem })
     }
 
@@ -267,12 +275,15 @@ impl Client {
         method: Method,
         path: &str,
     ) -> Result<(StatusCode, Bytes), ClientError> {
-        let broken = |error: hyper::Error| self.broken(error);
+        let broken = |error: hyper::Error| match error.is_parse() {
+            true => self.strange(error),
+            false => self.broken(error),
+        };
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let request =
             Request::builder().method(method).uri(path).header(header::HOST, "rustkernel");
-        let request = request.body(Empty::<Bytes>::new()).map_err(|error| self.broken(error))?;
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| self.strange(error))?;
         let answer = async move {
             let response = sender.send_request(request).await.map_err(broken)?;
             self.read(response).await
@@ -295,6 +306,10 @@ impl Client {
 
     fn broken(&self, error: impl ToString) -> ClientError {
         ClientError::Broken { endpoint: self.endpoint.clone(), error: error.to_string() }
+    }
+
+    fn strange(&self, error: impl ToString) -> ClientError {
+        ClientError::Strange { endpoint: self.endpoint.clone(), error: error.to_string() }
     }
 }
 

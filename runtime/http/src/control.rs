@@ -1,12 +1,13 @@
 //! What routes and signals share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
+use rustkernel_core::kernel::Instant;
 use rustkernel_core::runtime::{LifecycleState, Runtime};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::health::Readiness;
 use crate::security::Guard;
@@ -48,8 +49,10 @@ pub(crate) struct Control {
     pub(crate) guard: Arc<Guard>,
     /// Who traces requests.
     pub(crate) tracing: Option<Arc<Tracing>>,
-    /// Set when it was told to end, which it may not have begun to do.
-    pub(crate) leaving: AtomicBool,
+    /// How long requests are still taken when it was told to drain.
+    pub(crate) drain_delay: Duration,
+    /// When it drains, from when it was told to end.
+    pub(crate) leaves: OnceLock<Instant>,
     /// Held by whoever reads the configuration again.
     pub(crate) reloading: Arc<Mutex<()>>,
     /// To whoever runs the service.
@@ -57,16 +60,22 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Asks whoever runs the service.
-    pub(crate) fn ask(&self, ask: Ask) {
+    /// Asks whoever runs the service; whether it will be heard.
+    pub(crate) fn ask(&self, ask: Ask) -> bool {
         // (If nobody listens it has ended.)
-        self.asks.try_send(ask).ok();
+        !matches!(self.asks.try_send(ask), Err(TrySendError::Full(_)))
     }
 
     /// Whether it ends, or soon will.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Acquire)
+        self.leaves.get().is_some()
             || matches!(self.runtime.state(), LifecycleState::Draining | LifecycleState::Stopped)
+    }
+
+    /// For how long it takes requests although it was told to drain.
+    pub(crate) fn drains_in(&self) -> Option<Duration> {
+        let left = self.leaves.get()?.checked_duration_since(Instant::now())?;
+        (self.runtime.state() == LifecycleState::Running).then_some(left)
     }
 
     /// Whether it has started, and does not end.

@@ -140,7 +140,7 @@ async fn started(control: Data<Control>) -> Answer<State> {
 }
 
 async fn status(control: Data<Control>) -> Json<Status> {
-    Json(Status::of(&control.name, &control.runtime))
+    Json(Status::of(&control))
 }
 
 async fn kernels(control: Data<Control>) -> Json<Kernels> {
@@ -192,14 +192,20 @@ async fn config(control: Data<Control>) -> Answer<Value> {
     }
 }
 
-async fn drain(control: Data<Control>) -> HttpResponse {
-    control.ask(Ask::Drain);
-    accepted(&control)
+async fn drain(control: Data<Control>) -> Result<HttpResponse, Refusal> {
+    ask(&control, Ask::Drain)
 }
 
-async fn stop(control: Data<Control>) -> HttpResponse {
-    control.ask(Ask::Stop);
-    accepted(&control)
+async fn stop(control: Data<Control>) -> Result<HttpResponse, Refusal> {
+    ask(&control, Ask::Stop)
+}
+
+fn ask(control: &Control, ask: Ask) -> Result<HttpResponse, Refusal> {
+    if control.ask(ask) {
+        return Ok(accepted(control));
+    }
+    let problem = Problem::new("too many orders wait to be followed; try again");
+    Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, problem))
 }
 
 /// What was asked for has begun, or soon will.

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
@@ -12,7 +11,8 @@ use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use rustkernel_core::config::{HttpConfig, Listen};
-use rustkernel_core::runtime::{Runtime, ShutdownReport, StartError};
+use rustkernel_core::kernel::Instant;
+use rustkernel_core::runtime::{LifecycleState, Runtime, ShutdownReport, StartError};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
@@ -70,8 +70,11 @@ pub struct Service {
     configuration: Option<Arc<dyn Configuration>>,
     guard: Arc<Guard>,
     tracing: Option<Arc<Tracing>>,
-    notices: Box<dyn Fn(&Notice) + Send + Sync>,
+    notices: Notices,
 }
+
+/// Whom it is told what happens.
+type Notices = Arc<dyn Fn(&Notice) + Send + Sync>;
 
 /// Something that whoever started a service may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +84,8 @@ pub enum Notice {
     Listening(SocketAddr),
     /// The kernels have started, and the endpoint is there.
     Serving(Endpoint),
+    /// It says that it is not ready, and takes requests for so long before it drains.
+    Leaving(Duration),
     /// Requests in flight finish, then it ends.
     Draining,
     /// Requests in flight are cancelled, then it ends.
@@ -132,7 +137,7 @@ impl Service {
             configuration: None,
             guard: Arc::default(),
             tracing: None,
-            notices: Box::new(|_| ()),
+            notices: Arc::new(|_| ()),
         }
     }
 
@@ -189,7 +194,7 @@ impl Service {
     /// Has `tell` called with what happens, where it keeps signals waiting as long as it takes.
     #[must_use]
     pub fn notices(mut self, tell: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
-        self.notices = Box::new(tell);
+        self.notices = Arc::new(tell);
         self
     }
 
@@ -209,27 +214,26 @@ impl Service {
         let listener = self.http.as_ref().map(bind).transpose()?.flatten();
         self.guard.lifecycle("service.starting", &self.name).await?;
         let (asks, asked) = mpsc::channel(ASKS);
+        let http = self.http.unwrap_or_default();
         let control = Data::new(Control {
             name: self.name,
             runtime: self.runtime,
             configuration: self.configuration,
             guard: Arc::clone(&self.guard),
             tracing: self.tracing.clone(),
-            leaving: AtomicBool::new(false),
+            drain_delay: http.drain_delay,
+            leaves: OnceLock::new(),
             reloading: Arc::default(),
             asks,
         });
         let mut servers = Servers::default();
         servers.add(listen(&control, &bound)?);
-        let http = self.http.unwrap_or_default();
         if let Some(listener) = listener {
             (self.notices)(&Notice::Listening(listener.local_addr()?));
             servers.add(http::server(&control, &http, self.metrics, listener)?);
         }
-        let (notices, drain_delay) = (self.notices, http.drain_delay);
-        let reloads = JoinSet::new();
-        let mut running =
-            Running { control, signals, asked, reloads, again: false, notices, drain_delay };
+        let (notices, reloads) = (self.notices, JoinSet::new());
+        let mut running = Running { control, signals, asked, reloads, again: false, notices };
         let served = running.run(&endpoint).await;
         let ended = servers.end().await;
         drop(bound);
@@ -298,9 +302,7 @@ struct Running {
     reloads: JoinSet<Result<Reloaded, Problem>>,
     /// Whether another was asked for meanwhile.
     again: bool,
-    notices: Box<dyn Fn(&Notice) + Send + Sync>,
-    /// How long requests are still taken when it was told to drain.
-    drain_delay: Duration,
+    notices: Notices,
 }
 
 impl Running {
@@ -341,8 +343,13 @@ impl Running {
     async fn act(&mut self, ask: Ask) {
         match ask {
             Ask::Drain => {
-                self.shut_down(self.drain_delay, None);
-                (self.notices)(&Notice::Draining);
+                let delay = self.control.drain_delay;
+                self.shut_down(delay, None);
+                (self.notices)(&if delay.is_zero() {
+                    Notice::Draining
+                } else {
+                    Notice::Leaving(delay)
+                });
                 written_down(&self.control, "service.draining").await;
             }
             Ask::Stop => {
@@ -380,11 +387,14 @@ impl Running {
     /// Has the runtime drain, after a delay, within a time if one is given. Its end is heard of by whoever
     /// waits for it.
     fn shut_down(&self, delay: Duration, within: Option<Duration>) {
-        let runtime = Arc::clone(&self.control.runtime);
-        self.control.leaving.store(true, Ordering::Release);
+        let (runtime, notices) = (Arc::clone(&self.control.runtime), Arc::clone(&self.notices));
+        let is_first = self.control.leaves.set(Instant::now() + delay).is_ok();
         systemd::stopping(delay + within.unwrap_or(runtime.config().shutdown_timeout));
         tokio::spawn(async move {
             tokio::time::sleep(delay).await;
+            if is_first && !delay.is_zero() && runtime.state() == LifecycleState::Running {
+                notices(&Notice::Draining);
+            }
             match within {
                 Some(timeout) => runtime.shutdown_within(timeout).await,
                 None => runtime.shutdown().await,

@@ -6,9 +6,11 @@ use humantime::format_rfc3339_millis;
 use rustkernel_core::gpu::{DeviceId, DeviceKind};
 use rustkernel_core::kernel::{Condition, HistoryEntry, KernelStats, Ledger};
 use rustkernel_core::memory::{ClassStats, MemoryMap, MemoryStats};
-use rustkernel_core::runtime::{DeviceStats, LifecycleState, Runtime, RuntimeStats};
+use rustkernel_core::runtime::{DeviceStats, LifecycleState, RuntimeStats};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::control::Control;
 
 /// Where the runtime is in its life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +48,12 @@ pub struct Status {
     pub pressure: Vec<Pressure>,
     /// How long a drain waits for requests in flight.
     pub shutdown_timeout_seconds: f64,
+    /// For how long requests are taken before that, when it is told to drain.
+    #[serde(default)]
+    pub drain_delay_seconds: f64,
+    /// What is left of that, once it was told to.
+    #[serde(default)]
+    pub drains_in_seconds: Option<f64>,
 }
 
 /// How full a device is.
@@ -304,11 +312,12 @@ impl State {
 }
 
 impl Status {
-    pub(crate) fn of(name: &str, runtime: &Runtime) -> Self {
+    pub(crate) fn of(control: &Control) -> Self {
+        let runtime = &control.runtime;
         let RuntimeStats { state, uptime, ledger, kernels, devices, .. } = runtime.stats();
         let refuses = |kernel: &&KernelStats| kernel.condition.refuses();
         Self {
-            name: name.to_owned(),
+            name: control.name.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             state: state.to_string(),
@@ -321,6 +330,8 @@ impl Status {
             dead_letters: kernels.iter().map(|kernel| kernel.dead_letters).sum(),
             pressure: devices.iter().map(Pressure::of).collect(),
             shutdown_timeout_seconds: seconds(runtime.config().shutdown_timeout),
+            drain_delay_seconds: seconds(control.drain_delay),
+            drains_in_seconds: control.drains_in().map(seconds),
         }
     }
 }

@@ -39,8 +39,13 @@ async fn a_drain_keeps_the_listener_and_answers_everything() {
 async fn requests_are_taken_for_a_while_that_load_balancers_need() {
     let serving =
         Serving::start(HttpConfig { drain_delay: Duration::from_millis(500), ..config() }).await;
+    let before = serving.control.status().await.unwrap();
+    assert_eq!((before.drain_delay_seconds, before.drains_in_seconds), (0.5, None));
     serving.control.drain().await.unwrap();
     within_a_minute(async { while serving.get("/readyz").await.status == 200 {} }).await;
+    let status = serving.control.status().await.unwrap();
+    let left = status.drains_in_seconds.expect("it was told to");
+    assert!(status.state == "running" && left <= 0.5, "{status:?}");
     serving.gate.add_permits(1);
     let taken = serving.infer("held", &held(&[1.0])).await;
     assert_eq!((taken.status, taken.header("connection")), (200, Some("close")));

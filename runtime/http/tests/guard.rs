@@ -74,6 +74,10 @@ async fn handle(done: Data<AtomicUsize>, request: actix_web::HttpRequest) -> Htt
     match request.query_string() {
         "never" => std::future::pending().await,
         "fails" => HttpResponse::InternalServerError().finish(),
+        damages if damages.starts_with("empties=") => {
+            fs::write(&damages["empties=".len()..], "").unwrap();
+            HttpResponse::Ok().body("done")
+        }
         _ => HttpResponse::Ok().body("done"),
     }
 }
@@ -253,6 +257,8 @@ fn nothing_is_done_that_cannot_be_written_down() {
         assert_eq!(body["reason"], "audit_unavailable");
         assert_eq!(status!(app, get("/v2", None)), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(done.load(Ordering::Relaxed), 0);
+        let denied = guard.denied().find(|(reason, _)| *reason == "audit_unavailable");
+        assert_eq!(denied, Some(("audit_unavailable", 2)));
         assert_eq!(status!(app, get("/readyz", None)), StatusCode::OK, "probes go on");
         fs::remove_file(files.audit()).unwrap();
         fs::rename(&kept, files.audit()).unwrap();
@@ -264,6 +270,25 @@ fn nothing_is_done_that_cannot_be_written_down() {
         let reason = resumed["reason"].as_str().unwrap();
         assert!(reason.starts_with("2 records"), "a refused request has no outcome: {reason}");
         assert!(lines.iter().all(|line| line["outcome"] != "abandoned"), "{lines:?}");
+    });
+}
+
+#[test]
+fn what_was_done_and_cannot_be_written_down_is_not_told_as_not_done() {
+    run(async {
+        let files = Files::new(&[&identities::Signer::new(1)]);
+        let (_, key) = files.key(&[Role::Admin], "*");
+        let guard = Arc::new(Guard::of(&files.config(), "test").unwrap());
+        let done = Arc::new(AtomicUsize::new(0));
+        let app = app!(guard, done);
+        let path = format!("/v2/models/gemm/infer?empties={}", files.audit().display());
+        let answer = app.call(get(&path, Some(&key)).to_request()).await.unwrap();
+        assert_eq!(done.load(Ordering::Relaxed), 1);
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!answer.headers().contains_key("retry-after"));
+        assert!(answer.headers().contains_key("x-request-id"));
+        let body: Value = test::read_body_json(answer).await;
+        assert_eq!(body["reason"], "outcome_unrecorded", "{body}");
     });
 }
 

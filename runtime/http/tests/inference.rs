@@ -68,7 +68,18 @@ async fn a_kernel_is_described_called_and_counted() {
 
     let order =
         async |what: &str| serving.post(&format!("/v2/repository/models/{what}"), &[], "{}").await;
-    assert_eq!(order("saxpy/unload").await.status, 200);
+    for (what, order) in [
+        ("load", json!({ "parameters": { "config": "{}" } })),
+        ("load", json!({ "parameters": { "file:1/a": "" } })),
+        ("unload", json!({ "parameters": { "version": 1 } })),
+    ] {
+        let path = format!("/v2/repository/models/saxpy/{what}");
+        let refused = serving.post(&path, &[], order.to_string()).await;
+        assert_eq!(refused.refusal(), (400, "invalid".into()), "it is not passed over: {order}");
+    }
+    let unload = json!({ "parameters": { "unload_dependents": true } }).to_string();
+    let unloaded = serving.post("/v2/repository/models/saxpy/unload", &[], unload).await;
+    assert_eq!(unloaded.status, 200);
     assert_eq!(serving.infer("saxpy", &saxpy()).await.refusal(), (503, "unloaded".into()));
     assert_eq!(serving.get("/v2/models/saxpy/ready").await.refusal(), (503, "unloaded".into()));
     let index = serving.post("/v2/repository/index", &[], "").await.json();
@@ -255,6 +266,15 @@ async fn what_is_refused_says_why() {
     let sound = serving.post(path, &gzip, packed_with_gzip(saxpy().to_string().as_bytes())).await;
     assert_eq!(sound.json()["outputs"][0]["data"], json!([12.0, 25.0]));
     assert_eq!(refused(serving.post(path, &gzip, "{}").await), (400, "invalid".into()));
+    for (name, values) in [
+        ("Content-Encoding", ["identity", "gzip"]),
+        ("Inference-Header-Content-Length", ["1", "2"]),
+        ("X-Request-Timeout-Ms", ["1000", "1"]),
+    ] {
+        let twice = serving.post(path, &values.map(|value| (name, value)), "{}").await;
+        let error = twice.json()["error"].to_string();
+        assert!(twice.status == 400 && error.contains("more than once"), "{error}");
+    }
     // (It is the unpacked size that counts.)
     let bomb = packed_with_gzip(&[b' '; 100_000]);
     assert!(bomb.len() < 1000, "{}", bomb.len());

@@ -62,9 +62,11 @@ async fn answers_are_as_they_are_described() {
             }
         }
     }
-    // (It was unloaded.)
-    let load = serving.post("/v2/repository/models/scan/load", &[], "").await;
-    assert_eq!(check(&document, "post", "/v2/repository/models/{name}/load", &load), 200);
+    for verb in ["unload", "load"] {
+        let done = serving.post(&format!("/v2/repository/models/scan/{verb}"), &[], "").await;
+        let path = format!("/v2/repository/models/{{name}}/{verb}");
+        assert_eq!(check(&document, "post", &path, &done), 200);
+    }
     let infer = "/v2/models/{name}/infer";
     let input = json!({ "name": "input", "datatype": "FP32", "shape": [2], "data": [1, 2] });
     let request = json!({ "id": "7", "inputs": [input] });

@@ -40,7 +40,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
 
 fn value(found: &Verified) -> serde_json::Value {
     let flaws = found.flaws.iter().map(
-        |flaw| json!({ "file": flaw.path, "line": flaw.line, "reason": flaw.fault.to_string() }),
+        |flaw| json!({ "file": flaw.path.display().to_string(), "line": flaw.line, "reason": flaw.fault.to_string() }),
     );
     json!({
         "records": found.records,

@@ -54,7 +54,7 @@ pub(crate) fn validate(args: &ValidateArgs) -> Result<(), Failure> {
         output::print_value(
             format,
             &json!({
-                "file": args.file,
+                "file": args.file.display().to_string(),
                 "valid": outcome.is_ok(),
                 "problems": problems.iter().map(described).collect::<Vec<_>>(),
             }),
@@ -71,7 +71,7 @@ pub(crate) fn validate(args: &ValidateArgs) -> Result<(), Failure> {
 
 fn described(problem: &config::Problem) -> Value {
     let (file, line) = match &problem.origin {
-        Origin::File { path, line } => (Some(path.to_path_buf()), *line),
+        Origin::File { path, line } => (Some(path.display().to_string()), *line),
         _ => (None, None),
     };
     json!({ "key": problem.key, "file": file, "line": line, "reason": problem.reason })

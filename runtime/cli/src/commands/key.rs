@@ -33,7 +33,7 @@ pub(crate) fn create(args: CreateArgs) -> Result<(), Failure> {
 }
 
 pub(crate) fn list(args: &ListArgs) -> Result<(), Failure> {
-    let keys = KeysFile::read(&path(&args.file)?).map_err(|error| failure(&error))?;
+    let keys = KeysFile::read(&path(&args.file)?).map_err(|error| unreadable(&error))?;
     let format = args.format.output_format;
     if format != OutputFormat::Table {
         return output::print_value(format, &keys.keys().map(described).collect::<Vec<_>>());
@@ -82,6 +82,14 @@ fn texts(values: &[impl ToString]) -> Vec<String> {
 
 fn time(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
+}
+
+/// Of a file that is to be read alone.
+fn unreadable(error: &KeysError) -> Failure {
+    match error {
+        KeysError::Io { .. } => Failure::new(Exit::NoInput, error.to_string()),
+        _ => failure(error),
+    }
 }
 
 fn failure(error: &KeysError) -> Failure {

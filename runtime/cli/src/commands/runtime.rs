@@ -185,8 +185,8 @@ async fn drain(DrainArgs { no_wait, service }: &DrainArgs) -> Result<(), Failure
     if *no_wait {
         return show(format, &state, |_| "told to drain\n".to_owned());
     }
-    let most = Duration::try_from_secs_f64(before.shutdown_timeout_seconds);
-    wait(&client, most.unwrap_or(LAST_STEPS)).await?;
+    let most = before.drain_delay_seconds + before.shutdown_timeout_seconds;
+    wait(&client, Duration::try_from_secs_f64(most).unwrap_or(LAST_STEPS)).await?;
     stopped(format)
 }
 
@@ -201,11 +201,10 @@ async fn wait(client: &Client, drain: Duration) -> Result<(), Failure> {
         loop {
             match client.status().await {
                 // What listened there is gone, perhaps in the middle of an answer.
-                Err(ClientError::NotRunning { .. } | ClientError::Broken { .. }) => return,
+                Err(ClientError::NotRunning { .. } | ClientError::Broken { .. }) => return Ok(()),
+                Err(error @ ClientError::Strange { .. }) => return Err(failure(error)),
                 Err(_) => {}
-                Ok(Status { state, in_flight, .. }) => {
-                    progress.say(format!("{state}, {in_flight} requests in flight"));
-                }
+                Ok(status) => progress.say(step(&status)),
             }
             sleep(LOOK).await;
         }
@@ -216,7 +215,15 @@ async fn wait(client: &Client, drain: Duration) -> Result<(), Failure> {
         let after = begun.elapsed().as_secs();
         Failure::new(Exit::TryAgain, format!("it has not ended after {after} s"))
             .hint("`rustkernel runtime stop` cancels what is in flight")
-    })
+    })?
+}
+
+/// How far its end is.
+fn step(Status { state, in_flight, drains_in_seconds, .. }: &Status) -> String {
+    match drains_in_seconds {
+        Some(left) => format!("not ready, drains in {left:.0} s, {in_flight} requests in flight"),
+        None => format!("{state}, {in_flight} requests in flight"),
+    }
 }
 
 /// Whom the command line means.
@@ -248,7 +255,7 @@ fn failure(error: ClientError) -> Failure {
         ClientError::TimedOut { .. } => Exit::TryAgain,
         ClientError::Refused { status: 404, .. } => Exit::Usage,
         ClientError::Refused { status: 422, .. } => Exit::Config,
-        ClientError::Refused { .. } => Exit::Unavailable,
+        ClientError::Refused { .. } => Exit::TryAgain,
         _ => Exit::Software,
     };
     let mut failure = Failure::new(exit, error.to_string());
@@ -297,6 +304,10 @@ fn table_of_status(status: &Status) -> String {
     let pressure: Vec<String> =
         status.pressure.iter().map(|one| format!("{} {}", one.device, one.level)).collect();
     let mut text = format!("{table}memory pressure: {}\n", pressure.join(", "));
+    if let Some(left) = status.drains_in_seconds {
+        text +=
+            &format!("told to end: not ready, takes requests for {left:.0} s more, then drains\n");
+    }
     if !status.refusing.is_empty() {
         text += &format!("kernels that refuse requests: {}\n", status.refusing.join(", "));
     }

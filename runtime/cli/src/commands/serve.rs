@@ -86,6 +86,10 @@ fn tell(notice: &Notice, scheme: &str) {
             output::note(format_args!("listening on {scheme}://{address}"));
         }
         Notice::Serving(endpoint) => output::note(format_args!("serving; control at {endpoint}")),
+        Notice::Leaving(delay) => output::note(format_args!(
+            "not ready: requests are taken for {} more, for load balancers to notice",
+            humantime::format_duration(*delay)
+        )),
         Notice::Draining => {
             output::note("draining: requests in flight finish, new ones are refused")
         }

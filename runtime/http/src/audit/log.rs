@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 use super::chain::{self, LONGEST_LINE, Link};
 use super::entry::{Entry, Event};
 use super::error::OpenError;
+use super::writer::GROUP;
 use crate::{clock, places};
 
 /// For its owner alone.
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
+/// Most bytes that a crash leaves unfinished: the records that are written at once, or the zeros in their place.
+const UNFINISHED: usize = GROUP * LONGEST_LINE;
 /// Digits of the number in a full file's name, so that names sort as numbers do.
 const DIGITS: usize = 20;
 
@@ -178,9 +181,9 @@ fn length(found: &Metadata) -> u64 {
     if found.is_file() { found.len() } else { 0 }
 }
 
-/// The file's end, at most as long as a line may be, and where it begins.
-fn tail(mut file: &File, len: u64) -> io::Result<(u64, Vec<u8>)> {
-    let begin = len.saturating_sub(LONGEST_LINE as u64);
+/// The file's end, at most so long, and where it begins.
+fn tail(mut file: &File, len: u64, most: usize) -> io::Result<(u64, Vec<u8>)> {
+    let begin = len.saturating_sub(most as u64);
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(begin))?;
     file.take(len - begin).read_to_end(&mut bytes)?;
@@ -190,11 +193,14 @@ fn tail(mut file: &File, len: u64) -> io::Result<(u64, Vec<u8>)> {
 /// Cuts off what comes after the last line's end, keeps it in a file beside, and says so.
 fn put_torn_aside(file: &File, path: &Path) -> io::Result<Option<Entry>> {
     let len = length(&file.metadata()?);
-    let (begin, bytes) = tail(file, len)?;
+    let (mut begin, mut bytes) = tail(file, len, LONGEST_LINE)?;
+    if !bytes.contains(&b'\n') {
+        (begin, bytes) = tail(file, len, UNFINISHED)?;
+    }
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let torn = &bytes[whole..];
     if torn.is_empty() || (whole == 0 && begin > 0) {
-        return Ok(None); // (A line that is too long to be ours is found to be damage.)
+        return Ok(None); // (What is too long to be ours is found to be damage.)
     }
     let aside = path.with_added_extension("torn");
     let (mut kept, _) = open(&aside)?;
@@ -204,7 +210,7 @@ fn put_torn_aside(file: &File, path: &Path) -> io::Result<Option<Entry>> {
     file.set_len(begin + whole as u64)?;
     file.sync_all()?;
     let reason = format!(
-        "{} bytes of a record that a crash left unfinished were moved to {}",
+        "{} bytes that a crash left unfinished were moved to {}",
         torn.len(),
         aside.display()
     );
@@ -213,7 +219,7 @@ fn put_torn_aside(file: &File, path: &Path) -> io::Result<Option<Entry>> {
 
 /// The last line, without its end.
 fn last_line(file: &File, len: u64) -> io::Result<Option<Vec<u8>>> {
-    let (_, bytes) = tail(file, len)?;
+    let (_, bytes) = tail(file, len, LONGEST_LINE)?;
     let Some((_, before)) = bytes.split_last() else { return Ok(None) };
     let begin = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     Ok(Some(before[begin..].to_vec()))

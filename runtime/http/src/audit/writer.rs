@@ -20,7 +20,7 @@ use super::error::{AuditError, OpenError};
 use super::log::{self, Log};
 
 /// Most entries that are written at once.
-const GROUP: usize = 512;
+pub(super) const GROUP: usize = 512;
 /// How often a log that cannot be written is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 

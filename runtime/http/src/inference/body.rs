@@ -13,6 +13,7 @@ use actix_web::web::{self, Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
+use super::headers::only;
 use super::packing::Packing;
 use super::request::{Begun, Inference};
 use super::{Fault, Reason};
@@ -86,7 +87,7 @@ fn check(
     limits: BodyLimits,
 ) -> Result<(Option<Packing>, Option<usize>), Fault> {
     let headers = request.headers();
-    let packing = headers.get(CONTENT_ENCODING).map_or(Ok(None), Packing::of)?;
+    let packing = only(headers, &CONTENT_ENCODING)?.map_or(Ok(None), Packing::of)?;
     let announced: Option<u64> =
         headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     match announced.map(usize::try_from) {

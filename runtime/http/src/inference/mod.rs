@@ -7,8 +7,10 @@
 //! | part | role |
 //! |---|---|
 //! | `routes` | what can be asked |
+//! | `repository` | kernels listed, loaded and unloaded |
 //! | `models` | kernels as they are found by name, and what is counted of each |
 //! | `body`, `packing` | bytes as they come, within a size and a time; those of large tensors straight into them; unpacked |
+//! | `headers` | what is read of headers |
 //! | `request` | a body as a kernel's fields, and what is said of the call |
 //! | `response` | a kernel's fields as a body |
 //! | `tensor` | tensors in JSON and in bytes |
@@ -19,8 +21,10 @@
 mod body;
 mod describe;
 mod fault;
+mod headers;
 mod models;
 mod packing;
+mod repository;
 mod request;
 mod response;
 mod routes;
@@ -34,8 +38,9 @@ pub(crate) use body::BodyLimits;
 pub(crate) use describe::{Config, Metadata, ServerMetadata};
 pub(crate) use fault::{Fault, Reason};
 pub(crate) use models::Models;
+pub(crate) use repository::Indexed;
 pub(crate) use request::{begin, read};
-pub(crate) use routes::{Indexed, calls, configure};
+pub(crate) use routes::{calls, configure};
 pub(crate) use statistics::{Parts, Statistics};
 
 /// Where, in a body with binary tensors, its JSON ends.

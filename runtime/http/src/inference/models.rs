@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustkernel_core::kernel::NamedKernel;
+use rustkernel_core::kernel::{Condition, NamedKernel};
 use rustkernel_core::message::Signature;
 use rustkernel_core::runtime::{LifecycleState, Runtime};
 
@@ -22,6 +22,20 @@ pub(crate) struct Model {
 impl Model {
     pub(crate) fn signature(&self) -> &Signature {
         self.kernel.signature()
+    }
+
+    /// Whether it takes requests.
+    ///
+    /// # Errors
+    /// If not, and why.
+    pub(crate) fn serves(&self) -> Result<(), Fault> {
+        let (reason, why) = match self.kernel.condition() {
+            Condition::Quarantined => (Reason::Quarantined, "is quarantined"),
+            Condition::Unloaded => (Reason::Unloaded, "is unloaded"),
+            Condition::Ended => (Reason::Ended, "has ended"),
+            _ => return Ok(()),
+        };
+        Err(Fault::new(reason, format!("`{}` {why}", self.signature().name)))
     }
 }
 

@@ -1,28 +1,24 @@
 //! What can be asked over the Open Inference Protocol.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::middleware::Next;
-use actix_web::web::{self, Bytes, Data, Json, Path, ServiceConfig};
+use actix_web::web::{self, Bytes, Data, Path, ServiceConfig};
 use actix_web::{Error, HttpRequest, HttpResponse};
-use rustkernel_core::kernel::{CallOptions, Condition, Instant};
-use rustkernel_core::runtime::LifecycleState;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use rustkernel_core::kernel::{CallOptions, Instant};
+use serde::Deserialize;
 
 use super::body::{self, BodyLimits};
 use super::describe::{Config, Metadata, ServerMetadata};
+use super::headers::number;
 use super::models::{Model, Models};
+use super::repository;
 use super::request::{self, Begun, Inference};
 use super::response::{self, Body};
-use super::scalar::Scalar;
 use super::statistics::{Parts, Statistics};
 use super::{Fault, HEADER_LENGTH, Reason, TIMEOUT};
 use crate::control::Control;
@@ -31,7 +27,7 @@ use crate::routes::{get, resource};
 use crate::tracing;
 
 /// What is collected of a body is read from here on, and an answer written, on a thread where that keeps nobody waiting.
-const LARGE: usize = 256 << 10;
+pub(super) const LARGE: usize = 256 << 10;
 
 /// A kernel's path, and with its version.
 const MODEL: [&str; 2] = ["/v2/models/{name}", "/v2/models/{name}/versions/{version}"];
@@ -87,9 +83,7 @@ pub(crate) fn configure(routes: &mut ServiceConfig) {
         .service(resource("/v2/health/live", "GET", get().to(live)))
         .service(resource("/v2/health/ready", "GET", get().to(ready)))
         .service(resource("/v2/models/stats", "GET", get().to(all_statistics)))
-        .service(resource("/v2/repository/index", "POST", web::post().to(index)))
-        .service(resource("/v2/repository/models/{name}/load", "POST", web::post().to(load)))
-        .service(resource("/v2/repository/models/{name}/unload", "POST", web::post().to(unload)));
+        .configure(repository::configure);
     for model in MODEL {
         let path = |end: &str| format!("{model}{end}");
         routes
@@ -137,18 +131,7 @@ async fn model_ready(
         let error = format!("`{}` is about to be drained", path.name);
         return Err(Fault::new(Reason::Draining, error));
     }
-    serves(&model).map(|()| HttpResponse::Ok().finish())
-}
-
-/// Whether a kernel takes requests.
-fn serves(model: &Model) -> Result<(), Fault> {
-    let (reason, why) = match model.kernel.condition() {
-        Condition::Quarantined => (Reason::Quarantined, "is quarantined"),
-        Condition::Unloaded => (Reason::Unloaded, "is unloaded"),
-        Condition::Ended => (Reason::Ended, "has ended"),
-        _ => return Ok(()),
-    };
-    Err(Fault::new(reason, format!("`{}` {why}", model.signature().name)))
+    model.serves().map(|()| HttpResponse::Ok().finish())
 }
 
 async fn statistics(models: Data<Models>, path: Path<Named>) -> Result<HttpResponse, Fault> {
@@ -163,92 +146,6 @@ async fn all_statistics(models: Data<Models>) -> HttpResponse {
 
 fn find(models: &Models, path: &Named) -> Result<Arc<Model>, Fault> {
     models.find(&path.name, path.version.as_deref())
-}
-
-/// A kernel in the repository's index.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Indexed {
-    name: String,
-    version: String,
-    state: &'static str,
-    reason: String,
-}
-
-async fn index(
-    http: HttpRequest,
-    payload: web::Payload,
-    control: Data<Control>,
-    models: Data<Models>,
-    limits: Data<BodyLimits>,
-) -> Result<Json<Vec<Indexed>>, Fault> {
-    let body = body::whole(&http, &mut payload.into_inner(), **limits).await?;
-    let ready_alone = if body.len() < LARGE {
-        ready_alone(&body)?
-    } else {
-        elsewhere(move || ready_alone(&body)).await?
-    };
-    let running = control.runtime.state() == LifecycleState::Running;
-    let indexed = |model: &Arc<Model>| {
-        let stats = model.kernel.stats();
-        let refuses = stats.condition.refuses();
-        let why = stats.history.last().map(|entry| entry.what.clone()).unwrap_or_default();
-        let is_ready = running && !refuses;
-        (is_ready || !ready_alone).then(|| Indexed {
-            name: stats.name,
-            version: model.signature().version.clone(),
-            state: if is_ready { "READY" } else { "UNAVAILABLE" },
-            reason: if refuses { why } else { String::new() },
-        })
-    };
-    Ok(Json(models.all().iter().filter_map(indexed).collect()))
-}
-
-/// What the index may be asked for.
-#[derive(Deserialize)]
-struct Asked {
-    ready: Option<Scalar>,
-}
-
-/// Whether the index is to have those alone that are ready, by the body that asks for it, if there is one.
-fn ready_alone(body: &[u8]) -> Result<bool, Fault> {
-    if body.is_empty() {
-        return Ok(false);
-    }
-    let asked: Asked = serde_json::from_slice(body)
-        .map_err(|error| Fault::invalid(format!("the body is not a request: {error}")))?;
-    match asked.ready {
-        None => Ok(false),
-        Some(Scalar(Value::Bool(ready))) => Ok(ready),
-        Some(_) => Err(Fault::invalid("`ready` has to be true or false")),
-    }
-}
-
-/// One that is unloaded serves again, one that is quarantined is tried again; the answer comes when its instances are up.
-async fn load(
-    control: Data<Control>,
-    models: Data<Models>,
-    path: Path<Named>,
-) -> Result<HttpResponse, Fault> {
-    let model = find(&models, &path)?;
-    models.admit()?;
-    if model.kernel.condition().refuses() {
-        let up = control.runtime.load_kernel(&path.name).await;
-        up.map_err(|error| Fault::of_load(&error))?;
-    }
-    serves(&model).map(|()| HttpResponse::Ok().finish())
-}
-
-/// Its requests finish, and it drops its state; the answer comes when that is done.
-async fn unload(
-    control: Data<Control>,
-    models: Data<Models>,
-    path: Path<Named>,
-) -> Result<HttpResponse, Fault> {
-    find(&models, &path)?;
-    models.admit()?;
-    let replaced = control.runtime.unload_kernel(&path.name).await;
-    replaced.map_err(|error| Fault::new(Reason::NotFound, error.to_string()))?;
-    Ok(HttpResponse::Ok().finish())
 }
 
 async fn infer(
@@ -352,18 +249,9 @@ async fn begin(
 }
 
 /// Does something long where that keeps nobody waiting.
-async fn elsewhere<T: Send + 'static>(
+pub(super) async fn elsewhere<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
     let done = web::block(work).await;
     done.unwrap_or_else(|error| Err(Fault::new(Reason::Failed, error.to_string())))
-}
-
-/// The number that a header has, if it is there.
-fn number<N: FromStr>(headers: &HeaderMap, name: &HeaderName) -> Result<Option<N>, Fault> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
-    let number = value.to_str().ok().and_then(|text| text.parse().ok());
-    number.map(Some).ok_or_else(|| {
-        Fault::invalid(format!("the header `{name}` is {value:?}; it has to be a whole number"))
-    })
 }

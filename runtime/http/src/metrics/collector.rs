@@ -63,6 +63,11 @@ struct OfPool {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfDenials {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfSpans {
     outcome: &'static str,
 }
@@ -78,6 +83,8 @@ pub(super) fn register(registry: &mut Registry, control: &Control) {
     registry.register_with_unit("uptime", "Since the start", Unit::Seconds, uptime);
     of_kernels(registry, &stats.kernels);
     of_devices(registry, &stats.devices);
+    let denied = control.guard.denied().map(|(reason, count)| (OfDenials { reason }, count));
+    counters(registry, "denied_requests", "Requests that no kernel was asked for, by why", denied);
     if let Some(tracing) = &control.tracing {
         of_spans(registry, tracing.counts());
     }

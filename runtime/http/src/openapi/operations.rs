@@ -3,7 +3,10 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
-use super::schemas::{IndexRequest, InferRequest, InferResponse, Refusal, any_object, bytes, text};
+use super::schemas::{
+    IndexRequest, InferRequest, InferResponse, LoadRequest, Refusal, UnloadRequest, any_object,
+    bytes, text,
+};
 use crate::inference::{Config, Indexed, Metadata, ServerMetadata, Statistics};
 use crate::view::State;
 
@@ -47,13 +50,14 @@ const OPENMETRICS: &str = "application/openmetrics-text";
 const BYTES: &str = "application/octet-stream";
 
 /// What any request may be refused with.
-const REFUSED: [(u16, &str); 7] = [
+const REFUSED: [(u16, &str); 8] = [
     (400, "The request makes no sense."),
     (401, "Nobody knows who it is."),
     (403, "They may not do that."),
     (404, "There is no such kernel, version or path."),
     (405, "The path takes another method, which `Allow` names."),
     (429, "More than a caller may ask, or than the kernel allows to be open."),
+    (500, "It was worked on, and what came of it cannot be written down."),
     (503, "Not now; `reason` says why, and `Retry-After` when to try again."),
 ];
 
@@ -170,9 +174,10 @@ fn health() -> Vec<Operation> {
 }
 
 fn server() -> Vec<Operation> {
-    let repository = |verb, id, summary| {
+    let repository = |verb, id, summary, body| {
         let path = format!("/v2/repository/models/{{name}}/{verb}");
-        Operation::post(&path, id, summary)
+        let operation = Operation::post(&path, id, summary).refuses(&BODY);
+        Operation { body: vec![body], ..operation }
     };
     let mut index = Operation::post(
         "/v2/repository/index",
@@ -188,13 +193,19 @@ fn server() -> Vec<Operation> {
             .json::<ServerMetadata<'_>>("The server."),
         Operation::get("/v2/models/stats", "statistics", "What was counted of all kernels.")
             .json::<Statistics<'_>>("Counts and times."),
-        repository("load", "repositoryLoad", "Has a kernel serve that is unloaded or quarantined.")
-            .answers(200, "It serves.", vec![])
-            .refuses(&[(500, "It does not start.")]),
+        repository(
+            "load",
+            "repositoryLoad",
+            "Has a kernel serve that is unloaded or quarantined.",
+            json_of::<LoadRequest>(),
+        )
+        .answers(200, "It serves.", vec![])
+        .refuses(&[(500, "It does not start.")]),
         repository(
             "unload",
             "repositoryUnload",
             "Has a kernel finish its requests and drop its state.",
+            json_of::<UnloadRequest>(),
         )
         .answers(200, "It has.", vec![]),
     ]

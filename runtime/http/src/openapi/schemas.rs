@@ -64,6 +64,24 @@ pub(super) struct IndexRequest {
     ready: bool,
 }
 
+/// What is said of loading a kernel: nothing.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct LoadRequest {}
+
+/// What is said of unloading a kernel.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct UnloadRequest {
+    #[serde(skip_serializing_if = "absent")]
+    parameters: Dependents,
+}
+
+/// Whether those are unloaded too that depend on it; none does.
+#[derive(JsonSchema, Serialize)]
+struct Dependents {
+    #[serde(skip_serializing_if = "absent")]
+    unload_dependents: bool,
+}
+
 /// A tensor.
 #[derive(JsonSchema, Serialize)]
 struct Tensor {

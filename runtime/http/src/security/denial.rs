@@ -92,15 +92,30 @@ fn of(kernel: Option<&str>) -> String {
 }
 
 impl Denial {
+    /// What all of them are called.
+    pub(super) const KINDS: [&str; 6] = [
+        "unauthenticated",
+        "forbidden",
+        "not_found",
+        "rate_limited",
+        "too_many_open",
+        "audit_unavailable",
+    ];
+
     /// What it is called in the audit log and in answers.
     pub fn kind(&self) -> &'static str {
+        Self::KINDS[self.number()]
+    }
+
+    /// Its place among them.
+    pub(super) fn number(&self) -> usize {
         match self {
-            Self::Unauthenticated(_) => "unauthenticated",
-            Self::Forbidden { .. } => "forbidden",
-            Self::Nowhere => "not_found",
-            Self::TooOften { .. } => "rate_limited",
-            Self::TooMany { .. } => "too_many_open",
-            Self::Unaudited(_) => "audit_unavailable",
+            Self::Unauthenticated(_) => 0,
+            Self::Forbidden { .. } => 1,
+            Self::Nowhere => 2,
+            Self::TooOften { .. } => 3,
+            Self::TooMany { .. } => 4,
+            Self::Unaudited(_) => 5,
         }
     }
 

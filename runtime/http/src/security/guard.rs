@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use rustkernel_core::config::{CallerConfig, SecurityConfig};
@@ -40,6 +41,8 @@ pub struct Guard {
     audit: Option<Audit>,
     certificates: Option<Arc<Certificates>>,
     callers: Callers,
+    /// By [`Denial::KINDS`].
+    denied: [AtomicU64; Denial::KINDS.len()],
 }
 
 /// Files that were read again, and do not hold yet.
@@ -74,7 +77,8 @@ impl Guard {
         let certificates = Certificates::of(&config.tls)?;
         let settings = config.audit_logging.then(|| Settings::of(&config.audit, service));
         let audit = settings.transpose()?.map(|settings| Audit::open(&settings)).transpose()?;
-        Ok(Self { authenticator, audit, certificates, callers: Callers::new(config.caller) })
+        let callers = Callers::new(config.caller);
+        Ok(Self { authenticator, audit, certificates, callers, ..Self::default() })
     }
 
     /// A guard of these parts. Without the first everybody may do everything, without the second nothing
@@ -118,6 +122,12 @@ impl Guard {
         }
     }
 
+    /// What denials are called, and how many there were of each.
+    pub fn denied(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.denied.iter().map(|count| count.load(Ordering::Relaxed));
+        Denial::KINDS.into_iter().zip(counts)
+    }
+
     /// The log.
     pub fn audit(&self) -> Option<&Audit> {
         self.audit.as_ref()
@@ -129,6 +139,10 @@ impl Guard {
     /// # Errors
     /// [`Denial`], which is written down as well.
     pub async fn admit(&self, asked: &Asked<'_>) -> Result<Admitted, Denial> {
+        self.admit_anybody(asked).await.inspect_err(|denial| self.count(denial))
+    }
+
+    async fn admit_anybody(&self, asked: &Asked<'_>) -> Result<Admitted, Denial> {
         if self.authenticator.is_none() && self.audit.is_none() && !self.callers.are_limited() {
             return Ok(Admitted::unrecorded(anybody()));
         }
@@ -168,7 +182,12 @@ impl Guard {
         principal: Principal,
         asked: &Asked<'_>,
     ) -> Result<Admitted, Denial> {
-        self.admit_known(principal, asked, Need::of(asked.path)).await
+        let admitted = self.admit_known(principal, asked, Need::of(asked.path)).await;
+        admitted.inspect_err(|denial| self.count(denial))
+    }
+
+    fn count(&self, denial: &Denial) {
+        self.denied[denial.number()].fetch_add(1, Ordering::Relaxed);
     }
 
     async fn admit_known(

@@ -104,11 +104,19 @@ async fn serve<B: MessageBody + 'static>(
             response.headers_mut().insert(name, value);
             Ok(response)
         }
-        Err(error) => {
-            let answer = answer(&Denial::Unaudited(error), id);
-            Ok(response.into_response(answer).map_into_right_body())
-        }
+        Err(_) => Ok(response.into_response(unrecorded(id)).map_into_right_body()),
     }
+}
+
+/// What somebody is told whose request was worked on, while what came of it cannot be written down. (Nothing invites
+/// them to send it again: it is done.)
+fn unrecorded(id: RequestId) -> HttpResponse {
+    let error = "the request was worked on, and what came of it could not be written into the audit log; \
+                 look before you send it again";
+    let reason = "outcome_unrecorded";
+    let mut answer = HttpResponse::InternalServerError();
+    answer.insert_header(id_header(id));
+    answer.json(json!({ "error": error, "reason": reason, "request_id": id.to_string() }))
 }
 
 fn asked<'r>(request: &'r ServiceRequest, id: RequestId, guard: &Guard) -> Asked<'r> {

@@ -42,12 +42,14 @@ pub(super) struct Input<'a> {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "an object")]
 pub(super) struct InputParameters {
-    pub(super) binary_data_size: Option<usize>,
+    pub(super) binary_data_size: Option<Count>,
     shared_memory_region: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an output: an object with `name`")]
 pub(super) struct Output {
     pub(super) name: String,
     #[serde(default, deserialize_with = "given")]
@@ -55,10 +57,36 @@ pub(super) struct Output {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "an object")]
 pub(super) struct OutputParameters {
     pub(super) binary_data: Option<bool>,
     classification: Option<IgnoredAny>,
     shared_memory_region: Option<IgnoredAny>,
+}
+
+/// A number of elements or bytes. (Of a `usize` serde would say just that, to clients in any language.)
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Count(pub(super) usize);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_u64(CountVisitor)
+    }
+}
+
+struct CountVisitor;
+
+impl Visitor<'_> for CountVisitor {
+    type Value = Count;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number of at least 0")
+    }
+
+    fn visit_u64<E: de::Error>(self, count: u64) -> Result<Count, E> {
+        let too_large = |_| E::invalid_value(de::Unexpected::Unsigned(count), &self);
+        usize::try_from(count).map(Count).map_err(too_large)
+    }
 }
 
 impl InputParameters {
@@ -96,7 +124,7 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// What is said of the call, or to the kernel, by name.
 #[derive(Debug, Default)]
-pub(super) struct Parameters(pub(super) BTreeMap<String, Value>);
+pub(in super::super) struct Parameters(pub(in super::super) BTreeMap<String, Value>);
 
 impl<'de> Deserialize<'de> for Parameters {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
@@ -145,7 +173,7 @@ impl<'de> Visitor<'de> for ShapeVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Shape, A::Error> {
         let mut shape = Vec::new();
-        while let Some(length) = array.next_element()? {
+        while let Some(Count(length)) = array.next_element()? {
             if shape.len() == DIMENSIONS {
                 let error = format_args!("a shape of more than {DIMENSIONS} dimensions");
                 return Err(de::Error::custom(error));

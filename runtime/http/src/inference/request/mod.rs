@@ -10,14 +10,18 @@ mod tests;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::time::Duration;
 
 use rustkernel_core::gpu::ElementType;
 use rustkernel_core::kernel::{AnyTensor, Priority, Tensor};
-use rustkernel_core::message::{FieldKind, Fields, Parameter, ParameterKind, Signature};
+use rustkernel_core::message::{
+    FieldKind, Fields, MessageError, Parameter, ParameterKind, Signature,
+};
 use serde_json::Value;
 
-use self::document::{Document, Input, Output};
+pub(super) use self::document::Parameters;
+use self::document::{Count, Document, Input, Output};
 use super::Fault;
 use super::tensor::{self, Coming};
 
@@ -215,7 +219,8 @@ impl Input<'_> {
     fn given(self, behind: &mut Behind<'_>) -> Result<Given, Fault> {
         let Self { element, shape, parameters, data, .. } = self;
         parameters.check()?;
-        let error = match (data, parameters.binary_data_size, element) {
+        let size = parameters.binary_data_size.map(|Count(size)| size);
+        let error = match (data, size, element) {
             (Some(tensor), None, _) => return Ok(Given::Whole(tensor)),
             (None, Some(size), Some(element)) if size <= behind.left => {
                 return behind.tensor(element, shape, size);
@@ -259,27 +264,30 @@ impl Inference {
         name: String,
         value: &Value,
     ) -> Result<(), Fault> {
+        let wrong = |expected: &dyn Display| {
+            let (name, given, expected) = (name.clone(), described(value), expected.to_string());
+            Fault::invalid(MessageError::WrongType { name, given, expected }.to_string())
+        };
         let field = signature.parameters().find(|field| field.name == name);
-        if let Some(FieldKind::Parameter { kind, .. }) = field.map(|field| &field.kind) {
-            let parameter = of_json(value, *kind).ok_or_else(|| {
-                Fault::invalid(format!("parameter `{name}` is {value}; it has to be a {kind}"))
-            })?;
+        if let Some(field) = field
+            && let FieldKind::Parameter { kind, .. } = &field.kind
+        {
+            let parameter = of_json(value, *kind).ok_or_else(|| wrong(field))?;
             self.fields.parameters.insert(name, parameter);
             return Ok(());
         }
-        let wrong = |expected| {
-            Fault::invalid(format!("parameter `{name}` is {value}; it has to be {expected}"))
-        };
         match name.as_str() {
             "binary_data_output" => {
-                self.outputs.binary = value.as_bool().ok_or_else(|| wrong("true or false"))?;
+                self.outputs.binary = value.as_bool().ok_or_else(|| wrong(&"true or false"))?;
             }
             "timeout" => {
-                let micros = value.as_u64().ok_or_else(|| wrong("microseconds, a whole number"))?;
+                let micros =
+                    value.as_u64().ok_or_else(|| wrong(&"microseconds, a whole number"))?;
                 self.timeout = (micros > 0).then(|| Duration::from_micros(micros));
             }
             "priority" => {
-                let level = value.as_u64().ok_or_else(|| wrong("a whole number, 1 the highest"))?;
+                let level =
+                    value.as_u64().ok_or_else(|| wrong(&"a whole number, 1 the highest"))?;
                 self.priority = priority(level);
             }
             // (The kernel says that it has no such parameter, and what was perhaps meant.)
@@ -299,6 +307,17 @@ fn priority(level: u64) -> Option<Priority> {
         1 => Some(Priority::High),
         2 => Some(Priority::Normal),
         _ => Some(Priority::Low),
+    }
+}
+
+/// A value in the words of [`Parameter::describe`], a number as it was written.
+fn described(value: &Value) -> String {
+    match value {
+        Value::Bool(value) => Parameter::Bool(*value).describe(),
+        Value::String(text) => Parameter::Text(text.clone()).describe(),
+        Value::Number(number) if number.is_f64() => format!("the number {number}"),
+        Value::Number(number) => format!("the whole number {number}"),
+        Value::Null | Value::Array(_) | Value::Object(_) => value.to_string(),
     }
 }
 

@@ -150,7 +150,19 @@ fn what_is_wrong_is_said() {
         (r#"{"inputs":[{"name":"x","shape":[1]}]}"#, "missing field `datatype`"),
         (
             r#"{"inputs":[{"name":"x","shape":[-1],"datatype":"FP32"}]}"#,
-            "invalid value: integer `-1`",
+            "integer `-1`, expected a whole number of at least 0",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[1.5],"datatype":"FP32"}]}"#,
+            "floating point `1.5`, expected a whole number of at least 0",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","parameters":7}]}"#,
+            "integer `7`, expected an object at",
+        ),
+        (
+            r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","parameters":{"binary_data_size":-4}}]}"#,
+            "integer `-4`, expected a whole number of at least 0",
         ),
         (
             r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP16"}]}"#,
@@ -172,7 +184,11 @@ fn what_is_wrong_is_said() {
         ),
         (
             &format!(r#"{{"inputs":[{X}],"parameters":{{"a":"2"}}}}"#),
-            "`a` is \"2\"; it has to be a FP32",
+            "`a` is the text `2`; it has to be a FP32 parameter",
+        ),
+        (
+            &format!(r#"{{"inputs":[{X}],"parameters":{{"priority":10.0}}}}"#),
+            "`priority` is the number 10.0; it has to be a whole number, 1 the highest",
         ),
         (&format!(r#"{{"inputs":[{X}],"parameters":{{"timeout":-1}}}}"#), "microseconds"),
         (&format!(r#"{{"inputs":[{X}]}} x"#), "trailing characters"),
@@ -234,8 +250,8 @@ fn an_answer_has_no_more_of_what_was_sent_than_tells_what_it_was() {
     }
     let error = json(&format!(r#"{{"inputs":[],"parameters":{{"timeout":"{long}"}}}}"#));
     let error = error.unwrap_err();
-    assert!(error.starts_with("parameter `timeout` is \"yyy"), "{error}");
-    assert!(error.ends_with("yyy\"; it has to be microseconds, a whole number"), "{error}");
+    assert!(error.starts_with("`timeout` is the text `yyy"), "{error}");
+    assert!(error.ends_with("yyy`; it has to be microseconds, a whole number"), "{error}");
 }
 
 /// Wherever something nested stands, or something else is expected, it is not followed until the stack is gone.

@@ -61,14 +61,18 @@ impl SigningKey {
 /// # Errors
 /// [`JwtError`].
 pub(super) fn read(path: &Path, taken: &[Algorithm]) -> Result<Vec<SigningKey>, JwtError> {
-    let bytes = trusted::read(path);
-    let bytes = bytes.map_err(|error| JwtError::Io { path: path.to_owned(), error })?;
+    let io = |error| JwtError::Io { path: path.to_owned(), error };
+    let bytes = trusted::read(path).map_err(io)?;
     let keys = match str::from_utf8(&bytes) {
         Ok(text) if text.contains("-----BEGIN ") => of_pem(text, taken),
         _ => of_set(&bytes, taken),
     };
     let invalid = |reason: String| JwtError::Invalid { path: path.to_owned(), reason };
     let keys = keys.map_err(invalid)?;
+    if keys.iter().any(|key| key.key.family() == AlgorithmFamily::Hmac) {
+        // Whoever can read a shared secret can make tokens.
+        trusted::read_secret(path).map_err(io)?;
+    }
     match keys.len() {
         0 => Err(invalid("no key signs by one of `security.jwt.algorithms`".into())),
         1..=MOST => Ok(keys),

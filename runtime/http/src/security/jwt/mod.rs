@@ -65,6 +65,9 @@ impl Verifier {
         let rules = self.rules.iter().find(|(algorithm, _)| *algorithm == header.alg);
         let (_, rules) = rules.ok_or(Refused::Algorithm)?;
         let claims = self.claims(token, &header, rules)?;
+        if claims.sub.is_empty() {
+            return Err(Refused::Claims); // (The log is to name somebody.)
+        }
         Ok(Principal::new(format!("jwt:{}", claims.sub), self.roles(&claims), kernels(&claims)?))
     }
 
