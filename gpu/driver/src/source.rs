@@ -1,6 +1,6 @@
 //! Which library is the driver: chosen once, at the first call, and never unloaded.
 
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, OsStr, c_void};
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -72,15 +72,19 @@ fn driver() -> Result<&'static Driver, &'static Missing> {
 }
 
 fn open() -> Result<Driver, Missing> {
-    let named = std::env::var(ENV).ok().filter(|name| !name.is_empty());
-    let names = named.as_deref().map_or(NAMES.to_vec(), |name| vec![name]);
+    let named = std::env::var_os(ENV).filter(|name| !name.is_empty());
+    let usual = || NAMES.iter().map(OsStr::new).collect();
+    let names: Vec<&OsStr> = named.as_deref().map_or_else(usual, |name| vec![name]);
     let mut tried = Vec::new();
     for name in names {
         // SAFETY: this runs the library's initialisers, as linking to it would. It is the driver by
         // the operator's word, and stays loaded for good.
         match unsafe { libloading::Library::new(name) } {
-            Ok(library) => return Ok(Driver { source: Source::File(library), name: name.into() }),
-            Err(error) => tried.push(reason(name, &error)),
+            Ok(library) => {
+                let name = name.to_string_lossy().into_owned();
+                return Ok(Driver { source: Source::File(library), name });
+            }
+            Err(error) => tried.push(reason(&name.to_string_lossy(), &error)),
         }
     }
     Err(Missing { tried })
