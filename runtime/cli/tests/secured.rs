@@ -173,6 +173,7 @@ fn the_file_of_the_specification_serves_and_its_requests_are_traced() {
 fn callers_do_what_their_keys_allow_and_it_is_written_down() {
     let place = Place::new();
     let (caller, viewer) = (place.key("executor", "saxpy"), place.key("viewer", "*"));
+    let operator = place.key("operator", "s*");
     let served = place.serve();
     let mut stream = TcpStream::connect(&served.address).unwrap();
     let mut ask = |path, key: Option<&str>| ask(&mut stream, path, key).unwrap();
@@ -199,6 +200,11 @@ fn callers_do_what_their_keys_allow_and_it_is_written_down() {
         assert_eq!(answer.status, status, "{path}: {}", answer.body);
         assert_eq!(answer.header("www-authenticate").is_some(), status == 401);
     }
+    let all = ask("/v2/models/stats", Some(&operator));
+    let all: Value = serde_json::from_str(&all.body).unwrap();
+    let names: Vec<&Value> =
+        all["model_stats"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, ["saxpy", "scan", "sobel", "softmax"], "those alone that the key is for");
     place.run(&["key", "revoke", &caller[3..15]]);
     assert_eq!(ask(infer, Some(&caller)).status, 200, "until it is read again");
     place.run(&["runtime", "reload"]);

@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustkernel_core::config::HttpConfig;
 
 use crate::control::Control;
-use crate::inference::{self, BodyLimits, Fault, Models, Reason};
+use crate::inference::{self, BodyLimits, Fault, Models, Reason, Room};
 use crate::metrics::{Format, Metrics};
 use crate::openapi::{self, About, Document};
 use crate::routes::{self, get, resource};
@@ -62,6 +62,7 @@ pub(crate) fn server(
         metrics: metrics_enabled.then(|| Data::from(metrics)),
         limits: Data::new(BodyLimits {
             bytes: usize::try_from(config.max_body_bytes).unwrap_or(usize::MAX),
+            room: Room::new(config.max_held_bytes),
             patience: config.body_timeout,
             answer: config.max_answer_bytes,
         }),

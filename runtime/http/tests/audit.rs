@@ -125,7 +125,7 @@ async fn an_unfinished_record_is_put_aside_and_told() {
         .unwrap()
         .set_len(whole + (5 << 20))
         .unwrap();
-    drop(Audit::open(&settings).unwrap());
+    Audit::open(&settings).unwrap().close().await;
     let verified = verify(&settings.path);
     assert_eq!((verified.count, verified.records), (0, 6), "{verified:?}");
 

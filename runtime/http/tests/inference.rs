@@ -404,7 +404,7 @@ async fn an_answer_that_nobody_reads_is_not_kept() {
     let config = HttpConfig { body_timeout: patience, ..config() };
     let caller = CallerConfig { concurrent: 1, ..CallerConfig::default() };
     let guard = Guard::of(&SecurityConfig { caller, ..SecurityConfig::default() }, "test").unwrap();
-    let serving = Serving::start_as(config, |service| service.guard(guard)).await;
+    let serving = Serving::start_as(config, |service| service.guard(guard).metrics(true)).await;
     let asked = r#"{"inputs":[{"name":"a","datatype":"FP32","shape":[2500000,0],"data":[]},{"name":"b","datatype":"FP32","shape":[0,4],"data":[]}]}"#;
     let ask = async |waits: Duration| {
         let mut stream = tokio::net::TcpStream::connect(serving.address).await.unwrap();
@@ -427,9 +427,35 @@ async fn an_answer_that_nobody_reads_is_not_kept() {
     assert!(whole && length > 32 << 20, "{length}");
     let (whole, _) = within_a_minute(ask(8 * patience)).await;
     assert!(!whole, "it was kept");
-    assert_eq!(serving.get("/v2").await.status, 200);
+    let metrics = String::from_utf8(serving.get("/metrics").await.body).unwrap();
+    assert!(
+        metrics.contains("rustkernel_denied_requests_total{reason=\"too_many_open\"} 2\n"),
+        "{metrics}"
+    );
     serving.control.drain().await.unwrap();
     serving.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_together_take_no_more_than_they_may() {
+    let serving = Serving::start(HttpConfig { max_held_bytes: 100 << 10, ..config() }).await;
+    let (small, large) = (held(&[1.0]), held(&vec![1.0; 20_000]));
+    let first = serving.hold_with(&large).await;
+    let refused = serving.infer("held", &large).await;
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(refused.refusal(), (503, "bodies_full".into()));
+    let packed = packed_with_gzip(large.to_string().as_bytes());
+    let path = "/v2/models/held/infer";
+    let refused = serving.post(path, &[("Content-Encoding", "gzip")], packed).await;
+    assert_eq!(refused.refusal(), (503, "bodies_full".into()));
+    let second = serving.hold_with(&small).await;
+    serving.gate.add_permits(3);
+    for held in [first, second] {
+        assert_eq!(held.await.unwrap().status, 200);
+    }
+    assert_eq!(serving.infer("held", &large).await.status, 200);
+    serving.control.drain().await.unwrap();
+    assert!(serving.end().await.is_clean());
 }
 
 #[tokio::test(flavor = "multi_thread")]

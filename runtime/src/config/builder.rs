@@ -69,6 +69,7 @@ section! {
         workers: usize,
         max_connections: usize,
         max_body_bytes: u64,
+        max_held_bytes: u64,
         max_answer_bytes: u64,
         header_timeout: Duration,
         body_timeout: Duration,

@@ -80,6 +80,11 @@ pub struct HttpConfig {
     #[serde(with = "size")]
     #[schemars(schema_with = "size::schema")]
     pub max_body_bytes: u64,
+    /// Most bytes of bodies at once, over all requests that are read or worked on; further ones are refused. Those of at
+    /// most 64 KiB do not count.
+    #[serde(with = "size")]
+    #[schemars(schema_with = "size::schema")]
+    pub max_held_bytes: u64,
     /// Most bytes of an answer; of numbers in JSON each counts as the longest of its type.
     #[serde(with = "size")]
     #[schemars(schema_with = "size::schema")]
@@ -111,6 +116,7 @@ impl Default for HttpConfig {
             workers: available_parallelism().map_or(1, usize::from).min(Self::MOST_WORKERS),
             max_connections: 4096,
             max_body_bytes: 64 << 20,
+            max_held_bytes: 1 << 30,
             max_answer_bytes: 256 << 20,
             header_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(30),
@@ -132,10 +138,12 @@ impl HttpConfig {
             ("keep_alive", self.keep_alive),
         ];
         let none = times.into_iter().filter(|(_, time)| time.is_zero());
-        none.map(|(name, _)| {
-            let reason = "in no time nothing can be sent; every connection would be closed at once";
-            (format!("http.{name}"), reason.to_owned())
-        })
+        let none = none.map(|(name, _)| {
+            (name, "in no time nothing can be sent; every connection would be closed at once")
+        });
+        let never = (self.max_held_bytes < self.max_body_bytes)
+            .then_some(("max_held_bytes", "one body may be larger, by `http.max_body_bytes`"));
+        none.chain(never).map(|(name, reason)| (format!("http.{name}"), reason.to_owned()))
     }
 
     /// The values of a preset. In production load balancers are given five seconds before a drain.

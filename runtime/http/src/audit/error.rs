@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Why an entry was not written down. What it was about is then not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +18,16 @@ pub enum AuditError {
         path: PathBuf,
         /// What the system says.
         reason: String,
+    },
+    /// The disk has not taken it in time. It may be in the log later.
+    #[error(
+        "the audit log {path} has not taken a record within {within:?}; nothing is done until it does"
+    )]
+    Slow {
+        /// The file.
+        path: PathBuf,
+        /// How long was waited.
+        within: Duration,
     },
     /// The service has ended.
     #[error("the audit log is closed: the service has ended")]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustkernel_core::config::AuditConfig;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::chain::Link;
 use super::entry::{Entry, Event};
@@ -23,6 +23,8 @@ use super::log::{self, Log};
 pub(super) const GROUP: usize = 512;
 /// How often a log that cannot be written is tried again.
 const RETRY: Duration = Duration::from_millis(250);
+/// How long an entry may take to be durable.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a log is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +66,7 @@ pub struct Audit {
 struct Shared {
     path: PathBuf,
     queue: usize,
+    patience: Duration,
     failing: AtomicBool,
     /// The place of the last durable record.
     last: Mutex<Link>,
@@ -93,6 +96,7 @@ impl Audit {
         let shared = Arc::new(Shared {
             path: path.clone(),
             queue: settings.queue,
+            patience: PATIENCE + settings.commit_delay,
             failing: AtomicBool::new(false),
             last: Mutex::new(log.link()),
         });
@@ -107,13 +111,21 @@ impl Audit {
     /// waiting is written all the same.
     ///
     /// # Errors
-    /// [`AuditError`]; the entry is not in the log then.
+    /// [`AuditError`]; the entry is not in the log then, but for [`Slow`](AuditError::Slow): the log is not writable
+    /// then, until something is durable again.
     pub async fn record(&self, entry: Entry) -> Result<u64, AuditError> {
         let (done, told) = oneshot::channel();
         // (Memory is given back cheapest by the thread that took it.)
         let _about = Arc::clone(&entry.about);
         self.send(Job::Write { entry, done: Some(done) })?;
-        told.await.unwrap_or(Err(AuditError::Closed))
+        match timeout(self.shared.patience, told).await {
+            Ok(told) => told.unwrap_or(Err(AuditError::Closed)),
+            Err(_) => {
+                self.shared.failing.store(true, Ordering::Release);
+                let (path, within) = (self.shared.path.clone(), self.shared.patience);
+                Err(AuditError::Slow { path, within })
+            }
+        }
     }
 
     /// Has an entry written down, and does not wait for it.
@@ -297,5 +309,28 @@ impl Writer {
         for done in done.into_iter().flatten() {
             done.send(Err(error.clone())).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_is_not_waited_for() {
+        let (jobs, _taken) = sync_channel(1);
+        let shared = Shared {
+            path: "log".into(),
+            queue: 1,
+            patience: PATIENCE,
+            failing: AtomicBool::new(false),
+            last: Mutex::new(Link::START),
+        };
+        let audit = Audit { jobs, shared: Arc::new(shared) };
+        let entry = || Entry::of_system(Event::Audit, "test", "");
+        let slow = audit.record(entry()).await.unwrap_err();
+        assert_eq!(slow, AuditError::Slow { path: "log".into(), within: PATIENCE });
+        assert!(!audit.is_writable());
+        assert_eq!(audit.record(entry()).await, Err(AuditError::Behind(1)));
     }
 }

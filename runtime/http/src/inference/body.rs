@@ -4,6 +4,7 @@
 //! JSON is there; the bytes of its tensors are copied from each chunk to where they stay. A body that is only JSON, is
 //! packed, or does not say its length is collected as a whole.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -14,24 +15,30 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::headers::only;
+use super::held::{Held, Room};
 use super::packing::Packing;
 use super::request::{Begun, Inference};
 use super::{Fault, Reason};
 
 /// The most bytes, and how long they may take to come.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct BodyLimits {
     pub(crate) bytes: usize,
+    /// For all bodies together.
+    pub(crate) room: Arc<Room>,
     pub(crate) patience: Duration,
     /// The most bytes of an answer.
     pub(crate) answer: u64,
 }
 
+/// As many bytes may come of one that is packed: see zlib's own technical details.
+const DENSEST: usize = 1032;
 /// Who waits longer waits for ever; an instant that late there is.
 const LONGEST: Duration = Duration::from_secs(1 << 32);
 
 /// Reads a body to its end, whatever is wrong with it. `header` is the length of its JSON, where bytes follow;
-/// `begin` reads the front of it, with all of the JSON, and is told how long all of it is.
+/// `begin` reads the front of it, with all of the JSON, and is told how long all of it is. What comes beside it is to be
+/// kept until the request is answered.
 ///
 /// # Errors
 /// If it is too large, packed or not; too slow; packed in a way that is not known; or ends early. Else if it is not
@@ -39,10 +46,10 @@ const LONGEST: Duration = Duration::from_secs(1 << 32);
 pub(crate) async fn read(
     request: &HttpRequest,
     payload: &mut Payload,
-    limits: BodyLimits,
+    limits: &BodyLimits,
     header: Option<usize>,
     begin: impl AsyncFnOnce(Bytes, usize) -> Result<Begun, Fault>,
-) -> Result<Inference, Fault> {
+) -> Result<(Inference, Held), Fault> {
     let (packing, mut incoming) = Incoming::of(request, payload, limits)?;
     let json = header.filter(|_| packing.is_none());
     let front = incoming.in_time(async |incoming| incoming.collect(json).await).await?;
@@ -52,11 +59,12 @@ pub(crate) async fn read(
         // (What that took is not the sender's time.)
         incoming.deadline += since.elapsed();
         incoming.in_time(async |incoming| incoming.pass(&mut begun).await).await?;
-        return begun?.finish();
+        return Ok((begun?.finish()?, incoming.held));
     }
-    let whole = unpack(packing, front, limits.bytes).await?;
+    let mut held = incoming.held;
+    let whole = unpack(packing, front, limits, &mut held).await?;
     let length = whole.len();
-    begin(whole, length).await?.finish()
+    Ok((begin(whole, length).await?.finish()?, held))
 }
 
 /// Reads a body that has no tensors in it.
@@ -66,25 +74,35 @@ pub(crate) async fn read(
 pub(crate) async fn whole(
     request: &HttpRequest,
     payload: &mut Payload,
-    limits: BodyLimits,
-) -> Result<Bytes, Fault> {
+    limits: &BodyLimits,
+) -> Result<(Bytes, Held), Fault> {
     let (packing, mut incoming) = Incoming::of(request, payload, limits)?;
     let all = incoming.in_time(async |incoming| incoming.collect(None).await).await?;
-    unpack(packing, all, limits.bytes).await
+    let mut held = incoming.held;
+    Ok((unpack(packing, all, limits, &mut held).await?, held))
 }
 
 /// Unpacks a body, if it is packed, where that keeps nobody waiting.
-async fn unpack(packing: Option<Packing>, packed: Bytes, most: usize) -> Result<Bytes, Fault> {
+async fn unpack(
+    packing: Option<Packing>,
+    packed: Bytes,
+    limits: &BodyLimits,
+    held: &mut Held,
+) -> Result<Bytes, Fault> {
     let Some(packing) = packing else { return Ok(packed) };
+    let most = limits.bytes;
+    held.set(&limits.room, packed.len().saturating_mul(DENSEST).min(most))?;
     let unpacked = web::block(move || packing.unpack(&packed, most)).await;
     let unpacked = unpacked.map_err(|error| Fault::new(Reason::Failed, error.to_string()))??;
-    unpacked.map(Bytes::from).ok_or_else(|| too_large(most))
+    let unpacked = unpacked.map(Bytes::from).ok_or_else(|| too_large(most))?;
+    held.set(&limits.room, unpacked.len())?;
+    Ok(unpacked)
 }
 
 /// What can be refused before the body is read; how it is packed, and how long it is to be.
 fn check(
     request: &HttpRequest,
-    limits: BodyLimits,
+    limits: &BodyLimits,
 ) -> Result<(Option<Packing>, Option<usize>), Fault> {
     let headers = request.headers();
     let packing = only(headers, &CONTENT_ENCODING)?.map_or(Ok(None), Packing::of)?;
@@ -100,7 +118,8 @@ fn check(
 /// A body on its way.
 struct Incoming<'p> {
     payload: &'p mut Payload,
-    limits: BodyLimits,
+    limits: &'p BodyLimits,
+    held: Held,
     /// How long it is to be, if that was said.
     announced: Option<usize>,
     /// So much of it has come.
@@ -113,11 +132,11 @@ impl<'p> Incoming<'p> {
     fn of(
         request: &HttpRequest,
         payload: &'p mut Payload,
-        limits: BodyLimits,
+        limits: &'p BodyLimits,
     ) -> Result<(Option<Packing>, Self), Fault> {
         let (packing, announced) = check(request, limits)?;
         let deadline = Instant::now() + limits.patience.min(LONGEST);
-        Ok((packing, Self { payload, limits, announced, read: 0, deadline }))
+        Ok((packing, Self { payload, limits, held: Held::none(), announced, read: 0, deadline }))
     }
 
     async fn in_time<T>(
@@ -139,6 +158,7 @@ impl<'p> Incoming<'p> {
         if self.read > self.limits.bytes {
             return Err(too_large(self.limits.bytes));
         }
+        self.held.set(&self.limits.room, self.read)?;
         Ok(Some(chunk))
     }
 
@@ -209,8 +229,12 @@ mod tests {
     use super::*;
     use crate::inference::{request, tensor};
 
-    const LIMITS: BodyLimits =
-        BodyLimits { bytes: 4096, patience: Duration::from_secs(1), answer: 4096 };
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    fn limits() -> BodyLimits {
+        BodyLimits { bytes: 4096, room: Room::new(4096), patience: PATIENCE, answer: 4096 }
+    }
+
     const TYPES: [ElementType; 3] = [ElementType::U8, ElementType::F32, ElementType::U64];
 
     fn signature(inputs: usize) -> Signature {
@@ -276,7 +300,8 @@ mod tests {
                 async |body: Bytes, length| request::begin(&signature, self.header, &body, length);
             let mut payload = Payload::from(stream::iter(chunks).boxed_local());
             let request = request.to_http_request();
-            read(&request, &mut payload, LIMITS, self.header, begin).await.map(told)
+            let read = read(&request, &mut payload, &limits(), self.header, begin).await;
+            read.map(|(inference, _)| told(inference))
         }
     }
 
@@ -379,17 +404,17 @@ mod tests {
             let first = stream::iter([Ok(Bytes::from_static(b"a"))]);
             let mut payload = Payload::from(first.chain(later.into_stream()).boxed_local());
             let begin = async |body: Bytes, length| {
-                tokio::time::sleep(LIMITS.patience * 2).await;
+                tokio::time::sleep(PATIENCE * 2).await;
                 request::begin(&signature, Some(0), &body, length)
             };
-            super::read(&request, &mut payload, LIMITS, Some(0), begin).await
+            super::read(&request, &mut payload, &limits(), Some(0), begin).await
         };
-        let AnyTensor::U8(tensor) = &read(LIMITS.patience / 2).await.unwrap().fields.tensors["x0"]
+        let AnyTensor::U8(tensor) = &read(PATIENCE / 2).await.unwrap().0.fields.tensors["x0"]
         else {
             unreachable!("its type was asked for")
         };
         assert_eq!(tensor.as_slice(), b"ab");
-        let slow = read(LIMITS.patience * 2).await.unwrap_err();
+        let slow = read(PATIENCE * 2).await.unwrap_err();
         assert_eq!(
             (slow.reason, &*slow.error),
             (Reason::TooSlow, "the body did not come within 1s")

@@ -75,6 +75,8 @@ reasons! {
     Unloaded "unloaded" SERVICE_UNAVAILABLE;
     /// The kernel has ended, and is not restarted.
     Ended "ended" SERVICE_UNAVAILABLE;
+    /// The bodies of other requests take all the memory that bodies may.
+    BodiesFull "bodies_full" SERVICE_UNAVAILABLE;
     /// The device is too full.
     MemoryPressure "memory_pressure" SERVICE_UNAVAILABLE;
     /// The device was lost.
@@ -90,6 +92,7 @@ impl Reason {
             Self::QueueFull
             | Self::Starting
             | Self::Draining
+            | Self::BodiesFull
             | Self::MemoryPressure
             | Self::DeviceLost => Some("1"),
             Self::Quarantined => Some("5"),
@@ -157,7 +160,8 @@ impl ResponseError for Fault {
         if let Some(seconds) = self.reason.retry_after() {
             answer.insert_header((RETRY_AFTER, seconds));
         }
-        if matches!(self.reason, Reason::TooLarge | Reason::TooSlow | Reason::Draining) {
+        let unread = [Reason::TooLarge, Reason::TooSlow, Reason::BodiesFull, Reason::Draining];
+        if unread.contains(&self.reason) {
             // What is left of the body is not read, or nothing comes after it.
             answer.insert_header((CONNECTION, "close")).force_close();
         }

@@ -10,6 +10,7 @@
 //! | `repository` | kernels listed, loaded and unloaded |
 //! | `models` | kernels as they are found by name, and what is counted of each |
 //! | `body`, `packing` | bytes as they come, within a size and a time; those of large tensors straight into them; unpacked |
+//! | `held` | how many bytes of bodies there are at once |
 //! | `headers` | what is read of headers |
 //! | `request` | a body as a kernel's fields, and what is said of the call |
 //! | `response` | a kernel's fields as a body |
@@ -22,6 +23,7 @@ mod body;
 mod describe;
 mod fault;
 mod headers;
+mod held;
 mod models;
 mod packing;
 mod repository;
@@ -37,6 +39,7 @@ use actix_web::http::header::HeaderName;
 pub(crate) use body::BodyLimits;
 pub(crate) use describe::{Config, Metadata, ServerMetadata};
 pub(crate) use fault::{Fault, Reason};
+pub(crate) use held::Room;
 pub(crate) use models::Models;
 pub(crate) use repository::Indexed;
 pub(crate) use request::{begin, read};

@@ -10,6 +10,7 @@ use rustkernel_core::runtime::{LifecycleState, Runtime};
 use super::statistics::Counts;
 use super::{Fault, Reason};
 use crate::metrics::{KernelMetrics, Metrics};
+use crate::security::Principal;
 
 /// A kernel, and what is counted of it.
 #[derive(Debug)]
@@ -98,9 +99,11 @@ impl Models {
         Ok(Arc::clone(known.entry(name.to_owned()).or_insert_with(|| Arc::new(model))))
     }
 
-    /// All kernels that can be called by name.
-    pub(crate) fn all(&self) -> Vec<Arc<Model>> {
+    /// The kernels that can be called by name, of those that somebody is let to.
+    pub(crate) fn seen_by(&self, asks: Option<&Principal>) -> Vec<Arc<Model>> {
         let signatures = self.runtime.signatures();
-        signatures.iter().filter_map(|signature| self.find(&signature.name, None).ok()).collect()
+        let names = signatures.iter().map(|signature| &*signature.name);
+        let names = names.filter(|name| asks.is_none_or(|asks| asks.is_let_to(name)));
+        names.filter_map(|name| self.find(name, None).ok()).collect()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::web::{self, Bytes, Data, Json, Path, Payload, ServiceConfig};
+use actix_web::web::{self, Bytes, Data, Json, Path, Payload, ReqData, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use rustkernel_core::runtime::LifecycleState;
 use schemars::JsonSchema;
@@ -18,6 +18,7 @@ use super::scalar::Scalar;
 use super::{Fault, Reason};
 use crate::control::Control;
 use crate::routes::resource;
+use crate::security::Principal;
 
 /// Its routes.
 pub(super) fn configure(routes: &mut ServiceConfig) {
@@ -54,13 +55,13 @@ impl Asked {
 }
 
 async fn index(
-    http: HttpRequest,
-    payload: Payload,
+    (http, payload): (HttpRequest, Payload),
     control: Data<Control>,
     models: Data<Models>,
     limits: Data<BodyLimits>,
+    asks: Option<ReqData<Principal>>,
 ) -> Result<Json<Vec<Indexed>>, Fault> {
-    let asked: Asked = said(&http, payload, **limits).await?;
+    let asked: Asked = said(&http, payload, &limits).await?;
     let ready_alone = asked.ready_alone()?;
     let running = control.runtime.state() == LifecycleState::Running;
     let indexed = |model: &Arc<Model>| {
@@ -75,7 +76,7 @@ async fn index(
             reason: if refuses { why } else { String::new() },
         })
     };
-    Ok(Json(models.all().iter().filter_map(indexed).collect()))
+    Ok(Json(models.seen_by(asks.as_deref()).iter().filter_map(indexed).collect()))
 }
 
 /// What is said of loading or unloading.
@@ -104,7 +105,7 @@ async fn load(
     name: Path<String>,
 ) -> Result<HttpResponse, Fault> {
     let model = models.find(&name, None)?;
-    said::<Order>(&http, payload, **limits).await?.check(&[])?;
+    said::<Order>(&http, payload, &limits).await?.check(&[])?;
     models.admit()?;
     if model.kernel.condition().refuses() {
         let up = control.runtime.load_kernel(&name).await;
@@ -123,7 +124,7 @@ async fn unload(
 ) -> Result<HttpResponse, Fault> {
     models.find(&name, None)?;
     // (No kernel depends on another.)
-    said::<Order>(&http, payload, **limits).await?.check(&["unload_dependents"])?;
+    said::<Order>(&http, payload, &limits).await?.check(&["unload_dependents"])?;
     models.admit()?;
     let replaced = control.runtime.unload_kernel(&name).await;
     replaced.map_err(|error| Fault::new(Reason::NotFound, error.to_string()))?;
@@ -134,9 +135,9 @@ async fn unload(
 async fn said<T: DeserializeOwned + Default + Send + 'static>(
     http: &HttpRequest,
     payload: Payload,
-    limits: BodyLimits,
+    limits: &BodyLimits,
 ) -> Result<T, Fault> {
-    let body = body::whole(http, &mut payload.into_inner(), limits).await?;
+    let (body, _held) = body::whole(http, &mut payload.into_inner(), limits).await?;
     if body.len() < LARGE { read(&body) } else { elsewhere(move || read(&body)).await }
 }
 

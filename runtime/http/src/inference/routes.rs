@@ -7,7 +7,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::Next;
-use actix_web::web::{self, Bytes, Data, Path, ServiceConfig};
+use actix_web::web::{self, Bytes, Data, Path, ReqData, ServiceConfig};
 use actix_web::{Error, HttpRequest, HttpResponse};
 use rustkernel_core::kernel::{CallOptions, Instant};
 use serde::Deserialize;
@@ -24,6 +24,7 @@ use super::{Fault, HEADER_LENGTH, Reason, TIMEOUT};
 use crate::control::Control;
 use crate::metrics::Pending;
 use crate::routes::{get, resource};
+use crate::security::Principal;
 use crate::tracing;
 
 /// What is collected of a body is read from here on, and an answer written, on a thread where that keeps nobody waiting.
@@ -69,7 +70,7 @@ pub(crate) async fn calls(
     };
     let (models, limits) = (models.clone(), limits.clone());
     let (http, mut payload) = request.into_parts();
-    let answered = infer_of(&http, &mut payload, &models, **limits, &named).await;
+    let answered = infer_of(&http, &mut payload, &models, &limits, &named).await;
     Ok(ServiceResponse::new(http, answered.unwrap_or_else(HttpResponse::from_error)))
 }
 
@@ -139,8 +140,8 @@ async fn statistics(models: Data<Models>, path: Path<Named>) -> Result<HttpRespo
     Ok(HttpResponse::Ok().json(Statistics::of([&*model])))
 }
 
-async fn all_statistics(models: Data<Models>) -> HttpResponse {
-    let all = models.all();
+async fn all_statistics(models: Data<Models>, asks: Option<ReqData<Principal>>) -> HttpResponse {
+    let all = models.seen_by(asks.as_deref());
     HttpResponse::Ok().json(Statistics::of(all.iter().map(|model| &**model)))
 }
 
@@ -155,14 +156,14 @@ async fn infer(
     limits: Data<BodyLimits>,
     path: Path<Named>,
 ) -> Result<HttpResponse, Fault> {
-    infer_of(&http, &mut payload.into_inner(), &models, **limits, &path).await
+    infer_of(&http, &mut payload.into_inner(), &models, &limits, &path).await
 }
 
 async fn infer_of(
     http: &HttpRequest,
     payload: &mut Payload,
     models: &Models,
-    limits: BodyLimits,
+    limits: &BodyLimits,
     named: &Named,
 ) -> Result<HttpResponse, Fault> {
     models.admit()?;
@@ -196,13 +197,14 @@ async fn answer(
     http: &HttpRequest,
     payload: &mut Payload,
     model: &Arc<Model>,
-    limits: BodyLimits,
+    limits: &BodyLimits,
     since: Instant,
 ) -> Result<(Body, Parts), Fault> {
     let header = number(http.headers(), &HEADER_LENGTH)?;
     let patience: Option<u64> = number(http.headers(), &TIMEOUT)?;
     let begin = async |body, length| begin(model, header, body, length).await;
-    let Inference { id, fields, outputs, timeout, priority } =
+    // (What the body takes is held until the answer is written.)
+    let (Inference { id, fields, outputs, timeout, priority }, _held) =
         body::read(http, payload, limits, header, begin).await?;
     let asked = Instant::now();
     let timing = tracing::calling(http, since, asked);
@@ -220,8 +222,8 @@ async fn answer(
     let writing = Instant::now();
     let size: u64 = fields.tensors.values().map(|tensor| tensor.bytes()).sum();
     let write = {
-        let model = Arc::clone(model);
-        move || response::write(model.signature(), id.as_deref(), &outputs, &fields, limits.answer)
+        let (model, most) = (Arc::clone(model), limits.answer);
+        move || response::write(model.signature(), id.as_deref(), &outputs, &fields, most)
     };
     let body = if size < LARGE as u64 { write()? } else { elsewhere(write).await? };
     tracing::wrote(http, writing);

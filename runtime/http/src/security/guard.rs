@@ -346,8 +346,10 @@ impl Open {
     async fn written_down(audit: &Audit, entry: Entry) -> Result<Self, AuditError> {
         let mut open = Self { audit: audit.clone(), entry: Some(entry.clone()) };
         let recorded = audit.record(entry).await;
-        if recorded.is_err() {
-            open.entry = None; // Nothing has begun that could be abandoned.
+        if let Err(error) = &recorded {
+            // Nothing has begun that could be abandoned. (What the disk takes later was refused.)
+            let begun = open.entry.take().filter(|_| matches!(error, AuditError::Slow { .. }));
+            begun.map(|entry| audit.note(entry.outcome("refused", "the audit log was too slow")));
         }
         recorded.map(|_| open)
     }

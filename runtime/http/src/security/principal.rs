@@ -35,11 +35,15 @@ impl Principal {
         self.0.roles.iter().map(|role| role.name()).collect()
     }
 
+    /// Whether a kernel is one of those that they are let to.
+    pub fn is_let_to(&self, kernel: &str) -> bool {
+        self.0.kernels.iter().any(|pattern| pattern.fits(kernel))
+    }
+
     /// Whether they may do that, to that kernel if it is about one.
     pub fn may(&self, permission: Permission, kernel: Option<&str>) -> bool {
-        let Known { roles, kernels, .. } = &*self.0;
-        let role = roles.iter().any(|role| role.may(permission));
-        role && kernel.is_none_or(|name| kernels.iter().any(|pattern| pattern.fits(name)))
+        let role = self.0.roles.iter().any(|role| role.may(permission));
+        role && kernel.is_none_or(|name| self.is_let_to(name))
     }
 }
 

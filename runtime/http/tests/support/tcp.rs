@@ -190,11 +190,16 @@ impl Serving {
 
     /// A request of `held` that waits to be let go.
     pub(crate) async fn hold(&self) -> JoinHandle<Answer> {
+        self.hold_with(&held(&[1.0])).await
+    }
+
+    /// The same with that request.
+    pub(crate) async fn hold_with(&self, request: &Value) -> JoinHandle<Answer> {
+        let body = request.to_string();
         let before = self.runtime.stats().ledger.submitted;
         let (agent, address) = (self.agent.clone(), self.address);
         let call = tokio::spawn(async move {
             let request = agent.post(format!("http://{address}/v2/models/held/infer"));
-            let body = held(&[1.0]).to_string();
             read(tokio::task::spawn_blocking(move || request.send(body))).await
         });
         within_a_minute(async {
