@@ -62,7 +62,8 @@ pub struct ManagerStats {
 
 impl KernelMemoryManager {
     /// A manager with pools of its own, on the first CUDA device or, without one, on the host.
-    /// Nothing is allocated yet.
+    /// Nothing is allocated yet. Values that make no sense, as thresholds out of order, are not refused here:
+    /// [`MemoryConfig::validate`] tells them.
     pub fn new(config: MemoryConfig) -> Self {
         Self::on(&default_device(&config), &config)
     }
