@@ -441,6 +441,21 @@ fn who_does_not_read_what_is_told_keeps_no_signal_waiting() {
 }
 
 #[test]
+fn a_service_manager_that_hangs_keeps_no_signal_waiting() {
+    let place = Place::new();
+    let path = place.0.path("notify");
+    let _held = UnixDatagram::bind(&path).unwrap();
+    let full = UnixDatagram::unbound().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.send_to(b"WATCHDOG=1", &path).is_ok() {}
+    let mut command = place.command(&["serve"]);
+    let mut served = Served::start(command.env("NOTIFY_SOCKET", &path));
+    served.signal(Signal::HUP);
+    served.signal(Signal::TERM);
+    assert_eq!(ended_in_time(&mut served.process), Some(0));
+}
+
+#[test]
 fn a_file_that_hangs_keeps_no_signal_waiting() {
     let place = Place::new();
     let file = place.0.path("service.toml");
