@@ -14,6 +14,8 @@ mod cancellation;
 mod declarations;
 #[path = "kernels/defaults.rs"]
 mod defaults;
+#[path = "kernels/empties.rs"]
+mod empties;
 #[path = "kernels/protocol.rs"]
 mod protocol;
 #[path = "kernels/refusals.rs"]
@@ -92,6 +94,11 @@ mod host {
     fn refusals() {
         refusals::are_refused(DeviceId::Host);
     }
+
+    #[test]
+    fn empties() {
+        empties::have_padding(DeviceId::Host);
+    }
 }
 
 /// On a CUDA device in host memory, which runs the kernels' PTX.
@@ -132,6 +139,11 @@ mod fake_cuda {
     #[test]
     fn refusals() {
         on_the_device(refusals::are_refused);
+    }
+
+    #[test]
+    fn empties() {
+        on_the_device(empties::have_padding);
     }
 
     #[test]
@@ -181,6 +193,12 @@ mod cuda {
     #[ignore = "needs a CUDA device"]
     fn refusals() {
         on_the_device(refusals::are_refused);
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn empties() {
+        on_the_device(empties::have_padding);
     }
 
     #[test]

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use rustkernel_core::kernel::{CallError, Cancellation};
+use rustkernel_core::kernel::{CallError, Cancellation, Tensor};
 use rustkernel_gpu::DeviceId;
+use rustkernel_kernels::conv2d::Conv2dRequest;
 use rustkernel_tests::builtin::{Builtin, Request};
-use rustkernel_tests::reference::{black_scholes, pagerank};
+use rustkernel_tests::reference::{black_scholes, conv2d, pagerank};
 use rustkernel_tests::running::Running;
 
-/// Makes a request that takes minutes, gives it up, and makes one that takes no time.
+/// Makes a request that takes long, gives it up, and makes one that takes no time.
 fn frees_the_instance<C: Builtin>(device: DeviceId, long: Request<C>, short: Request<C>) {
     let running = Running::<C>::start(device);
     let error = running.call_within(long, Duration::from_millis(50)).map(drop).unwrap_err();
@@ -17,7 +18,7 @@ fn frees_the_instance<C: Builtin>(device: DeviceId, long: Request<C>, short: Req
         matches!(error, CallError::Cancelled(Cancellation::DeadlineExceeded { .. })),
         "the long request takes too long: {error}"
     );
-    running.call_within(short, Duration::from_secs(10)).expect("the instance is free");
+    running.call_within(short, Duration::from_secs(3)).expect("the instance is free");
     running.stop();
 }
 
@@ -35,6 +36,22 @@ fn swings(iterations: u32) -> Request<pagerank::PageRank> {
 /// The iteration looks between its steps.
 pub(crate) fn ends_pagerank(device: DeviceId) {
     frees_the_instance::<pagerank::PageRank>(device, swings(u32::MAX), swings(1));
+}
+
+/// A convolution with kernels of 128 x 128 and an output of 129 x 129.
+fn convolution(channels: usize) -> Request<conv2d::Conv2d> {
+    Conv2dRequest {
+        input: Tensor::zeros([1, 2, 256, 256]),
+        weight: Tensor::zeros([channels, 2, 128, 128]),
+        stride: 1,
+        padding: 0,
+    }
+}
+
+/// The pieces of all kernels look before they are begun; those of a convolution are many.
+#[test]
+fn host_pieces() {
+    frees_the_instance::<conv2d::Conv2d>(DeviceId::Host, convolution(400), convolution(0));
 }
 
 #[test]

@@ -127,8 +127,14 @@ pub(crate) fn hold(device: DeviceId) {
     let shape = image::ImageShape { height: 300, width: 250, channels: 3 };
     let case = gaussian_blur::GaussianBlur { shape, sigma: 1.0, seed };
     declares_what_it_leases(device, memory, &case);
-    let case =
-        black_scholes::BlackScholes { n: 20_000, rate: 0.0, volatility: 0.2, paths: 4, seed };
+    let case = black_scholes::BlackScholes {
+        n: 20_000,
+        rate: 0.0,
+        volatility: 0.2,
+        paths: 4,
+        seed,
+        unit: 1.0,
+    };
     declares_what_it_leases(device, memory, &case);
     declares_what_it_leases(device, memory, &large_graph());
 }

@@ -63,7 +63,8 @@ pub(crate) fn is_kept(_: DeviceId) {
     takes(&sobel::Sobel { shape, seed }, 1, &[("sobel", 1)]);
     let launches = [("gaussian_blur_columns", 1), ("gaussian_blur_rows", 1)];
     takes(&gaussian_blur::GaussianBlur { shape, sigma: 1.0, seed }, 1, &launches);
-    let case = black_scholes::BlackScholes { n: 3, rate: 0.0, volatility: 0.2, paths: 9, seed };
+    let case =
+        black_scholes::BlackScholes { n: 3, rate: 0.0, volatility: 0.2, paths: 9, seed, unit: 1.0 };
     takes(&case, 4, &[("black_scholes_paths", 1), ("black_scholes_prices", 1)]);
     for (iterations, batches) in [(0, 0), (8, 1), (20, 3)] {
         let case = pagerank::PageRank { iterations, ..graph(0.0) };

@@ -147,6 +147,24 @@ fn refusals() -> Vec<Refusal> {
             options(1.0, nan),
             "maturity[1] must be finite and not negative, not NaN",
         ),
+        (
+            "black_scholes",
+            options(100.0, 1.0).with_parameter("rate", 100.0f32),
+            "the prices of option 0 grow beyond float32 until its maturity; take a lower rate, a \
+             shorter maturity or a larger unit of prices",
+        ),
+        (
+            "black_scholes",
+            options(1.0, 90.0).with_parameter("rate", 1.0f32),
+            "the prices of option 1 grow beyond float32 until its maturity; take a lower rate, a \
+             shorter maturity or a larger unit of prices",
+        ),
+        (
+            "black_scholes",
+            options(1.0, 90.0).with_parameter("rate", -1.0f32),
+            "the prices of option 1 grow beyond float32 until its maturity; take a lower rate, a \
+             shorter maturity or a larger unit of prices",
+        ),
         ("pagerank", graph(&[], &[]), "offsets need at least one element"),
         ("pagerank", graph(&[1, 1], &[0]), "offsets start at 0, not at 1"),
         ("pagerank", graph(&[0, 2, 1], &[0]), "offsets[2] is less than the offset before"),

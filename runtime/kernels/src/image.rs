@@ -44,9 +44,10 @@ impl ImageShape {
     }
 
     /// The same as the entries take them. Those compute places in a row and in a column with 32
-    /// bits, one of them for what lies left of or above the image.
+    /// bits, one of them for what lies left of or above the image, and go beyond its end by a block
+    /// and twice the widest blur.
     pub(crate) fn sizes(&self) -> KernelResult<[u32; 3]> {
-        const MOST: u32 = i32::MAX as u32;
+        const MOST: u32 = i32::MAX as u32 - 1024;
         let height = at_most(MOST, "height", self.height)?;
         at_most(MOST, "number of values in a row", self.row_length())?;
         let width = at_most(MOST, "width", self.width)?;
@@ -91,5 +92,25 @@ impl ImageShape {
     /// `Ok` if a slice of `actual` values holds such an image.
     pub(crate) fn check(&self, buffer: &'static str, actual: usize) -> Result<(), LengthError> {
         LengthError::unless_exact(buffer, actual, self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ImageShape;
+
+    const BOUND: usize = i32::MAX as usize;
+
+    /// A block of `gaussian_blur_rows` reads 256 values and the widest margin on both sides of them,
+    /// `gaussian_blur_columns` that margin beyond the last row; both count with 32 bits.
+    #[test]
+    fn what_the_entries_reach_has_a_place() {
+        let sizes = |height, width| ImageShape::new(height, width, 1).expect("grey").sizes();
+        for length in BOUND - 2048..=BOUND {
+            let last = (length - 1) / 256 * 256 + 256 + 2 * 192 - 1;
+            assert!(last <= BOUND || sizes(1, length).is_err(), "{length} values in a row");
+            assert!(length - 1 + 192 <= BOUND || sizes(length, 1).is_err(), "{length} rows");
+        }
+        assert!(sizes(BOUND - 2048, 1).is_ok() && sizes(1, BOUND - 2048).is_ok());
     }
 }

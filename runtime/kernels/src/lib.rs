@@ -42,11 +42,13 @@
 //!   shapes that its signature says.
 //! - What an algorithm refuses is [`InvalidRequest`], in the same words on every device; so is what
 //!   is too large for one.
-//! - Empty inputs have results, empty or neutral.
+//! - Empty inputs have results, empty or neutral; only the minimum, the maximum and the mean of
+//!   nothing are refused.
 //! - What a request leases is declared: device memory on CUDA devices, scratch in staging memory on
 //!   the host.
-//! - On a CUDA device nothing waits but the downloads of results, and PageRank once in eight
-//!   iterations.
+//! - On a CUDA device nothing waits but uploads of more than 8 MiB, for their own earlier parts, the
+//!   downloads of results, and PageRank once in eight iterations.
+//! - On the host nothing more is begun once a request was given up ([`until`]).
 //!
 //! [`InvalidRequest`]: rustkernel_core::kernel::KernelError::InvalidRequest
 //!
@@ -56,7 +58,9 @@
 //!   anything is written.
 //! - The result does not depend on the number of threads: work is cut into pieces by shape alone,
 //!   and partial sums are added in the order of the pieces.
-//! - Sums are added up in `f64`.
+//! - Sums are added up in `f64`, with two exceptions. Those of [`gemm`] and [`conv2d`] are in `f32` up
+//!   to 4,096 products, and these partial sums in `f64`; a CUDA device adds up all products in `f32`,
+//!   one after another. Those of [`gaussian_blur`] are in `f32`: 385 products at most, for a byte.
 //! - Small inputs stay on the calling thread; larger ones use rayon's current pool.
 //! - Large intermediates live in memory that the caller gives; `scratch_bytes` says how much.
 #![forbid(unsafe_code)]
@@ -82,6 +86,7 @@ pub mod vector_add;
 
 pub use error::LengthError;
 pub use image::{ChannelsError, ImageShape};
+pub use parallel::until;
 
 use rustkernel_core::kernel::AnySpec;
 

@@ -11,6 +11,16 @@ use rustkernel_core::kernel::Need;
 use rustkernel_core::prelude::*;
 
 use crate::error::elements;
+use crate::parallel;
+
+/// [`KernelContext::compute`] of a host function, which ends early once the request is given up.
+pub(crate) async fn compute<R: Send + 'static>(
+    cx: &mut KernelContext,
+    function: impl FnOnce() -> R + Send + 'static,
+) -> KernelResult<R> {
+    let token = cx.cancel_token();
+    cx.compute(move || parallel::until(move || token.is_cancelled(), function)).await
+}
 
 /// A refusal, in the implementation's own words.
 pub(crate) fn invalid(error: impl Display) -> KernelError {

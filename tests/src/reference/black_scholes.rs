@@ -16,6 +16,8 @@ pub struct BlackScholes {
     pub volatility: f32,
     pub paths: u32,
     pub seed: u64,
+    /// What prices are given in.
+    pub unit: f32,
 }
 
 /// The kernel's arguments.
@@ -46,17 +48,20 @@ impl Case for BlackScholes {
     type Output = Output;
 
     fn awkward() -> Vec<Self> {
-        let case = |(n, paths)| Self { n, rate: 0.03, volatility: 0.2, paths, seed: 1 << 40 | 1 };
+        let seed = 1 << 40 | 1;
+        let case = |(n, paths)| Self { n, rate: 0.03, volatility: 0.2, paths, seed, unit: 1.0 };
         let mut cases =
             [(0, 10), (1, 1), (3, 2), (2, 3), (1, 5), (33, 257), (2, 16_384)].map(case).to_vec();
         cases.push(case((3, 40_001)));
         cases.push(Self { volatility: 0.0, rate: -0.01, ..case((4, 100)) });
         cases.push(Self { volatility: 0.7, rate: 0.0, ..case((5, 1_000)) });
+        // Their squares are beyond `f32`, on either side.
+        cases.extend([1e20, 1e-25].map(|unit| Self { unit, ..case((3, 257)) }));
         cases
     }
 
     fn large() -> Vec<Self> {
-        vec![Self { n: 3, rate: 0.05, volatility: 0.3, paths: 1_000_003, seed: 2 }]
+        vec![Self { n: 3, rate: 0.05, volatility: 0.3, paths: 1_000_003, seed: 2, unit: 1.0 }]
     }
 
     fn random() -> BoxedStrategy<Self> {
@@ -67,27 +72,22 @@ impl Case for BlackScholes {
                 volatility,
                 paths,
                 seed,
+                unit: 1.0,
             })
             .boxed()
     }
 
     fn inputs(&self) -> Inputs {
-        let Self { n, rate, volatility, paths, seed } = *self;
+        let Self { n, rate, volatility, paths, seed, unit } = *self;
         let mut random = Random::new(seed);
         let mut maturity = random.floats(n, 0.0, 3.0);
         let mut strike = random.floats(n, 60.0, 140.0);
         // From the fourth on: expired, and never worth less than nothing.
         maturity.iter_mut().skip(3).step_by(4).for_each(|years| *years = 0.0);
         strike.iter_mut().skip(4).step_by(4).for_each(|price| *price = 0.0);
-        Inputs {
-            spot: random.floats(n, 50.0, 150.0),
-            strike,
-            maturity,
-            rate,
-            volatility,
-            paths,
-            seed,
-        }
+        let mut spot = random.floats(n, 50.0, 150.0);
+        spot.iter_mut().chain(&mut strike).for_each(|price| *price *= unit);
+        Inputs { spot, strike, maturity, rate, volatility, paths, seed }
     }
 
     /// The same random numbers: rounding apart, the same results. And within four standard errors

@@ -73,6 +73,15 @@ pub enum BlackScholesError {
         /// What it is.
         value: f32,
     },
+    /// Prices are simulated, or come out, that are too large for `f32`.
+    #[error(
+        "the prices of option {index} grow beyond float32 until its maturity; take a lower rate, a \
+         shorter maturity or a larger unit of prices"
+    )]
+    Overflow {
+        /// Which option.
+        index: usize,
+    },
     /// There are more options than the random numbers' counters have room for.
     #[error("{0} options are more than 2^32")]
     TooMany(usize),
@@ -107,21 +116,21 @@ impl Options<'_> {
                 return Err(BlackScholesError::Option { field, index, value: values[index] });
             }
         }
-        Ok(())
+        let mut payoffs = (0..self.spot.len()).map(|index| Payoff::of(self, index, model));
+        let beyond = payoffs.position(|payoff| !payoff.fits());
+        beyond.map_or(Ok(()), |index| Err(BlackScholesError::Overflow { index }))
     }
 }
 
-/// Prices calls and puts, with standard errors. Once `given_up` is true the simulation ends, with
-/// prices that mean nothing.
+/// Prices calls and puts, with standard errors.
 ///
 /// # Errors
 /// If there are no paths, if a number of the model or of an option is not what its documentation
-/// asks for, or if the lengths differ.
+/// asks for, if prices grow beyond `f32`, or if the lengths differ.
 pub fn black_scholes(
     options: Options<'_>,
     model: &Model,
     prices: Prices<'_>,
-    given_up: impl Fn() -> bool + Sync,
 ) -> Result<(), BlackScholesError> {
     options.check(model)?;
     let count = options.spot.len();
@@ -132,7 +141,7 @@ pub fn black_scholes(
     let paths = model.paths as usize;
     let parallel = count.saturating_mul(paths) >= PARALLEL_FROM;
     let estimates = parallel::map(count, parallel, |i| {
-        Payoff::of(&options, i, model).estimate(model, parallel, &given_up)
+        Payoff::of(&options, i, model).estimate(model, parallel)
     });
     for (i, estimate) in estimates.into_iter().enumerate() {
         (prices.call[i], prices.call_error[i]) = estimate.call;
@@ -154,6 +163,7 @@ struct Payoff {
 }
 
 /// Prices with their standard errors.
+#[derive(Default)]
 struct Estimate {
     call: (f32, f32),
     put: (f32, f32),
@@ -182,21 +192,29 @@ impl Payoff {
         }
     }
 
+    /// Whether no simulated price leaves `f32`, nor the value of one today. (NaN does not fit.)
+    fn fits(&self) -> bool {
+        // Above what any random number is; and half, because a device rounds in its own way.
+        const HIGHEST_Z: f32 = 7.0;
+        const MOST: f64 = f32::MAX as f64 / 2.0;
+        let highest = f64::from(self.terminal(HIGHEST_Z));
+        highest <= MOST && self.discount * highest.max(f64::from(self.strike)) <= MOST
+    }
+
+    /// The underlying's price at maturity.
+    fn terminal(&self, z: f32) -> f32 {
+        self.spot * (self.drift + self.deviation * z).exp()
+    }
+
     /// Of the call and of the put.
     fn at(&self, z: f32) -> [f32; 2] {
-        let terminal = self.spot * (self.drift + self.deviation * z).exp();
+        let terminal = self.terminal(z);
         [(terminal - self.strike).max(0.0), (self.strike - terminal).max(0.0)]
     }
 
-    fn estimate(
-        &self,
-        model: &Model,
-        parallel: bool,
-        given_up: &(impl Fn() -> bool + Sync),
-    ) -> Estimate {
+    fn estimate(&self, model: &Model, parallel: bool) -> Estimate {
         let middle = self.at(0.0);
         let slices = parallel::map_ranges(model.paths as usize, SLICE, parallel, |paths| {
-            let paths = if given_up() { 0..0 } else { paths };
             self.sums(paths, middle, model.seed)
         });
         let sums = slices.into_iter().fold(Sums::default(), Sums::plus);

@@ -81,22 +81,21 @@ __device__ Sums slice_sums(const Option& option, u32 index, u64 first, u64 end, 
         float z[4];
         normal_pair(random.x, random.y, z);
         normal_pair(random.z, random.w, z + 2);
-        // Four paths in float, then into double: doubles are slow on most devices.
-        float call = 0.0f, call_squares = 0.0f, put = 0.0f, put_squares = 0.0f;
+        // Four payoffs in float, then into double: doubles are slow on most devices. Squares leave
+        // float long before prices do.
+        float call = 0.0f, put = 0.0f;
         for (u32 lane = 0; lane < 4; ++lane) {
             float path_call, path_put;
             option.payoffs(z[lane], path_call, path_put);
             path_call = path + lane < end ? path_call - middle_call : 0.0f;
             path_put = path + lane < end ? path_put - middle_put : 0.0f;
             call += path_call;
-            call_squares += path_call * path_call;
+            sums.call_squares += (double)path_call * path_call;
             put += path_put;
-            put_squares += path_put * path_put;
+            sums.put_squares += (double)path_put * path_put;
         }
         sums.call += (double)call;
-        sums.call_squares += (double)call_squares;
         sums.put += (double)put;
-        sums.put_squares += (double)put_squares;
     }
     return sums;
 }

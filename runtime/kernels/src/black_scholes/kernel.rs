@@ -7,7 +7,7 @@ use super::PTX;
 use super::host::{self, Model, Options, Prices, SLICE};
 use crate::entries::{Entries, blocks, threads};
 use crate::error::elements;
-use crate::request::{bytes_of, count, invalid, leases};
+use crate::request::{bytes_of, compute, count, invalid, leases};
 
 /// Prices of European options.
 #[derive(Debug)]
@@ -114,10 +114,7 @@ impl Kernel for BlackScholes {
         cx: &mut KernelContext,
     ) -> KernelResult<BlackScholesResponse> {
         let prices = match cx.device().kind() {
-            DeviceKind::Host => {
-                let token = cx.cancel_token();
-                cx.compute(move || on_host(&request, &token)).await??
-            }
+            DeviceKind::Host => compute(cx, move || on_host(&request)).await??,
             DeviceKind::Cuda => self.on_cuda(&request, cx).await?,
         };
         let [call, put, call_error, put_error] = prices.map(Tensor::from);
@@ -126,12 +123,11 @@ impl Kernel for BlackScholes {
 }
 
 /// Calls, puts, and the errors of both.
-fn on_host(request: &BlackScholesRequest, token: &CancelToken) -> KernelResult<[Vec<f32>; 4]> {
+fn on_host(request: &BlackScholesRequest) -> KernelResult<[Vec<f32>; 4]> {
     let mut prices = [(); 4].map(|()| vec![0.0; request.spot.len()]);
     let [call, put, call_error, put_error] = &mut prices;
     let into = Prices { call, put, call_error, put_error };
-    let given_up = || token.is_cancelled();
-    host::black_scholes(request.options(), &request.model(), into, given_up).map_err(invalid)?;
+    host::black_scholes(request.options(), &request.model(), into).map_err(invalid)?;
     Ok(prices)
 }
 

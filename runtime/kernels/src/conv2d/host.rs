@@ -9,6 +9,7 @@ use super::patches::gather;
 pub use super::shape::{Conv2dError, Shape};
 use crate::error::{LengthError, elements};
 use crate::gemm::host::sequential_product;
+use crate::parallel::Caller;
 
 /// Multiply-adds of the whole convolution from which threads share it.
 const PARALLEL_FROM: usize = 1 << 24;
@@ -26,7 +27,7 @@ const FEWEST_PIXELS: usize = 64;
 /// As [`Shape::output`].
 pub fn scratch_bytes(shape: &Shape) -> Result<usize, Conv2dError> {
     let plan = Plan::new(shape)?;
-    Ok(elements(&[plan.lanes(), plan.block_values(), size_of::<f32>()]))
+    Ok(elements(&[plan.lanes(), plan.block_values, size_of::<f32>()]))
 }
 
 /// `output[batch, c_out, out_height, out_width]`: the cross-correlation of
@@ -48,22 +49,20 @@ pub fn conv2d(
     LengthError::unless_exact("input", input.len(), shape.input_len())?;
     LengthError::unless_exact("weight", weight.len(), shape.weight_len())?;
     LengthError::unless_exact("output", output.len(), shape.output_len()?)?;
-    if output.is_empty() || input.is_empty() {
-        // Without an input there are no patches: every sum is empty, or of padding only.
+    if output.is_empty() || shape.taps() == 0 {
         output.fill(0.0);
         return Ok(());
     }
-    let block_values = plan.block_values();
+    let block_values = plan.block_values;
     LengthError::unless_enough("scratch", scratch.len(), block_values)?;
 
     let weight = MatRef::from_row_major_slice(weight, shape.c_out, shape.taps());
-    let image_len = shape.input_len() / shape.batch;
+    let (convolution, caller) =
+        (Convolution { shape, plan: &plan, input, weight }, Caller::current());
     let compute = |block: &mut Block<'_>, scratch: &mut [f32]| {
-        let image = &input[block.image * image_len..][..image_len];
-        let patches = &mut scratch[..shape.taps() * block.pixels.len()];
-        gather(shape, plan.out_width, image, block.pixels.clone(), patches);
-        let patches = MatRef::from_row_major_slice(patches, shape.taps(), block.pixels.len());
-        sequential_product(block.output.as_mut(), weight, patches);
+        if !caller.has_gone() {
+            convolution.compute(block, scratch, &caller);
+        }
     };
     let mut blocks = plan.blocks(shape, output);
     let lanes = plan.lanes().min(scratch.len() / block_values);
@@ -79,12 +78,59 @@ pub fn conv2d(
     Ok(())
 }
 
-/// Some pixels of one image: a product of the weights with those pixels' patches.
-struct Block<'a> {
-    image: usize,
-    pixels: Range<usize>,
-    /// These pixels in all channels of the output.
-    output: MatMut<'a, f32>,
+/// Some output pixels: a product of the weights with those pixels' patches.
+enum Block<'a> {
+    /// Some pixels of one image, in all channels of the output.
+    Part { image: usize, pixels: Range<usize>, output: MatMut<'a, f32> },
+    /// Whole images, each too small for a product of its own.
+    Images { first: usize, output: &'a mut [f32] },
+}
+
+struct Convolution<'a> {
+    shape: &'a Shape,
+    plan: &'a Plan,
+    input: &'a [f32],
+    weight: MatRef<'a, f32>,
+}
+
+impl Convolution<'_> {
+    fn compute(&self, block: &mut Block<'_>, scratch: &mut [f32], caller: &Caller) {
+        match block {
+            Block::Part { image, pixels, output } => {
+                let patches = self.patches(*image..*image + 1, pixels.clone(), scratch);
+                sequential_product(output.as_mut(), self.weight, patches, caller);
+            }
+            Block::Images { first, output } => {
+                let (c_out, plane) = (self.shape.c_out, self.plan.plane);
+                let count = output.len() / (c_out * plane);
+                let (scratch, products) = scratch.split_at_mut(self.plan.taps * count * plane);
+                let patches = self.patches(*first..*first + count, 0..plane, scratch);
+                let products = &mut products[..output.len()];
+                let product = MatMut::from_row_major_slice_mut(products, c_out, count * plane);
+                sequential_product(product, self.weight, patches, caller);
+                // From channels of images to images of channels.
+                for (i, output) in output.chunks_exact_mut(plane).enumerate() {
+                    let (image, channel) = (i / c_out, i % c_out);
+                    output.copy_from_slice(&products[(channel * count + image) * plane..][..plane]);
+                }
+            }
+        }
+    }
+
+    /// The patches of the same pixels of some images, image after image.
+    fn patches<'s>(
+        &self,
+        images: Range<usize>,
+        pixels: Range<usize>,
+        scratch: &'s mut [f32],
+    ) -> MatRef<'s, f32> {
+        let columns = images.len() * pixels.len();
+        let patches = &mut scratch[..self.plan.taps * columns];
+        let image_len = self.shape.input_len() / self.shape.batch;
+        let images = &self.input[images.start * image_len..images.end * image_len];
+        gather(self.shape, self.plan.out_width, images, pixels, patches);
+        MatRef::from_row_major_slice(patches, self.plan.taps, columns)
+    }
 }
 
 /// How a convolution is cut: by its shape alone.
@@ -93,8 +139,12 @@ struct Plan {
     out_width: usize,
     /// Output pixels of an image.
     plane: usize,
+    /// Images of a block; of more than one it has all pixels.
+    images: usize,
     /// Pixels of a block.
     pixels: usize,
+    /// Values of a block's patches and, of several images, of their products.
+    block_values: usize,
     /// Blocks of all images.
     blocks: usize,
     /// Multiply-adds of all blocks.
@@ -106,15 +156,18 @@ impl Plan {
         let (out_height, out_width) = shape.output()?;
         let plane = elements(&[out_height, out_width]);
         let taps = shape.taps();
-        let pixels = (BLOCK_VALUES / taps.max(1)).max(FEWEST_PIXELS).min(plane);
-        let blocks = elements(&[shape.batch, plane.div_ceil(pixels)]);
-        let work = elements(&[shape.batch, shape.c_out, taps, plane]);
-        Ok(Self { taps, out_width, plane, pixels, blocks, work })
-    }
-
-    /// Values of a block's patches.
-    fn block_values(&self) -> usize {
-        elements(&[self.taps, self.pixels])
+        // Of as many values each.
+        let pixels = |values: usize| (BLOCK_VALUES / values.max(1)).max(FEWEST_PIXELS);
+        let with_products = taps.saturating_add(shape.c_out);
+        let images = (pixels(with_products) / plane).min(shape.batch).max(1);
+        let (pixels, values) = match images {
+            1 => (pixels(taps).min(plane), taps),
+            _ => (images * plane, with_products),
+        };
+        let blocks = elements(&[shape.batch.div_ceil(images), plane.div_ceil(pixels)]);
+        let (block_values, work) =
+            (elements(&[values, pixels]), elements(&[shape.batch, shape.c_out, taps, plane]));
+        Ok(Self { taps, out_width, plane, images, pixels, block_values, blocks, work })
     }
 
     /// Threads that can share the work.
@@ -123,13 +176,18 @@ impl Plan {
     }
 
     fn blocks<'a>(&self, shape: &Shape, output: &'a mut [f32]) -> Vec<Block<'a>> {
+        if self.images > 1 {
+            let images = output.chunks_mut(self.images * shape.c_out * self.plane).enumerate();
+            let block = |(i, output)| Block::Images { first: i * self.images, output };
+            return images.map(block).collect();
+        }
         let mut blocks = Vec::with_capacity(self.blocks);
         for (image, output) in output.chunks_exact_mut(shape.c_out * self.plane).enumerate() {
             let mut rest = MatMut::from_row_major_slice_mut(output, shape.c_out, self.plane);
             for first in (0..self.plane).step_by(self.pixels) {
                 let (output, tail) = rest.split_at_col_mut(self.pixels.min(self.plane - first));
                 let pixels = first..first + output.ncols();
-                blocks.push(Block { image, pixels, output });
+                blocks.push(Block::Part { image, pixels, output });
                 rest = tail;
             }
         }

@@ -8,7 +8,7 @@ use super::PTX;
 use super::host::{self, Shape};
 use crate::entries::{Entries, blocks};
 use crate::error::elements;
-use crate::request::{at_most, bytes_of, extents, invalid, leases};
+use crate::request::{at_most, bytes_of, compute, extents, invalid, leases};
 
 /// Channels and pixels of one of the device's tiles.
 const TILE: usize = 64;
@@ -103,7 +103,7 @@ impl Kernel for Conv2d {
             DeviceKind::Host => {
                 let output = cx.alloc_host(elements(&output_shape)).await?;
                 let scratch = cx.stage(scratch_len(&shape)).await?;
-                cx.compute(move || on_host(&request, output, scratch)).await??
+                compute(cx, move || on_host(&request, output, scratch)).await??
             }
             DeviceKind::Cuda => self.on_cuda(&request, cx).await?.into(),
         };

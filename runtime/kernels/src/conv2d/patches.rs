@@ -4,21 +4,30 @@ use std::ops::Range;
 
 use super::shape::Shape;
 
-/// Copies the patches of the output pixels `pixels` of one `image` to `patches[taps, pixels]`.
-/// `out_width` is the output's.
+/// Copies the patches of the output pixels `pixels` of each of `images` to `patches[taps, columns]`:
+/// a column for each pixel, image after image. `out_width` is the output's.
 pub(super) fn gather(
     shape: &Shape,
     out_width: usize,
-    image: &[f32],
+    images: &[f32],
     pixels: Range<usize>,
     patches: &mut [f32],
 ) {
-    let mut rows = patches.chunks_exact_mut(pixels.len());
-    for plane in image.chunks_exact(shape.height * shape.width) {
+    let plane_len = shape.height * shape.width;
+    let mut rows = patches.chunks_exact_mut(patches.len() / shape.taps());
+    for channel in 0..shape.c_in {
         for tap_y in 0..shape.kernel_height {
             for tap_x in 0..shape.kernel_width {
                 let row = rows.next().expect("invariant: one row of patches per tap");
-                gather_tap(&Tap { shape, plane, y: tap_y, x: tap_x }, out_width, &pixels, row);
+                for (image, values) in row.chunks_exact_mut(pixels.len()).enumerate() {
+                    let plane = &images[(image * shape.c_in + channel) * plane_len..][..plane_len];
+                    gather_tap(
+                        &Tap { shape, plane, y: tap_y, x: tap_x },
+                        out_width,
+                        &pixels,
+                        values,
+                    );
+                }
             }
         }
     }

@@ -18,7 +18,8 @@ pub fn dot(x: &[f32], y: &[f32]) -> Result<f32, LengthError> {
     let partials = parallel::map_ranges(x.len(), PIECE, x.len() >= PARALLEL_FROM, |range| {
         piece(&x[range.clone()], &y[range])
     });
-    Ok(partials.iter().sum::<f64>() as f32)
+    // From 0 on: the sum of no `f64` at all is -0.
+    Ok(partials.iter().fold(0.0, |sum, part| sum + part) as f32)
 }
 
 fn piece(x: &[f32], y: &[f32]) -> f64 {

@@ -5,7 +5,7 @@ use rustkernel_core::prelude::*;
 
 use super::{PTX, host};
 use crate::entries::{Entries, blocks, partials};
-use crate::request::{bytes_of, count, invalid, leases};
+use crate::request::{bytes_of, compute, count, invalid, leases};
 
 /// `output = x · y`.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Kernel for Dot {
         cx: &mut KernelContext,
     ) -> KernelResult<DotResponse> {
         let output = match cx.device().kind() {
-            DeviceKind::Host => cx.compute(move || on_host(&request)).await??,
+            DeviceKind::Host => compute(cx, move || on_host(&request)).await??,
             DeviceKind::Cuda => self.on_cuda(&request, cx).await?,
         };
         Ok(DotResponse { output: vec![output].into() })

@@ -8,7 +8,7 @@ use super::{PTX, host};
 use crate::entries::{BLOCK, Entries, blocks, threads};
 use crate::error::elements;
 use crate::image::ImageShape;
-use crate::request::{bytes_of, invalid, leases};
+use crate::request::{bytes_of, compute, invalid, leases};
 
 /// Gaussian blur of an image.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Kernel for GaussianBlur {
         let output = match cx.device().kind() {
             DeviceKind::Host => {
                 let scratch = cx.stage(shape.len()).await?;
-                cx.compute(move || on_host(&request, &shape, scratch)).await??
+                compute(cx, move || on_host(&request, &shape, scratch)).await??
             }
             DeviceKind::Cuda => self.on_cuda(&request, &shape, cx).await?,
         };

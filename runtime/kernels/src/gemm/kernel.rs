@@ -8,7 +8,7 @@ use super::PTX;
 use super::host::{self, Shape};
 use crate::entries::{Entries, blocks};
 use crate::error::elements;
-use crate::request::{at_most, bytes_of, extents, invalid, leases};
+use crate::request::{at_most, bytes_of, compute, extents, invalid, leases};
 
 /// Rows and columns of one of the device's tiles.
 const TILE: usize = 64;
@@ -95,7 +95,7 @@ impl Kernel for Gemm {
         let c = match cx.device().kind() {
             DeviceKind::Host => {
                 let c = cx.alloc_host(request.output_len()).await?;
-                cx.compute(move || on_host(&request, c)).await??
+                compute(cx, move || on_host(&request, c)).await??
             }
             DeviceKind::Cuda => self.on_cuda(&request, cx).await?.into(),
         };

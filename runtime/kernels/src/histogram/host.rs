@@ -1,17 +1,18 @@
 //! Histograms on the host.
 
-use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::error::LengthError;
+use crate::parallel::{self, Caller};
 
+const PIECE: usize = 1 << 16;
 const PARALLEL_FROM: usize = 1 << 16;
 
 /// Bins of equal width between two bounds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bins {
     edges: Vec<f32>,
-    scale: f32,
+    scale: f64,
 }
 
 /// Bounds and a number that make no bins.
@@ -66,7 +67,7 @@ impl Bins {
         if edges.windows(2).any(|pair| pair[0] >= pair[1]) {
             return Err(too_narrow);
         }
-        Ok(Self { edges, scale: (1.0 / width).min(f64::from(f32::MAX)) as f32 })
+        Ok(Self { edges, scale: 1.0 / width })
     }
 
     /// The number of bins.
@@ -82,9 +83,9 @@ impl Bins {
         &self.edges
     }
 
-    /// Bins per unit: what the device's first guess needs.
+    /// Bins per unit: what the device's first guess needs. For the narrowest bins it is beyond `f32`.
     #[must_use]
-    pub const fn scale(&self) -> f32 {
+    pub const fn scale(&self) -> f64 {
         self.scale
     }
 
@@ -92,13 +93,11 @@ impl Bins {
     #[must_use]
     #[inline]
     pub fn bin_of(&self, value: f32) -> Option<usize> {
-        let (low, last) = (self.edges[0], self.count() - 1);
-        if !(value >= low && value <= self.edges[last + 1]) {
+        let last = self.count() - 1;
+        if !(value >= self.edges[0] && value <= self.edges[last + 1]) {
             return None;
         }
-        let guess = (f64::from(value) - f64::from(low)) * f64::from(self.scale);
-        // By way of `u32`, because a checked conversion to it takes fewer instructions.
-        let mut bin = (guess as u32 as usize).min(last);
+        let mut bin = self.guess(value);
         while value < self.edges[bin] {
             bin -= 1;
         }
@@ -106,6 +105,16 @@ impl Bins {
             bin += 1;
         }
         Some(bin)
+    }
+
+    /// The bin of a value between the bounds, or one at most three beside it: edges that rise
+    /// strictly are at least a quarter of an ulp apart before they are rounded, each by half an ulp
+    /// at most.
+    #[inline]
+    fn guess(&self, value: f32) -> usize {
+        let guess = (f64::from(value) - f64::from(self.edges[0])) * self.scale;
+        // By way of `u32`, because a checked conversion to it takes fewer instructions.
+        (guess as u32 as usize).min(self.count() - 1)
     }
 }
 
@@ -122,13 +131,12 @@ pub fn histogram(bins: &Bins, input: &[f32], counts: &mut [u64]) -> Result<(), L
     if input.len() <= share {
         count(bins, input, counts);
     } else {
-        let add = |values: &[f32]| {
+        let shares = parallel::map_ranges(input.len(), share, true, |share| {
             let mut counts = vec![0; bins.count()];
-            count(bins, values, &mut counts);
+            count(bins, &input[share], &mut counts);
             counts
-        };
-        let partials: Vec<Vec<u64>> = input.par_chunks(share).map(add).collect();
-        for partial in partials {
+        });
+        for partial in shares {
             counts.iter_mut().zip(partial).for_each(|(count, more)| *count += more);
         }
     }
@@ -136,9 +144,34 @@ pub fn histogram(bins: &Bins, input: &[f32], counts: &mut [u64]) -> Result<(), L
 }
 
 fn count(bins: &Bins, input: &[f32], counts: &mut [u64]) {
-    for &value in input {
-        if let Some(bin) = bins.bin_of(value) {
-            counts[bin] += 1;
+    let caller = Caller::current();
+    for piece in input.chunks(PIECE).take_while(|_| !caller.has_gone()) {
+        for &value in piece {
+            if let Some(bin) = bins.bin_of(value) {
+                counts[bin] += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Bins;
+
+    #[test]
+    fn a_guess_is_at_most_three_bins_away() {
+        let narrowest = (60_000, 0.0, 8.5e-41);
+        let tiny = [narrowest, (3, 0.0, 1e-44), (1_000, -1e-38, 1.2e-38), (65_537, 0.0, 1e-35)];
+        let usual = [(65_537, -1.0, 1.0), (16, 1e6, 1_000_001.0), (8_388_608, 1.0, 2.0)];
+        for (bins, low, high) in tiny.into_iter().chain(usual).chain([(1_000, -3e38, 3e38)]) {
+            let bins = Bins::new(bins, low, high).expect("bins are wide enough");
+            for (bin, edge) in bins.edges()[..bins.count()].iter().enumerate() {
+                for value in [*edge, bins.edges()[bin + 1].next_down()] {
+                    assert_eq!(bins.bin_of(value), Some(bin), "{value:e}");
+                    let guess = bins.guess(value);
+                    assert!(guess.abs_diff(bin) <= 3, "{value:e} is in {bin}, not near {guess}");
+                }
+            }
         }
     }
 }

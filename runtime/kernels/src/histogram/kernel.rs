@@ -6,7 +6,7 @@ use rustkernel_core::prelude::*;
 use super::PTX;
 use super::host::{self, Bins};
 use crate::entries::{Entries, resident};
-use crate::request::{bytes_of, count, invalid, leases};
+use crate::request::{bytes_of, compute, count, invalid, leases};
 
 /// Most bins that a block counts in shared memory: 32 KiB of it.
 const MOST_SHARED_BINS: usize = 8192;
@@ -46,12 +46,13 @@ pub struct HistogramResponse {
 pub fn spec() -> KernelSpec<Histogram> {
     KernelSpec::new("histogram", || Histogram { entries: Entries::default() })
         .describe("Counts of values in bins of equal width, as numpy.histogram.")
-        .memory_on(|request, device| match (device, request.bins()) {
-            (DeviceKind::Host, _) | (_, Err(_)) => Need::NOTHING,
-            (DeviceKind::Cuda, Ok(bins)) => {
+        .memory_on(|request, device| match device {
+            DeviceKind::Host => Need::NOTHING,
+            // What is refused needs nothing.
+            DeviceKind::Cuda => request.bins().map_or(Need::NOTHING, |bins| {
                 let edges = bytes_of::<f32>(bins.edges().len());
                 leases([request.input.bytes(), edges, bytes_of::<u64>(bins.count())])
-            }
+            }),
         })
         .publish()
 }
@@ -79,7 +80,7 @@ impl Kernel for Histogram {
         cx: &mut KernelContext,
     ) -> KernelResult<HistogramResponse> {
         let counts = match cx.device().kind() {
-            DeviceKind::Host => cx.compute(move || on_host(&request)).await??,
+            DeviceKind::Host => compute(cx, move || on_host(&request)).await??,
             DeviceKind::Cuda => self.on_cuda(&request, cx).await?,
         };
         Ok(HistogramResponse { counts: counts.into() })

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 pub use super::graph::{Graph, GraphError};
 use crate::error::{LengthError, elements};
-use crate::parallel;
+use crate::parallel::{self, Caller};
 
 /// Vertices and links from which threads share the work.
 const PARALLEL_FROM: usize = 1 << 18;
@@ -66,8 +66,7 @@ fn scratch_len(vertices: usize, edges: usize) -> usize {
 
 /// Writes the rank of every vertex to `ranks` and returns the number of iterations it took.
 ///
-/// `scratch` is any memory of [`scratch_bytes`]. Once `given_up` is true the iteration ends, with
-/// ranks that mean nothing.
+/// `scratch` is any memory of [`scratch_bytes`].
 ///
 /// # Errors
 /// If a setting has no meaning, or a slice's length does not match the graph.
@@ -76,7 +75,6 @@ pub fn pagerank(
     settings: &Settings,
     ranks: &mut [f32],
     scratch: &mut [f64],
-    given_up: impl Fn() -> bool + Sync,
 ) -> Result<u32, PageRankError> {
     settings.check()?;
     let vertices = graph.vertices();
@@ -101,7 +99,7 @@ pub fn pagerank(
         contributions,
     };
     let parallel = vertices + graph.edges() >= PARALLEL_FROM;
-    let done = parallel::entered(parallel, || iteration.run(settings, parallel, &given_up));
+    let done = parallel::entered(parallel, || iteration.run(settings, parallel));
     for (rank, precise) in ranks.iter_mut().zip(&*iteration.ranks) {
         *rank = *precise as f32;
     }
@@ -120,10 +118,11 @@ struct Iteration<'a> {
 
 impl Iteration<'_> {
     /// Steps until the ranks have converged, or as often as allowed; returns how often.
-    fn run(&mut self, settings: &Settings, parallel: bool, given_up: impl Fn() -> bool) -> u32 {
+    fn run(&mut self, settings: &Settings, parallel: bool) -> u32 {
+        let caller = Caller::current();
         self.ranks.fill(1.0 / self.graph.vertices() as f64);
         for done in 1..=settings.iterations {
-            if self.step(parallel) <= f64::from(settings.tolerance) || given_up() {
+            if self.step(parallel) <= f64::from(settings.tolerance) || caller.has_gone() {
                 return done;
             }
         }

@@ -8,7 +8,7 @@ use super::PTX;
 use super::device::OnDevice;
 use super::host::{self, Graph, Settings};
 use crate::entries::Entries;
-use crate::request::invalid;
+use crate::request::{compute, invalid};
 
 /// PageRank of a directed graph.
 #[derive(Debug)]
@@ -96,8 +96,7 @@ impl Kernel for PageRank {
         let (ranks, iterations) = match cx.device().kind() {
             DeviceKind::Host => {
                 let scratch = cx.stage(request.scratch_bytes() / size_of::<f64>()).await?;
-                let token = cx.cancel_token();
-                cx.compute(move || on_host(&request, scratch, &token)).await??
+                compute(cx, move || on_host(&request, scratch)).await??
             }
             DeviceKind::Cuda => self.on_cuda(&request, cx).await?,
         };
@@ -105,15 +104,10 @@ impl Kernel for PageRank {
     }
 }
 
-fn on_host(
-    request: &PageRankRequest,
-    mut scratch: Staging<f64>,
-    token: &CancelToken,
-) -> KernelResult<(Vec<f32>, u32)> {
+fn on_host(request: &PageRankRequest, mut scratch: Staging<f64>) -> KernelResult<(Vec<f32>, u32)> {
     let (graph, settings) = (request.graph()?, request.settings());
     let mut ranks = vec![0.0; graph.vertices()];
-    let given_up = || token.is_cancelled();
-    let iterations = host::pagerank(&graph, &settings, &mut ranks, &mut scratch, given_up);
+    let iterations = host::pagerank(&graph, &settings, &mut ranks, &mut scratch);
     Ok((ranks, iterations.map_err(invalid)?))
 }
 

@@ -72,7 +72,8 @@ fn sum(input: &[f32]) -> f64 {
     let parallel = input.len() >= PARALLEL_FROM;
     parallel::map_ranges(input.len(), PIECE, parallel, |range| piece_sum(&input[range]))
         .iter()
-        .sum()
+        // The sum of no `f64` at all is -0.
+        .fold(0.0, |sum, part| sum + part)
 }
 
 /// The sum of a piece, by one thread.

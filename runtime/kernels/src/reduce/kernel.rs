@@ -7,7 +7,7 @@ use rustkernel_core::prelude::*;
 use super::PTX;
 use super::host::{self, EmptyError, Op};
 use crate::entries::{Entries, blocks, partials};
-use crate::request::{bytes_of, count, invalid, leases};
+use crate::request::{bytes_of, compute, count, invalid, leases};
 
 /// Sum, minimum, maximum or mean of a vector.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Kernel for Reduce {
         let output = match cx.device().kind() {
             DeviceKind::Host => {
                 let reduce = move || host::reduce(input.as_slice(), op);
-                cx.compute(reduce).await?.map_err(invalid)?
+                compute(cx, reduce).await?.map_err(invalid)?
             }
             DeviceKind::Cuda => self.on_cuda(input.as_slice(), op, cx).await?,
         };

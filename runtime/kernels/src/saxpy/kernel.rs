@@ -5,7 +5,7 @@ use rustkernel_core::prelude::*;
 
 use super::{PTX, host};
 use crate::entries::{Entries, threads};
-use crate::request::{count, invalid, leases};
+use crate::request::{compute, count, invalid, leases};
 
 /// `output = a x + y`.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Kernel for Saxpy {
         cx: &mut KernelContext,
     ) -> KernelResult<SaxpyResponse> {
         let output = match cx.device().kind() {
-            DeviceKind::Host => cx.compute(move || on_host(&request)).await??,
+            DeviceKind::Host => compute(cx, move || on_host(&request)).await??,
             DeviceKind::Cuda => self.on_cuda(&request, cx).await?,
         };
         Ok(SaxpyResponse { output: output.into() })

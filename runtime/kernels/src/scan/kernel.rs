@@ -5,7 +5,7 @@ use rustkernel_core::prelude::*;
 
 use super::{PTX, host};
 use crate::entries::{Entries, blocks};
-use crate::request::{bytes_of, count, invalid, leases};
+use crate::request::{bytes_of, compute, count, invalid, leases};
 
 /// Elements of one of the device's tiles.
 const TILE: usize = 2048;
@@ -64,7 +64,7 @@ impl Kernel for Scan {
         cx: &mut KernelContext,
     ) -> KernelResult<ScanResponse> {
         let output = match cx.device().kind() {
-            DeviceKind::Host => cx.compute(move || on_host(input.as_slice())).await??,
+            DeviceKind::Host => compute(cx, move || on_host(input.as_slice())).await??,
             DeviceKind::Cuda => self.on_cuda(input.as_slice(), cx).await?,
         };
         Ok(ScanResponse { output: output.into() })

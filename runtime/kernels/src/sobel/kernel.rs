@@ -7,7 +7,7 @@ use super::{PTX, host};
 use crate::entries::{Entries, blocks};
 use crate::error::elements;
 use crate::image::ImageShape;
-use crate::request::{invalid, leases};
+use crate::request::{compute, invalid, leases};
 
 /// Rows and columns of one of the device's tiles.
 const TILE: (usize, usize) = (8, 32);
@@ -67,7 +67,7 @@ impl Kernel for Sobel {
     ) -> KernelResult<SobelResponse> {
         let shape = ImageShape::of(&image).map_err(invalid)?;
         let output = match cx.device().kind() {
-            DeviceKind::Host => cx.compute(move || on_host(&shape, image.as_slice())).await??,
+            DeviceKind::Host => compute(cx, move || on_host(&shape, image.as_slice())).await??,
             DeviceKind::Cuda => self.on_cuda(&shape, image.as_slice(), cx).await?,
         };
         let extents = [shape.height(), shape.width(), 1];

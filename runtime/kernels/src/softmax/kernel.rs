@@ -6,7 +6,7 @@ use rustkernel_core::prelude::*;
 use super::PTX;
 use super::host::{self, Shape};
 use crate::entries::{Entries, blocks, warps};
-use crate::request::{count, extents, invalid, leases};
+use crate::request::{compute, count, extents, invalid, leases};
 
 /// Rows up to this length are a warp's work on the device, longer ones a block's.
 const MOST_WARP_COLUMNS: usize = 1024;
@@ -63,7 +63,7 @@ impl Kernel for Softmax {
         let [rows, columns] = extents(&input);
         let shape = Shape { rows, columns };
         let output = match cx.device().kind() {
-            DeviceKind::Host => cx.compute(move || on_host(shape, input.as_slice())).await??,
+            DeviceKind::Host => compute(cx, move || on_host(shape, input.as_slice())).await??,
             DeviceKind::Cuda => self.on_cuda(shape, input.as_slice(), cx).await?,
         };
         Ok(SoftmaxResponse { output: Tensor::new([rows, columns], output)? })

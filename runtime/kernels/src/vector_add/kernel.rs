@@ -5,7 +5,7 @@ use rustkernel_core::prelude::*;
 
 use super::{PTX, host};
 use crate::entries::{Entries, threads};
-use crate::request::{count, invalid, leases};
+use crate::request::{compute, count, invalid, leases};
 
 /// `c = a + b`.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Kernel for VectorAdd {
         cx: &mut KernelContext,
     ) -> KernelResult<VectorAddResponse> {
         let c = match cx.device().kind() {
-            DeviceKind::Host => cx.compute(move || on_host(&request)).await??,
+            DeviceKind::Host => compute(cx, move || on_host(&request)).await??,
             DeviceKind::Cuda => self.on_cuda(&request, cx).await?,
         };
         Ok(VectorAddResponse { c: c.into() })
