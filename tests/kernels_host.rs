@@ -7,7 +7,7 @@ use rustkernel_kernels::conv2d::host::{self as conv2d, Conv2dError};
 use rustkernel_kernels::dot::host::dot;
 use rustkernel_kernels::gaussian_blur::host::{self as gaussian_blur, BlurError};
 use rustkernel_kernels::gemm::host::{self as gemm, gemm};
-use rustkernel_kernels::histogram::host::{Bins, BinsError, histogram};
+use rustkernel_kernels::histogram::host::{self as histogram, Bins, BinsError, histogram};
 use rustkernel_kernels::pagerank::host::{self as pagerank, Graph, GraphError, PageRankError};
 use rustkernel_kernels::reduce::host::{self as reduce, reduce};
 use rustkernel_kernels::saxpy::host::saxpy;
@@ -57,7 +57,9 @@ mod run {
     pub(super) fn histogram(inputs: &reference::histogram::Inputs) -> Vec<u64> {
         let bins = Bins::new(inputs.bins, inputs.low, inputs.high).expect("bins are wide enough");
         let mut counts = vec![u64::MAX; bins.count()];
-        super::histogram(&bins, &inputs.input, &mut counts).expect("lengths match");
+        let scratch = histogram::scratch_bytes(inputs.input.len(), bins.count());
+        let mut scratch = vec![u64::MAX; scratch / size_of::<u64>()];
+        super::histogram(&bins, &inputs.input, &mut counts, &mut scratch).expect("lengths match");
         counts
     }
 
@@ -304,7 +306,7 @@ fn lengths_are_checked_before_anything_is_written() {
     assert_eq!(softmax(shape, &long, &mut output), error("input", 3, 4));
     assert_eq!(softmax(shape, &[0.0; 4], &mut output), error("output", 3, 4));
     let bins = Bins::new(2, 0.0, 1.0).expect("bins are wide enough");
-    assert_eq!(histogram(&bins, &long, &mut [0; 3]), error("counts", 3, 2));
+    assert_eq!(histogram(&bins, &long, &mut [0; 3], &mut []), error("counts", 3, 2));
     let shape = ImageShape::new(1, 2, 3).expect("3 channels");
     assert_eq!(sobel(&shape, &[0; 5], &mut [0; 2]), error("image", 5, 6));
     assert_eq!(sobel(&shape, &[0; 6], &mut [0; 6]), error("output", 6, 2));
@@ -336,8 +338,12 @@ fn bins_are_checked() {
         assert_eq!(Bins::new(3, low, high), Err(BinsError::Range { low, high }));
     }
     assert!(matches!(Bins::new(3, f32::NAN, 1.0), Err(BinsError::Range { .. })));
-    for (bins, low, high) in [(100, 1.0, 1.000_001), (u32::MAX, 0.0, 1.0), (u32::MAX, -1e38, 1e38)]
-    {
+    for bins in [histogram::MOST_BINS + 1, u32::MAX] {
+        assert_eq!(Bins::new(bins, 0.0, 1.0), Err(BinsError::TooMany(bins)));
+    }
+    let most = Bins::new(histogram::MOST_BINS, 0.0, 1.0).expect("bins as wide as float32 can tell");
+    assert_eq!(most.bin_of(1.0), Some((1 << 24) - 1));
+    for (bins, low, high) in [(100, 1.0, 1.000_001), (1 << 24, 1.0, 2.0), (1 << 24, 0.0, 1.5)] {
         assert_eq!(Bins::new(bins, low, high), Err(BinsError::TooNarrow { bins, low, high }));
     }
 }

@@ -11,6 +11,7 @@ use rustkernel_gpu::host::{HostOptions, ThreadBudget};
 use rustkernel_gpu::{Device, DeviceError, host};
 use rustkernel_kernels as kernels;
 use rustkernel_kernels::gemm::{Gemm, GemmRequest};
+use rustkernel_kernels::histogram::{Histogram, HistogramRequest};
 use rustkernel_tests::{builder, eventually, within_a_minute};
 
 const MIB: u64 = 1 << 20;
@@ -368,6 +369,35 @@ async fn results_are_memory_of_the_pool_until_they_are_dropped() {
     drop(last);
     let stats = stats();
     assert_eq!((stats.live, stats.results, stats.committed), (0, 0, 0));
+}
+
+/// A request of a few bytes asks for counts of megabytes. Semantics: S44.
+#[tokio::test]
+async fn counts_are_memory_of_the_pool_too() {
+    let runtime = builder().with_memory(small()).with_kernel(kernels::histogram::spec()).build();
+    let runtime = runtime.unwrap();
+    runtime.start().await.unwrap();
+    let histogram = runtime.kernel::<Histogram>("histogram").unwrap();
+    let request =
+        |bins: u32| HistogramRequest { input: vec![0.5].into(), bins, low: 0.0, high: 1.0 };
+    let stats = || runtime.stats().devices[0].device.clone();
+
+    let counts = histogram.call(request(1_000_000)).await.unwrap().counts;
+    assert_eq!((counts.as_slice()[500_000], counts.as_slice().iter().sum()), (1, 1));
+    let (live, results) = (stats().live, stats().results);
+    assert!((8_000_000..8_100_000).contains(&live) && results == live, "{live} {results}");
+    assert_eq!(histogram.stats().memory.device.declared, 8_000_000);
+    drop(counts);
+    assert_eq!((stats().live, stats().results), (0, 0));
+
+    // 128 MiB are refused for what they are, more bins for their number.
+    let error = histogram.call(request(1 << 24)).await.unwrap_err();
+    let never =
+        matches!(&error, CallError::Rejected { rejection: Rejection::NeverFits { .. }, .. });
+    assert!(never, "{error}");
+    let error = histogram.call(request((1 << 24) + 1)).await.unwrap_err();
+    assert!(matches!(&error, CallError::Failed(KernelError::InvalidRequest(_))), "{error}");
+    stop(runtime).await;
 }
 
 /// Squares numbers on a stream of the device, in both directions through staging memory.

@@ -88,6 +88,8 @@ fn host() {
     let blur = gaussian_blur::GaussianBlur { shape, sigma: 1.0, seed: 1 };
     declares_what_it_leases(on_host, staging, &blur);
     declares_what_it_leases(on_host, staging, &large_graph());
+    let counts = histogram::Histogram { n: 1_000, bins: 300_000, low: -1.0, high: 1.0, seed: 1 };
+    declares_what_it_leases(on_host, MemoryKind::Device, &counts);
 }
 
 /// Every kernel on a CUDA device.

@@ -51,7 +51,7 @@ pub(crate) fn is_kept(_: DeviceId) {
     takes(&scan::Scan { n, infinite: false, seed }, 1, &launches);
     for (bins, entry) in [(8192, "histogram_shared"), (8193, "histogram_global")] {
         let case = histogram::Histogram { n, bins, low: -1.0, high: 1.0, seed };
-        takes(&case, 1, &[(entry, 1)]);
+        takes(&case, 1, &[("histogram_edges", 1), (entry, 1)]);
     }
     takes(&gemm::Gemm { m: 65, n: 63, k: 17, seed }, 1, &[("gemm", 1)]);
     for (columns, entry) in [(1024, "softmax_warp"), (1025, "softmax_block")] {

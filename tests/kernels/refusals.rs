@@ -104,7 +104,12 @@ fn refusals() -> Vec<Refusal> {
         (
             "histogram",
             histogram(u32::MAX, 0.0, 1.0),
-            "4294967295 bins between 0 and 1 are narrower than float32 can tell apart",
+            "a histogram has at most 16777216 bins, not 4294967295",
+        ),
+        (
+            "histogram",
+            histogram(20_000, 1.0, 1.001),
+            "20000 bins between 1 and 1.001 are narrower than float32 can tell apart",
         ),
         ("gaussian_blur", image(2), "an image has 1, 3 or 4 channels, not 2"),
         (
@@ -150,20 +155,20 @@ fn refusals() -> Vec<Refusal> {
         (
             "black_scholes",
             options(100.0, 1.0).with_parameter("rate", 100.0f32),
-            "the prices of option 0 grow beyond float32 until its maturity; take a lower rate, a \
-             shorter maturity or a larger unit of prices",
+            "the prices of option 0 are beyond float32, at its maturity or today; take a rate \
+             nearer to 0, a shorter maturity, less volatility or a larger unit of prices",
         ),
         (
             "black_scholes",
             options(1.0, 90.0).with_parameter("rate", 1.0f32),
-            "the prices of option 1 grow beyond float32 until its maturity; take a lower rate, a \
-             shorter maturity or a larger unit of prices",
+            "the prices of option 1 are beyond float32, at its maturity or today; take a rate \
+             nearer to 0, a shorter maturity, less volatility or a larger unit of prices",
         ),
         (
             "black_scholes",
             options(1.0, 90.0).with_parameter("rate", -1.0f32),
-            "the prices of option 1 grow beyond float32 until its maturity; take a lower rate, a \
-             shorter maturity or a larger unit of prices",
+            "the prices of option 1 are beyond float32, at its maturity or today; take a rate \
+             nearer to 0, a shorter maturity, less volatility or a larger unit of prices",
         ),
         ("pagerank", graph(&[], &[]), "offsets need at least one element"),
         ("pagerank", graph(&[1, 1], &[0]), "offsets start at 0, not at 1"),

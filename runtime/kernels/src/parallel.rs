@@ -74,7 +74,7 @@ pub(crate) fn map<R: Default + Send>(
 ) -> Vec<R> {
     let caller = Caller::current();
     if parallel && count > 1 {
-        (0..count).into_par_iter().map(|i| caller.wants(|| caller.asks(|| f(i)))).collect()
+        (0..count).into_par_iter().map(|i| caller.asks(|| caller.wants(|| f(i)))).collect()
     } else {
         (0..count).map(|i| caller.wants(|| f(i))).collect()
     }
@@ -102,9 +102,10 @@ pub(crate) fn map_pieces<T: Send, R: Default + Send>(
         caller.wants(|| f(i * piece..i * piece + values.len(), values))
     };
     if parallel && output.len() > piece {
-        output.par_chunks_mut(piece).enumerate().map(&placed).collect()
+        let pieces = output.par_chunks_mut(piece).enumerate();
+        pieces.map(|placed_piece| caller.asks(|| placed(placed_piece))).collect()
     } else {
-        output.chunks_mut(piece).enumerate().map(&placed).collect()
+        output.chunks_mut(piece).enumerate().map(placed).collect()
     }
 }
 

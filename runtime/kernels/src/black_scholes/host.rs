@@ -75,8 +75,8 @@ pub enum BlackScholesError {
     },
     /// Prices are simulated, or come out, that are too large for `f32`.
     #[error(
-        "the prices of option {index} grow beyond float32 until its maturity; take a lower rate, a \
-         shorter maturity or a larger unit of prices"
+        "the prices of option {index} are beyond float32, at its maturity or today; take a rate \
+         nearer to 0, a shorter maturity, less volatility or a larger unit of prices"
     )]
     Overflow {
         /// Which option.

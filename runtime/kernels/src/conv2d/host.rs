@@ -194,3 +194,35 @@ impl Plan {
         blocks
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{BLOCK_VALUES, Plan, Shape};
+
+    /// Of a batch of small images, blocks are as few as of one large image.
+    #[test]
+    fn small_images_share_blocks() {
+        let plan = |batch, width| {
+            let (c_in, height, c_out, stride, padding) = (1, 1, 4, 1, 0);
+            let (kernel_height, kernel_width) = (1, 1);
+            let extents = Shape {
+                batch,
+                c_in,
+                height,
+                width,
+                c_out,
+                kernel_height,
+                kernel_width,
+                stride,
+                padding,
+            };
+            Plan::new(&extents).expect("an output")
+        };
+        let (small, large) = (plan(400_000, 1), plan(1, 400_000));
+        assert_eq!((small.images, small.blocks), (26_214, 16));
+        assert_eq!((large.images, large.blocks), (1, 4));
+        assert!(small.block_values <= BLOCK_VALUES && large.block_values <= BLOCK_VALUES);
+        // What fills a block of its own is not copied once more.
+        assert_eq!(plan(3, 100_000).images, 1);
+    }
+}

@@ -4,8 +4,8 @@
 //! holds `edges[i] <= v < edges[i + 1]`, the last one also `v = high`; what is outside, and NaN, is
 //! not counted. That is `numpy.histogram` for an array of float32, to the last value.
 //!
-//! Host and device find a bin by a guess that the edges then correct. The edges are one table,
-//! computed on the host, so both put every value into the same bin.
+//! Host and device find a bin by a guess that the edges then correct. Both compute the same edges, so
+//! both put every value into the same bin; a device does so once, into a table.
 
 pub mod host;
 mod kernel;
