@@ -44,8 +44,8 @@
 //!   is too large for one.
 //! - Empty inputs have results, empty or neutral; only the minimum, the maximum and the mean of
 //!   nothing are refused.
-//! - What a request leases is declared: device memory on CUDA devices, scratch in staging memory on
-//!   the host.
+//! - What a request leases is declared: device memory on CUDA devices; on the host device memory for
+//!   answers that can be much larger than their requests, and staging memory for scratch.
 //! - On a CUDA device nothing waits but uploads of more than 8 MiB, for their own earlier parts, the
 //!   downloads of results, and PageRank once in eight iterations.
 //! - On the host nothing more is begun once a request was given up ([`until`]).

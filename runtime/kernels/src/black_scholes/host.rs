@@ -14,6 +14,12 @@ pub(super) const SLICE: usize = 1 << 14;
 /// Paths of all options from which threads share the work.
 const PARALLEL_FROM: usize = 1 << 14;
 
+/// Above what any random number is.
+const HIGHEST_Z: f32 = 7.0;
+
+/// Half of what `f32` holds, because a device rounds in its own way.
+const MOST_PRICE: f64 = f32::MAX as f64 / 2.0;
+
 /// The options to price: option `i` is element `i` of each slice.
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
@@ -116,9 +122,23 @@ impl Options<'_> {
                 return Err(BlackScholesError::Option { field, index, value: values[index] });
             }
         }
+        if self.all_fit(model) {
+            return Ok(());
+        }
         let mut payoffs = (0..self.spot.len()).map(|index| Payoff::of(self, index, model));
         let beyond = payoffs.position(|payoff| !payoff.fits());
         beyond.map_or(Ok(()), |index| Err(BlackScholesError::Overflow { index }))
+    }
+
+    /// Whether an option with the largest numbers of all would fit, which nearly always spares a look
+    /// at each.
+    fn all_fit(&self, model: &Model) -> bool {
+        let most = |values: &[f32]| f64::from(values.iter().copied().fold(0.0, f32::max));
+        let (rate, years) = (f64::from(model.rate), most(self.maturity));
+        let spread = f64::from(HIGHEST_Z) * f64::from(model.volatility) * years.sqrt();
+        let highest = most(self.spot) * (rate.max(0.0) * years + spread).exp();
+        let discount = ((-rate).max(0.0) * years).exp();
+        highest.max(most(self.strike)) * discount <= MOST_PRICE
     }
 }
 
@@ -194,11 +214,8 @@ impl Payoff {
 
     /// Whether no simulated price leaves `f32`, nor the value of one today. (NaN does not fit.)
     fn fits(&self) -> bool {
-        // Above what any random number is; and half, because a device rounds in its own way.
-        const HIGHEST_Z: f32 = 7.0;
-        const MOST: f64 = f32::MAX as f64 / 2.0;
         let highest = f64::from(self.terminal(HIGHEST_Z));
-        highest <= MOST && self.discount * highest.max(f64::from(self.strike)) <= MOST
+        highest <= MOST_PRICE && self.discount * highest.max(f64::from(self.strike)) <= MOST_PRICE
     }
 
     /// The underlying's price at maturity.

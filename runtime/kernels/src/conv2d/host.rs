@@ -20,6 +20,10 @@ const BLOCK_VALUES: usize = 1 << 17;
 /// A block has at least this many pixels, so that the weights are not read for too few.
 const FEWEST_PIXELS: usize = 64;
 
+/// Multiply-adds of an image below which others share its block: with more the product takes longer
+/// than what is around it.
+const SMALL_IMAGE: usize = 1 << 14;
+
 /// Scratch memory, in bytes, with which every core can work; a single core's share is the least
 /// that [`conv2d`] accepts.
 ///
@@ -159,7 +163,8 @@ impl Plan {
         // Of as many values each.
         let pixels = |values: usize| (BLOCK_VALUES / values.max(1)).max(FEWEST_PIXELS);
         let with_products = taps.saturating_add(shape.c_out);
-        let images = (pixels(with_products) / plane).min(shape.batch).max(1);
+        let most = (pixels(with_products) / plane).min(shape.batch).max(1);
+        let images = SMALL_IMAGE.div_ceil(elements(&[shape.c_out, taps, plane]).max(1)).min(most);
         let (pixels, values) = match images {
             1 => (pixels(taps).min(plane), taps),
             _ => (images * plane, with_products),
@@ -199,7 +204,7 @@ impl Plan {
 mod tests {
     use super::{BLOCK_VALUES, Plan, Shape};
 
-    /// Of a batch of small images, blocks are as few as of one large image.
+    /// Of a batch of small images, blocks are few.
     #[test]
     fn small_images_share_blocks() {
         let plan = |batch, width| {
@@ -218,11 +223,10 @@ mod tests {
             };
             Plan::new(&extents).expect("an output")
         };
-        let (small, large) = (plan(400_000, 1), plan(1, 400_000));
-        assert_eq!((small.images, small.blocks), (26_214, 16));
-        assert_eq!((large.images, large.blocks), (1, 4));
-        assert!(small.block_values <= BLOCK_VALUES && large.block_values <= BLOCK_VALUES);
-        // What fills a block of its own is not copied once more.
-        assert_eq!(plan(3, 100_000).images, 1);
+        let small = plan(400_000, 1);
+        assert_eq!((small.images, small.blocks), (4096, 98));
+        assert!(small.block_values <= BLOCK_VALUES);
+        // What is worth a block of its own is not copied once more.
+        assert_eq!((plan(3, 4095).images, plan(3, 4096).images), (2, 1));
     }
 }

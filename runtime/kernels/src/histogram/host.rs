@@ -29,6 +29,8 @@ pub struct Bins {
     high: f32,
     width: f64,
     scale: f64,
+    /// How far from an edge, in widths, a place has to be for the edge not to matter.
+    margin: f64,
 }
 
 /// Bounds and a number that make no bins.
@@ -72,7 +74,10 @@ impl Bins {
             return Err(BinsError::Range { low, high });
         }
         let width = (f64::from(high) - f64::from(low)) / f64::from(bins);
-        let made = Self { count: bins, low, high, width, scale: 1.0 / width };
+        // Edges are rounded by half an ulp at most, and places by less than the rest.
+        let ulp = f64::from(low.abs().max(high.abs())) * f64::from(f32::EPSILON);
+        let margin = ulp.max(f64::from(f32::from_bits(1))) / width + 1e-7;
+        let made = Self { count: bins, low, high, width, scale: 1.0 / width, margin };
         // Edges collide first where numbers are largest, at an end: looking there first refuses
         // most without a look at all.
         let collides = |bin: u32| made.edge(bin) >= made.edge(bin + 1);
@@ -119,23 +124,28 @@ impl Bins {
         if !(value >= self.low && value <= self.high) {
             return None;
         }
-        let mut bin = self.guess(value);
-        while value < self.edge(bin) {
-            bin -= 1;
+        let (place, mut bin) = self.guess(value);
+        let beyond = place - f64::from(bin);
+        if beyond < self.margin {
+            while value < self.edge(bin) {
+                bin -= 1;
+            }
         }
-        while bin + 1 < self.count && value >= self.edge(bin + 1) {
-            bin += 1;
+        if beyond > 1.0 - self.margin {
+            while bin + 1 < self.count && value >= self.edge(bin + 1) {
+                bin += 1;
+            }
         }
         Some(bin as usize)
     }
 
-    /// The bin of a value between the bounds, or one at most three beside it: edges that rise
-    /// strictly are at least a quarter of an ulp apart before they are rounded, each by half an ulp
-    /// at most.
+    /// The place of a value between the bounds, in widths, and its bin by that: the right one or at most
+    /// three beside it, as edges that rise strictly are at least a quarter of an ulp apart before they
+    /// are rounded, each by half an ulp at most.
     #[inline]
-    fn guess(&self, value: f32) -> u32 {
-        let guess = (f64::from(value) - f64::from(self.low)) * self.scale;
-        (guess as u32).min(self.count - 1)
+    fn guess(&self, value: f32) -> (f64, u32) {
+        let place = (f64::from(value) - f64::from(self.low)) * self.scale;
+        (place, (place as u32).min(self.count - 1))
     }
 }
 
@@ -223,7 +233,7 @@ mod tests {
             for bin in 0..count {
                 for value in [bins.edge(bin), bins.edge(bin + 1).next_down()] {
                     assert_eq!(bins.bin_of(value), Some(bin as usize), "{value:e}");
-                    let guess = bins.guess(value);
+                    let (_, guess) = bins.guess(value);
                     assert!(guess.abs_diff(bin) <= 3, "{value:e} is in {bin}, not near {guess}");
                 }
             }
