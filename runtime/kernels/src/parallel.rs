@@ -102,8 +102,8 @@ pub(crate) fn map_pieces<T: Send, R: Default + Send>(
         caller.wants(|| f(i * piece..i * piece + values.len(), values))
     };
     if parallel && output.len() > piece {
-        let pieces = output.par_chunks_mut(piece).enumerate();
-        pieces.map(|placed_piece| caller.asks(|| placed(placed_piece))).collect()
+        // A thread of the pool may have come here from the midst of another's work.
+        output.par_chunks_mut(piece).enumerate().map(|i| caller.asks(|| placed(i))).collect()
     } else {
         output.chunks_mut(piece).enumerate().map(placed).collect()
     }
@@ -153,8 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_of_the_pool_forgets_for_whom_it_worked() {
-        until(|| false, || drop(map(100, true, |i| assert!(Caller::current().0.is_some(), "{i}"))));
+    fn a_thread_of_the_pool_knows_for_whom_it_works_and_forgets() {
+        let knows = |i: usize| assert!(Caller::current().0.is_some(), "{i}");
+        until(|| false, || drop(map(100, true, knows)));
+        until(|| false, || for_pieces(&mut [0; 100], 1, true, |place, _| knows(place.start)));
         let caught = std::panic::catch_unwind(|| until(|| true, || panic!("planted")));
         assert!(caught.is_err());
         assert!(Caller::current().0.is_none());
