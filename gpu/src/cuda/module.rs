@@ -9,6 +9,7 @@ use super::driver::{self, Raw};
 use super::hub::Hub;
 use crate::device::Epoch;
 use crate::error::{DeviceError, DeviceResult};
+use crate::memory::MemoryKind;
 use crate::ptx;
 
 /// Bytes for the compiler's messages.
@@ -55,11 +56,7 @@ impl CudaModule {
                 Ok(CudaFunction { module: Arc::clone(self), raw: Raw(function) })
             }
             500 => Err(missing()),
-            code => Err(DeviceError::Driver {
-                call: "cuModuleGetFunction",
-                code,
-                name: driver::name(code),
-            }),
+            code => Err(self.hub.refused((MemoryKind::Device, 0), "cuModuleGetFunction", code)),
         }
     }
 }
@@ -94,8 +91,10 @@ fn compile(hub: &Hub, epoch: Epoch, image: &CString) -> DeviceResult<Raw<sys::CU
         let (options, values) = (options.as_mut_ptr(), values.as_mut_ptr());
         sys::cuModuleLoadDataEx(&raw mut module, image.as_ptr().cast(), 2, options, values)
     })?;
-    if code == 0 {
-        return Ok(Raw(module));
+    match code {
+        0 => return Ok(Raw(module)),
+        driver::OUT_OF_MEMORY => return Err(hub.out_of_memory(MemoryKind::Device, 0)),
+        _ => {}
     }
     let text = String::from_utf8_lossy(log.split(|byte| *byte == 0).next().unwrap_or_default());
     let reason = format!(

@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use cust::sys;
 
-use super::driver;
 use super::hub::Hub;
 use crate::device::{AddressSpace, Epoch};
-use crate::error::{DeviceError, DeviceResult};
+use crate::error::DeviceResult;
 use crate::memory::arena::{Geometry, Pages};
 use crate::memory::{GRAIN, MemoryKind};
 
@@ -70,7 +69,8 @@ impl CudaSpace {
             let (address, bytes) = (self.base + start, self.page as usize);
             // SAFETY: the addresses are reserved here and free; the handle is a page that lives.
             let map = || unsafe { sys::cuMemMap(address, bytes, 0, handle, 0) };
-            if let Err(error) = self.hub.call(self.epoch, "cuMemMap", map) {
+            let asked = (MemoryKind::Device, bytes);
+            if let Err(error) = self.hub.call_for(self.epoch, asked, "cuMemMap", map) {
                 self.spare.push(handle);
                 return Err(error);
             }
@@ -81,8 +81,9 @@ impl CudaSpace {
             location: location(&self.hub),
             flags: sys::CUmemAccess_flags_enum::CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
         };
+        let asked = (MemoryKind::Device, bytes);
         // SAFETY: these addresses are mapped, and `access` is read before the call returns.
-        self.hub.call(self.epoch, "cuMemSetAccess", || unsafe {
+        self.hub.call_for(self.epoch, asked, "cuMemSetAccess", || unsafe {
             sys::cuMemSetAccess(address, bytes, &raw const access, 1)
         })
     }
@@ -93,20 +94,12 @@ impl CudaSpace {
             return Ok(handle);
         }
         let (mut handle, properties) = (0, properties(&self.hub));
+        let bytes = self.page as usize;
         // SAFETY: `handle` is valid for a write, and `properties` is read before the call returns.
-        let code = self.hub.try_call(self.epoch, || unsafe {
-            sys::cuMemCreate(&raw mut handle, self.page as usize, &raw const properties, 0)
+        self.hub.call_for(self.epoch, (MemoryKind::Device, bytes), "cuMemCreate", || unsafe {
+            sys::cuMemCreate(&raw mut handle, bytes, &raw const properties, 0)
         })?;
-        match code {
-            0 => Ok(handle),
-            driver::OUT_OF_MEMORY => {
-                Err(super::device::out_of_memory(&self.hub, MemoryKind::Device, self.page))
-            }
-            code => {
-                let (call, name) = ("cuMemCreate", driver::name(code));
-                Err(DeviceError::Driver { call, code, name })
-            }
-        }
+        Ok(handle)
     }
 
     /// Gives pages without an address back.
