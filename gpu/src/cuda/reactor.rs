@@ -59,9 +59,10 @@ impl Drop for Mark {
 }
 
 /// Whether an event of that epoch was reached. No answer is the end of the epoch: nobody would ever learn what
-/// its streams have done.
+/// its streams have done. (No memory for the question is one: it is asked again.)
 pub(super) fn ask(hub: &Hub, epoch: Epoch, event: Raw<sys::CUevent_st>) -> DeviceResult<bool> {
-    let answers = |code| matches!(code, 0 | driver::NOT_READY | driver::CAPTURING);
+    let answers =
+        |code| matches!(code, 0 | driver::NOT_READY | driver::CAPTURING | driver::OUT_OF_MEMORY);
     // SAFETY: the event lives: the epoch is checked, and its owner gives it up only when dropped.
     let code = hub.must_answer(epoch, answers, || unsafe { sys::cuEventQuery(event.0) })?;
     Ok(code == 0)
