@@ -116,8 +116,12 @@ impl Epochs {
             return false;
         }
         let done = self.call(epoch, name, call).is_ok();
-        self.drop_errors.fetch_add(u64::from(!done), Ordering::Relaxed);
+        self.count_drop_errors(u64::from(!done));
         done
+    }
+
+    pub(crate) fn count_drop_errors(&self, errors: u64) {
+        self.drop_errors.fetch_add(errors, Ordering::Relaxed);
     }
 
     pub(crate) fn drop_errors(&self) -> u64 {

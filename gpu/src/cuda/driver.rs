@@ -11,6 +11,8 @@ use rustkernel_driver as shim;
 use crate::device::{DeviceId, DeviceInfo};
 use crate::error::{DeviceError, DeviceResult};
 
+/// The driver's code for "done".
+pub(super) const SUCCESS: u32 = 0;
 /// The driver's code for "not yet".
 pub(super) const NOT_READY: u32 = 600;
 /// The driver's code for what may not be called while somebody, on any thread, captures a graph.

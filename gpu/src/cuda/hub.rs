@@ -15,6 +15,7 @@ use cust::context::Context;
 use cust::sys::{self, CUresult};
 
 use super::driver::{self, Raw};
+use super::held::Holdings;
 use super::reactor::Reactor;
 use super::recovery::retain;
 use crate::device::{DeviceId, DeviceInfo, Epoch, MemoryInfo};
@@ -36,6 +37,8 @@ pub(super) struct Hub {
     epochs: Epochs,
     /// Events to mark positions with, for reuse: making one costs twenty times taking one from here.
     marks: Mutex<Marks>,
+    /// Memory that outlives a context.
+    holdings: Holdings,
     reactor: Reactor,
 }
 
@@ -70,6 +73,7 @@ impl Hub {
             epochs: Epochs::new(info.id, CODES),
             info,
             marks: Mutex::default(),
+            holdings: Holdings::default(),
             reactor: Reactor::new(),
         })
     }
@@ -99,6 +103,10 @@ impl Hub {
 
     pub(super) fn reactor(&self) -> &Reactor {
         &self.reactor
+    }
+
+    pub(super) fn holdings(&self) -> &Holdings {
+        &self.holdings
     }
 
     /// The context that is retained, for who is about to make it anew: one at a time.

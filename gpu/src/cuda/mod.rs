@@ -7,6 +7,7 @@
 //! | `recovery` | how a lost device is brought back |
 //! | `reactor` | one thread per device: learns what is over by asking events, never by callbacks |
 //! | `space`, `staging` | virtual memory of the device, and pinned memory of the host in slabs |
+//! | `held` | what outlives a context, for whoever brings the device back to give back |
 //! | `stream`, `event`, `module`, `device` | the interface of this crate over driver handles |
 //! | `ordered` | the driver's own pool of memory, for benchmarks alone |
 //!
@@ -25,6 +26,7 @@
 mod device;
 mod driver;
 mod event;
+mod held;
 mod hub;
 mod module;
 #[doc(hidden)]
