@@ -3,7 +3,7 @@
 use fake_cuda::{Fault, inject};
 use futures_executor::block_on;
 use rustkernel_gpu::memory::MemoryKind;
-use rustkernel_gpu::{Device, DeviceError, DeviceResult, LaunchConfig, arguments};
+use rustkernel_gpu::{Device, DeviceError, DeviceResult, LaunchConfig, ModuleSource, arguments};
 use rustkernel_tests::fake;
 use rustkernel_tests::rig::{Rig, conformance_module};
 
@@ -98,4 +98,27 @@ fn while_others_capture_a_graph_the_answer_is_waited_for() {
     on(ordinal, Fault::call("cuEventQuery", 900));
     assert_eq!(scenario(&rig), Ok(vec![3.0; 8]));
     assert!(rig.device.health().is_ok());
+}
+
+#[test]
+fn a_text_is_compiled_once_and_stays_loaded() {
+    let (ordinal, rig) = open(Rig::new);
+    for _ in 0..3 {
+        assert_eq!(scenario(&rig), Ok(vec![3.0; 8]));
+    }
+    let ledger = fake::ledger(ordinal);
+    let calls = ["cuModuleLoadDataEx", "cuModuleUnload"].map(|name| ledger.calls_of(name));
+    assert_eq!((calls, ledger.modules), ([1, 0], 1));
+}
+
+#[test]
+fn a_text_that_has_variables_is_loaded_by_each_for_itself() {
+    let (ordinal, rig) = open(Rig::new);
+    let text = ".version 7.0\n.target sm_50\n.address_size 64\n\
+        .visible .global .align 4 .u32 count;\n.visible .entry nothing()\n{\nret;\n}\n";
+    let load = || rig.device.load_module(&ModuleSource::new().ptx(text)).unwrap();
+    let (one, other) = (load(), load());
+    assert_eq!(fake::ledger(ordinal).modules, 2);
+    drop((one, other));
+    assert_eq!(fake::ledger(ordinal).modules, 0);
 }

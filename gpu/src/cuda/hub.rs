@@ -16,6 +16,7 @@ use cust::sys::{self, CUresult};
 
 use super::driver::{self, Raw};
 use super::held::Holdings;
+use super::module::Modules;
 use super::reactor::Reactor;
 use super::recovery::retain;
 use crate::device::{DeviceId, DeviceInfo, Epoch, MemoryInfo};
@@ -39,6 +40,7 @@ pub(super) struct Hub {
     marks: Mutex<Marks>,
     /// Memory that outlives a context.
     holdings: Holdings,
+    modules: Modules,
     reactor: Reactor,
 }
 
@@ -74,6 +76,7 @@ impl Hub {
             info,
             marks: Mutex::default(),
             holdings: Holdings::default(),
+            modules: Modules::default(),
             reactor: Reactor::new(),
         })
     }
@@ -107,6 +110,10 @@ impl Hub {
 
     pub(super) fn holdings(&self) -> &Holdings {
         &self.holdings
+    }
+
+    pub(super) fn modules(&self) -> &Modules {
+        &self.modules
     }
 
     /// The context that is retained, for who is about to make it anew: one at a time.
