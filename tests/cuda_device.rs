@@ -122,3 +122,15 @@ fn a_text_that_has_variables_is_loaded_by_each_for_itself() {
     drop((one, other));
     assert_eq!(fake::ledger(ordinal).modules, 0);
 }
+
+#[test]
+fn a_stream_whose_end_cannot_be_marked_when_it_is_dropped_is_counted() {
+    let (ordinal, rig) = open(Rig::new);
+    let mut stream = rig.stream().unwrap();
+    let mut buffer = rig.buffer::<u8>(100, &stream).unwrap();
+    stream.fill(&mut buffer, 1).unwrap();
+    on(ordinal, Fault::call("cuEventRecord", 1));
+    drop(stream);
+    assert_eq!(rig.device.drop_errors(), 1);
+    assert!(rig.device.health().is_ok());
+}

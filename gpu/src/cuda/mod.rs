@@ -61,7 +61,8 @@ pub fn devices() -> DeviceResult<Vec<DeviceInfo>> {
     (0..count()?).map(driver::describe).collect()
 }
 
-/// Opens a CUDA device. Its context lives until the process ends; opening it again gives the same.
+/// Opens a CUDA device. Its context lives until the process ends, and opening it again is in the same context;
+/// but handles of what was opened before are [`WrongOwner`](DeviceError::WrongOwner) there: keep a clone.
 ///
 /// # Errors
 /// As [`devices`], and [`DeviceError::NoDevice`].

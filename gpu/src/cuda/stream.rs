@@ -196,8 +196,10 @@ impl StreamBackend for CudaStream {
 impl Drop for CudaStream {
     fn drop(&mut self) {
         // What is parked behind this stream comes back when its last mark is reached.
-        if !self.timeline.is_idle() && self.check_epoch().is_ok() {
-            self.mark(self.timeline.issued()).ok();
+        let to_mark = !self.timeline.is_idle() && self.check_epoch().is_ok();
+        if to_mark && self.mark(self.timeline.issued()).is_err() && self.check_epoch().is_ok() {
+            // It does not come back before the device is lost.
+            self.hub.epochs().count_drop_errors(1);
         }
         // SAFETY: nobody has the handle any more. The driver lets submitted work finish.
         let destroy = || unsafe { sys::cuStreamDestroy_v2(self.raw.0) };
