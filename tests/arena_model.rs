@@ -390,3 +390,25 @@ fn what_a_stream_uses_stays_its_own_when_a_provision_is_undone() {
     assert!(arena.allocate(4096, TERMS, Some(&use_of(1))).is_none(), "another stream has to wait");
     assert_eq!(arena.allocate(4096, TERMS, Some(&use_of(0))).unwrap().start(), start);
 }
+
+#[test]
+fn neighbours_in_the_other_region_serve_a_stream_that_is_past_both() {
+    let mut arena = Arena::<Use>::new(Geometry { page: 2 << 20, grain: 512, span: 1 << 36 });
+    let use_of = |stream| Use { stream, over: u64::MAX, clock: Arc::new(Clock::ticking()) };
+    let used_later = arena.provide(10 << 20, TERMS, MANNER, None).unwrap().block;
+    let pages = arena.provide(6 << 20, TERMS, MANNER, None).unwrap().block;
+    arena.free(pages, None).unwrap();
+    let in_use = arena.allocate((6 << 20) - (260 << 10), TERMS, None).unwrap();
+    let small = arena.allocate(20 << 10, TERMS, None).unwrap();
+    arena.free(small, Some(use_of(1))).unwrap();
+    arena.free(used_later, Some(use_of(2))).unwrap();
+    // 20 KiB that the stream used last, and 240 KiB that nobody uses: more than eight times as much, so they
+    // are two ranges. All pages are mapped.
+    let terms = Terms { limit: 16 << 20, promised: 0 };
+    let provision = arena.provide(256 << 10, terms, MANNER, Some(&use_of(1))).unwrap();
+    assert_eq!(
+        (provision.block.start(), provision.block.bytes()),
+        (in_use.start() + in_use.bytes(), 256 << 10)
+    );
+    assert_eq!((provision.unmap, provision.map, provision.rest), (vec![], None, None));
+}

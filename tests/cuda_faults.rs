@@ -151,9 +151,8 @@ fn memory_that_the_driver_refuses_is_out_of_memory_and_comes_back() {
 fn errors_while_dropping_are_counted() {
     let (ordinal, rig) = open();
     on(ordinal, Fault::call("cuStreamDestroy_v2", 1));
-    on(ordinal, Fault::call("cuModuleUnload", 1));
     assert_eq!(scenario(&rig), Ok(vec![3.0; 8]));
-    assert_eq!(rig.device.drop_errors(), 2);
+    assert_eq!(rig.device.drop_errors(), 1);
     assert!(rig.device.health().is_ok());
 }
 
@@ -329,11 +328,7 @@ async fn after_many_calls_and_panics_nothing_is_left_on_the_device() {
     assert_eq!((ledger.submitted, ledger.failed), (CALLS as u64, panicked));
     assert_eq!((ledger.completed, panicked), (CALLS as u64 - panicked, CALLS as u64 / 100));
     let ledger = fake::ledger(ordinal);
-    assert_eq!(
-        (ledger.device_bytes, ledger.pinned_bytes, ledger.streams, ledger.modules),
-        (0, 0, 0, 0),
-        "{ledger:?}"
-    );
+    assert_eq!((ledger.device_bytes, ledger.pinned_bytes, ledger.streams), (0, 0, 0), "{ledger:?}");
 }
 
 /// There and back.

@@ -119,8 +119,7 @@ mod fake_cuda {
         test(DeviceId::Cuda(0));
         let gone = || {
             let ledger = ledger(0);
-            (ledger.device_bytes, ledger.pinned_bytes, ledger.streams, ledger.modules)
-                == (0, 0, 0, 0)
+            (ledger.device_bytes, ledger.pinned_bytes, ledger.streams) == (0, 0, 0)
         };
         executor().block_on(eventually("nothing is left on the device", gone));
     }

@@ -234,6 +234,9 @@ impl Device {
 
     /// Loads a module: compiles its PTX for a CUDA device, takes its host functions on the host.
     ///
+    /// PTX without variables in device memory is compiled once, and stays loaded until the device is lost or
+    /// the process ends: a process that makes ever new texts takes ever more of the device's memory.
+    ///
     /// # Errors
     /// [`DeviceError::InvalidModule`](crate::DeviceError::InvalidModule) with the compiler's log, or
     /// saying what the source lacks.

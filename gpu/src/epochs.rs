@@ -82,9 +82,19 @@ impl Epochs {
 
     /// As [`call`](Self::call), for calls with failures of their own: the code, unless it broke the context.
     pub(crate) fn try_call(&self, epoch: Epoch, call: impl FnOnce() -> u32) -> DeviceResult<u32> {
+        self.must_answer(epoch, |code| !(self.codes.is_sticky)(code), call)
+    }
+
+    /// As [`try_call`](Self::try_call), where any code that is no answer says that the context is broken.
+    pub(crate) fn must_answer(
+        &self,
+        epoch: Epoch,
+        answers: impl FnOnce(u32) -> bool,
+        call: impl FnOnce() -> u32,
+    ) -> DeviceResult<u32> {
         let inside = self.gate.enter(epoch).ok_or_else(|| self.refusal())?;
         let code = call();
-        if !(self.codes.is_sticky)(code) {
+        if answers(code) {
             return Ok(code);
         }
         // Inside still: what it says is of this context, and not of the next.
@@ -106,8 +116,12 @@ impl Epochs {
             return false;
         }
         let done = self.call(epoch, name, call).is_ok();
-        self.drop_errors.fetch_add(u64::from(!done), Ordering::Relaxed);
+        self.count_drop_errors(u64::from(!done));
         done
+    }
+
+    pub(crate) fn count_drop_errors(&self, errors: u64) {
+        self.drop_errors.fetch_add(errors, Ordering::Relaxed);
     }
 
     pub(crate) fn drop_errors(&self) -> u64 {

@@ -39,9 +39,10 @@ pub enum DeviceError {
         device: DeviceId,
         /// Which of its memories.
         kind: MemoryKind,
-        /// Bytes asked for.
+        /// Bytes asked for; 0 where the driver wanted some for itself, and does not say how many.
         asked: u64,
-        /// Bytes that could have been had.
+        /// Bytes that could have been had. (Of a CUDA device's staging memory, which is the host's, the driver
+        /// says neither this nor the limit: both are 0.)
         free: u64,
         /// The most that this device may ever hand out.
         limit: u64,

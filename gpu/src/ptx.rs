@@ -49,11 +49,17 @@ fn entry(declaration: &str) -> Result<EntryDeclaration, String> {
 /// The size of `.param .u32 n`, `.param .align 8 .b8 s[24]`, `.param .u64 .ptr .global p`, …
 fn size(parameter: &str) -> Option<usize> {
     let words: Vec<&str> = parameter.split_whitespace().collect();
-    let element = words.iter().skip(1).find_map(|word| scalar(word))?;
+    let parts = words.iter().find_map(|word| vector(word)).unwrap_or(1);
+    let element = parts * words.iter().skip(1).find_map(|word| scalar(word))?;
     let name = words.last()?;
     let Some((_, count)) = name.split_once('[') else { return Some(element) };
     let count: usize = count.strip_suffix(']')?.parse().ok()?;
-    Some(element * count)
+    element.checked_mul(count)
+}
+
+/// How many parts a vector has.
+fn vector(word: &str) -> Option<usize> {
+    [(".v2", 2), (".v4", 4)].into_iter().find(|(name, _)| *name == word).map(|(_, parts)| parts)
 }
 
 fn scalar(word: &str) -> Option<usize> {
@@ -103,6 +109,13 @@ mod tests {
 
     fn declared(name: &str, parameters: &[usize]) -> EntryDeclaration {
         EntryDeclaration { name: name.into(), parameters: parameters.into() }
+    }
+
+    #[test]
+    fn a_vector_has_the_size_of_its_parts_and_no_size_overflows() {
+        assert_eq!(size(".param .v2 .u32 pair"), Some(8));
+        assert_eq!(size(".param .align 16 .v4 .f32 four"), Some(16));
+        assert_eq!(size(".param .u64 many[18446744073709551615]"), None);
     }
 
     #[test]

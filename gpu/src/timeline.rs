@@ -112,7 +112,7 @@ impl Timeline {
         if self.has_reached(position) || state.lost.is_some() {
             return false;
         }
-        state.waiters.push((position, waker.clone()));
+        state.enlist(position, waker);
         true
     }
 
@@ -124,11 +124,7 @@ impl Timeline {
         if let Some(error) = &state.lost {
             return Poll::Ready(Err(error.clone()));
         }
-        match state.waiters.iter_mut().find(|(at, known)| *at == position && known.will_wake(waker))
-        {
-            Some(_) => {}
-            None => state.waiters.push((position, waker.clone())),
-        }
+        state.enlist(position, waker);
         Poll::Pending
     }
 
@@ -138,6 +134,14 @@ impl Timeline {
 }
 
 impl State {
+    /// Once, however often the same one asks.
+    fn enlist(&mut self, position: Position, waker: &Waker) {
+        let mut waiters = self.waiters.iter();
+        if !waiters.any(|(at, known)| *at == position && known.will_wake(waker)) {
+            self.waiters.push((position, waker.clone()));
+        }
+    }
+
     fn take_failure(&mut self, position: Position) -> Option<DeviceError> {
         let index = self.failed.iter().position(|(at, _)| *at <= position)?;
         Some(self.failed.remove(index).1)
@@ -264,6 +268,23 @@ mod tests {
         timeline.fail(failing, failure("f"));
         block_on(Completion::of_passing(timeline.clone(), failing)).unwrap();
         assert_eq!(block_on(Completion::new(timeline, failing)), Err(failure("f")));
+    }
+
+    #[test]
+    fn who_asks_again_waits_once() {
+        let timeline = Arc::new(Timeline::default());
+        let position = timeline.issue();
+        // (A clone: a waker and its first clone may have two copies of one table, and then differ.)
+        let waker = Waker::noop().clone();
+        let mut cx = Context::from_waker(&waker);
+        for _ in 0..3 {
+            // (As the allocator does: a look with an end, and then another.)
+            let passing = std::pin::pin!(Completion::of_passing(timeline.clone(), position));
+            assert!(passing.poll(&mut cx).is_pending());
+            let done = std::pin::pin!(Completion::new(timeline.clone(), position));
+            assert!(done.poll(&mut cx).is_pending());
+        }
+        assert_eq!(timeline.state().waiters.len(), 1);
     }
 
     #[test]

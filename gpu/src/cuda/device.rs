@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use cust::sys;
 
-use super::driver;
 use super::event::CudaEvent;
 use super::hub::Hub;
 use super::module::CudaModule;
@@ -37,61 +36,29 @@ impl CudaDevice {
         let mut address = 0;
         // SAFETY: `address` is valid for a write.
         let allocate = || unsafe { sys::cuMemAlloc_v2(&raw mut address, bytes) };
-        let code = self.hub.try_call(epoch, allocate)?;
-        self.given(MemoryKind::Device, ("cuMemAlloc", code), bytes)?;
+        self.hub.call_for(epoch, (MemoryKind::Device, bytes), "cuMemAlloc", allocate)?;
         Ok(RawMemory { address, bytes, epoch, block: None })
     }
 
     fn allocate_staging(&self, epoch: Epoch, bytes: usize) -> DeviceResult<RawMemory> {
         let kind = MemoryKind::Staging;
         let memory = self.staging.allocate(bytes);
-        let memory = memory.map_err(|_| out_of_memory(&self.hub, kind, bytes as u64))?;
+        let memory = memory.map_err(|_| self.hub.out_of_memory(kind, bytes))?;
         let (start, flags) = (pointer(memory.address), sys::CU_MEMHOSTREGISTER_PORTABLE);
         // SAFETY: the block was allocated just now, and is freed only when it is no longer registered.
         let register = || unsafe { sys::cuMemHostRegister_v2(start, bytes, flags) };
         // (If the device is lost in the call nobody knows whether it was done: the block is left alone.)
         let code = self.hub.try_call(epoch, register)?;
-        match self.given(kind, ("cuMemHostRegister", code), bytes) {
-            Ok(()) => Ok(RawMemory { epoch, ..memory }),
-            Err(error) => {
-                self.staging.release(memory);
-                Err(error)
-            }
+        if code != 0 {
+            self.staging.release(memory);
+            return Err(self.hub.refused((kind, bytes), "cuMemHostRegister", code));
         }
-    }
-
-    /// What the driver's answer to a call for memory means.
-    fn given(
-        &self,
-        kind: MemoryKind,
-        (call, code): (&'static str, u32),
-        bytes: usize,
-    ) -> DeviceResult {
-        match code {
-            0 => Ok(()),
-            driver::OUT_OF_MEMORY => Err(out_of_memory(&self.hub, kind, bytes as u64)),
-            code => Err(DeviceError::Driver { call, code, name: driver::name(code) }),
-        }
+        Ok(RawMemory { epoch, ..memory })
     }
 }
 
 fn pointer(address: u64) -> *mut c_void {
     std::ptr::with_exposed_provenance_mut(address as usize)
-}
-
-/// The bytes that are free on a device now, and all that it has.
-fn memory_info(hub: &Hub) -> DeviceResult<MemoryInfo> {
-    let (mut free, mut total) = (0, 0);
-    // SAFETY: both are valid for a write.
-    let info = || unsafe { sys::cuMemGetInfo_v2(&raw mut free, &raw mut total) };
-    hub.call(hub.epoch(), "cuMemGetInfo", info)?;
-    Ok(MemoryInfo { free: free as u64, total: total as u64 })
-}
-
-pub(super) fn out_of_memory(hub: &Hub, kind: MemoryKind, asked: u64) -> DeviceError {
-    let free = memory_info(hub).map_or(0, |info| info.free);
-    let limit = hub.info().memory_bytes;
-    DeviceError::OutOfMemory { device: hub.id(), kind, asked, free, limit }
 }
 
 impl DeviceBackend for CudaDevice {
@@ -116,7 +83,7 @@ impl DeviceBackend for CudaDevice {
     }
 
     fn memory_info(&self) -> DeviceResult<MemoryInfo> {
-        memory_info(&self.hub)
+        self.hub.memory_info()
     }
 
     fn allocate(&self, kind: MemoryKind, bytes: usize) -> DeviceResult<RawMemory> {

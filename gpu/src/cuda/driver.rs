@@ -11,8 +11,12 @@ use rustkernel_driver as shim;
 use crate::device::{DeviceId, DeviceInfo};
 use crate::error::{DeviceError, DeviceResult};
 
+/// The driver's code for "done".
+pub(super) const SUCCESS: u32 = 0;
 /// The driver's code for "not yet".
 pub(super) const NOT_READY: u32 = 600;
+/// The driver's code for what may not be called while somebody, on any thread, captures a graph.
+pub(super) const CAPTURING: u32 = 900;
 /// The driver's code for "no memory".
 pub(super) const OUT_OF_MEMORY: u32 = 2;
 
@@ -46,9 +50,10 @@ pub(super) fn name(code: u32) -> &'static str {
 /// The context is broken by these for good, and with it all that is on it.
 ///
 /// From the CUDA driver API's description of `CUresult`: errors after which "the process must be
-/// terminated and relaunched", and uncorrectable memory errors.
+/// terminated and relaunched", uncorrectable memory errors, and the end of what the context depends on (a client
+/// of MPS, a device outside). "Unknown error" (999) is not one: it says of nothing but its call.
 pub(super) fn is_sticky(code: u32) -> bool {
-    matches!(code, 214 | 220 | 226 | 700 | 702 | 709 | 710 | 714..=719 | 721)
+    matches!(code, 214 | 220 | 226 | 700 | 702 | 709 | 710 | 714..=719 | 721 | 810 | 911)
 }
 
 /// Starts the driver, once; how many devices it has.

@@ -15,11 +15,14 @@ use cust::context::Context;
 use cust::sys::{self, CUresult};
 
 use super::driver::{self, Raw};
+use super::held::Holdings;
+use super::module::Modules;
 use super::reactor::Reactor;
 use super::recovery::retain;
-use crate::device::{DeviceId, DeviceInfo, Epoch};
+use crate::device::{DeviceId, DeviceInfo, Epoch, MemoryInfo};
 use crate::epochs::{Codes, Epochs};
-use crate::error::DeviceResult;
+use crate::error::{DeviceError, DeviceResult};
+use crate::memory::MemoryKind;
 use crate::timeline::Timeline;
 
 const CODES: Codes = Codes { name: driver::name, is_sticky: driver::is_sticky };
@@ -35,6 +38,9 @@ pub(super) struct Hub {
     epochs: Epochs,
     /// Events to mark positions with, for reuse: making one costs twenty times taking one from here.
     marks: Mutex<Marks>,
+    /// Memory that outlives a context.
+    holdings: Holdings,
+    modules: Modules,
     reactor: Reactor,
 }
 
@@ -69,6 +75,8 @@ impl Hub {
             epochs: Epochs::new(info.id, CODES),
             info,
             marks: Mutex::default(),
+            holdings: Holdings::default(),
+            modules: Modules::default(),
             reactor: Reactor::new(),
         })
     }
@@ -100,6 +108,14 @@ impl Hub {
         &self.reactor
     }
 
+    pub(super) fn holdings(&self) -> &Holdings {
+        &self.holdings
+    }
+
+    pub(super) fn modules(&self) -> &Modules {
+        &self.modules
+    }
+
     /// The context that is retained, for who is about to make it anew: one at a time.
     pub(super) fn retained(&self) -> MutexGuard<'_, Context> {
         self.retained.lock().unwrap_or_else(PoisonError::into_inner)
@@ -128,7 +144,56 @@ impl Hub {
         name: &'static str,
         call: impl FnOnce() -> CUresult,
     ) -> DeviceResult {
-        self.epochs.call(epoch, name, || self.in_context(call))
+        self.call_for(epoch, (MemoryKind::Device, 0), name, call)
+    }
+
+    /// As [`call`](Self::call), for calls that ask for as many bytes of a memory.
+    pub(super) fn call_for(
+        &self,
+        epoch: Epoch,
+        asked: (MemoryKind, usize),
+        name: &'static str,
+        call: impl FnOnce() -> CUresult,
+    ) -> DeviceResult {
+        match self.try_call(epoch, call)? {
+            0 => Ok(()),
+            code => Err(self.refused(asked, name, code)),
+        }
+    }
+
+    /// What it means that the driver refused a call. (Any call may find no memory: the driver takes some for
+    /// itself.)
+    pub(super) fn refused(
+        &self,
+        (kind, asked): (MemoryKind, usize),
+        call: &'static str,
+        code: u32,
+    ) -> DeviceError {
+        match code {
+            driver::OUT_OF_MEMORY => self.out_of_memory(kind, asked),
+            code => DeviceError::Driver { call, code, name: driver::name(code) },
+        }
+    }
+
+    /// (Of the host's memory the driver says neither how much there is nor how much is left.)
+    pub(super) fn out_of_memory(&self, kind: MemoryKind, asked: usize) -> DeviceError {
+        let (free, limit) = match kind {
+            MemoryKind::Device => {
+                (self.memory_info().map_or(0, |info| info.free), self.info.memory_bytes)
+            }
+            MemoryKind::Staging => (0, 0),
+        };
+        DeviceError::OutOfMemory { device: self.id(), kind, asked: asked as u64, free, limit }
+    }
+
+    /// The bytes that are free on the device now, and all that it has.
+    pub(super) fn memory_info(&self) -> DeviceResult<MemoryInfo> {
+        let (mut free, mut total) = (0, 0);
+        // SAFETY: both are valid for a write.
+        let info = || unsafe { sys::cuMemGetInfo_v2(&raw mut free, &raw mut total) };
+        // (Not by `call`, which asks this when there is no memory.)
+        self.epochs.call(self.epoch(), "cuMemGetInfo", || self.in_context(info))?;
+        Ok(MemoryInfo { free: free as u64, total: total as u64 })
     }
 
     /// As [`call`](Self::call), for calls with failures of their own: the code, unless it broke the context.
@@ -138,6 +203,17 @@ impl Hub {
         call: impl FnOnce() -> CUresult,
     ) -> DeviceResult<u32> {
         self.epochs.try_call(epoch, || self.in_context(call))
+    }
+
+    /// As [`try_call`](Self::try_call), for calls by which the context is known to be whole: any code that is
+    /// none of their answers ends the epoch.
+    pub(super) fn must_answer(
+        &self,
+        epoch: Epoch,
+        answers: fn(u32) -> bool,
+        call: impl FnOnce() -> CUresult,
+    ) -> DeviceResult<u32> {
+        self.epochs.must_answer(epoch, answers, || self.in_context(call))
     }
 
     /// A call made while dropping a handle of `epoch`: a stale handle is forgotten, an error counted.

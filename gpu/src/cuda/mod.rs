@@ -7,6 +7,7 @@
 //! | `recovery` | how a lost device is brought back |
 //! | `reactor` | one thread per device: learns what is over by asking events, never by callbacks |
 //! | `space`, `staging` | virtual memory of the device, and pinned memory of the host in slabs |
+//! | `held` | what outlives a context, for whoever brings the device back to give back |
 //! | `stream`, `event`, `module`, `device` | the interface of this crate over driver handles |
 //! | `ordered` | the driver's own pool of memory, for benchmarks alone |
 //!
@@ -25,6 +26,7 @@
 mod device;
 mod driver;
 mod event;
+mod held;
 mod hub;
 mod module;
 #[doc(hidden)]
@@ -59,7 +61,8 @@ pub fn devices() -> DeviceResult<Vec<DeviceInfo>> {
     (0..count()?).map(driver::describe).collect()
 }
 
-/// Opens a CUDA device. Its context lives until the process ends; opening it again gives the same.
+/// Opens a CUDA device. Its context lives until the process ends, and opening it again is in the same context;
+/// but handles of what was opened before are [`WrongOwner`](DeviceError::WrongOwner) there: keep a clone.
 ///
 /// # Errors
 /// As [`devices`], and [`DeviceError::NoDevice`].

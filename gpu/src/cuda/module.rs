@@ -1,23 +1,69 @@
 //! Modules of a CUDA device: PTX, compiled by the driver.
+//!
+//! A module is compiled once in an epoch, shared by all who load the same text, and never unloaded: nobody says
+//! whether unloading waits for launches, and a kernel that is restarted need not wait for the compiler. Modules
+//! with variables in device memory are the exception: they are loaded by each for itself, and unloaded.
 
+use std::collections::HashMap;
 use std::ffi::{CString, c_void};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use cust::sys::{self, CUjit_option};
 
 use super::driver::{self, Raw};
+use super::held::lock;
 use super::hub::Hub;
 use crate::device::Epoch;
 use crate::error::{DeviceError, DeviceResult};
+use crate::memory::MemoryKind;
 use crate::ptx;
 
 /// Bytes for the compiler's messages.
 const LOG_BYTES: usize = 4096;
 
+type RawModule = Raw<sys::CUmod_st>;
+
+/// The modules of a device that are shared: those of one epoch, by their PTX.
+#[derive(Default)]
+pub(super) struct Modules(Mutex<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    epoch: Epoch,
+    modules: HashMap<CString, RawModule>,
+}
+
+impl Modules {
+    /// The module of a text, compiled by whoever comes first while others wait.
+    fn get(
+        &self,
+        epoch: Epoch,
+        image: CString,
+        compile: impl FnOnce(&CString) -> DeviceResult<RawModule>,
+    ) -> DeviceResult<RawModule> {
+        let mut shared = lock(&self.0);
+        if shared.epoch < epoch {
+            // (Those of the epoch before went with their context.)
+            *shared = Shared { epoch, modules: HashMap::new() };
+        }
+        if shared.epoch == epoch
+            && let Some(module) = shared.modules.get(&image)
+        {
+            return Ok(*module);
+        }
+        let module = compile(&image)?;
+        if shared.epoch == epoch {
+            shared.modules.insert(image, module);
+        }
+        Ok(module)
+    }
+}
+
 pub(crate) struct CudaModule {
     hub: Arc<Hub>,
-    raw: Raw<sys::CUmod_st>,
+    raw: RawModule,
     epoch: Epoch,
+    shared: bool,
 }
 
 /// A kernel of a loaded module; keeps the module loaded.
@@ -33,9 +79,13 @@ impl CudaModule {
         ptx::entries(text).map_err(invalid)?;
         let image =
             CString::new(text).map_err(|_| invalid("its PTX contains a NUL character".into()))?;
-        let epoch = hub.epoch();
-        let raw = compile(hub, epoch, &image)?;
-        Ok(Self { hub: Arc::clone(hub), raw, epoch })
+        let (epoch, shared) = (hub.epoch(), !has_variables(text));
+        let raw = match shared {
+            true => hub.modules().get(epoch, image, |image| compile(hub, epoch, image))?,
+            false => compile(hub, epoch, &image)?,
+        };
+        hub.check(epoch)?;
+        Ok(Self { hub: Arc::clone(hub), raw, epoch, shared })
     }
 
     pub(crate) fn function(self: &Arc<Self>, entry: &str) -> DeviceResult<CudaFunction> {
@@ -55,17 +105,16 @@ impl CudaModule {
                 Ok(CudaFunction { module: Arc::clone(self), raw: Raw(function) })
             }
             500 => Err(missing()),
-            code => Err(DeviceError::Driver {
-                call: "cuModuleGetFunction",
-                code,
-                name: driver::name(code),
-            }),
+            code => Err(self.hub.refused((MemoryKind::Device, 0), "cuModuleGetFunction", code)),
         }
     }
 }
 
 impl Drop for CudaModule {
     fn drop(&mut self) {
+        if self.shared {
+            return;
+        }
         // SAFETY: no function of it is left: each keeps the module.
         let unload = || unsafe { sys::cuModuleUnload(self.raw.0) };
         self.hub.call_in_drop(self.epoch, "cuModuleUnload", unload);
@@ -80,7 +129,13 @@ impl CudaFunction {
     }
 }
 
-fn compile(hub: &Hub, epoch: Epoch, image: &CString) -> DeviceResult<Raw<sys::CUmod_st>> {
+/// Whether the text may have variables in device memory, which those who share it would share.
+fn has_variables(text: &str) -> bool {
+    // (Instructions have it within a word: `ld.global.f32`.)
+    text.split_whitespace().any(|word| word == ".global")
+}
+
+fn compile(hub: &Hub, epoch: Epoch, image: &CString) -> DeviceResult<RawModule> {
     let mut log = vec![0u8; LOG_BYTES];
     let mut module = std::ptr::null_mut();
     let mut options =
@@ -94,8 +149,10 @@ fn compile(hub: &Hub, epoch: Epoch, image: &CString) -> DeviceResult<Raw<sys::CU
         let (options, values) = (options.as_mut_ptr(), values.as_mut_ptr());
         sys::cuModuleLoadDataEx(&raw mut module, image.as_ptr().cast(), 2, options, values)
     })?;
-    if code == 0 {
-        return Ok(Raw(module));
+    match code {
+        0 => return Ok(Raw(module)),
+        driver::OUT_OF_MEMORY => return Err(hub.out_of_memory(MemoryKind::Device, 0)),
+        _ => {}
     }
     let text = String::from_utf8_lossy(log.split(|byte| *byte == 0).next().unwrap_or_default());
     let reason = format!(

@@ -58,14 +58,14 @@ impl Drop for Mark {
     }
 }
 
-/// Whether an event of that epoch was reached.
+/// Whether an event of that epoch was reached. No answer is the end of the epoch: nobody would ever learn what
+/// its streams have done. (No memory for the question is one: it is asked again.)
 pub(super) fn ask(hub: &Hub, epoch: Epoch, event: Raw<sys::CUevent_st>) -> DeviceResult<bool> {
+    let answers =
+        |code| matches!(code, 0 | driver::NOT_READY | driver::CAPTURING | driver::OUT_OF_MEMORY);
     // SAFETY: the event lives: the epoch is checked, and its owner gives it up only when dropped.
-    match hub.try_call(epoch, || unsafe { sys::cuEventQuery(event.0) })? {
-        0 => Ok(true),
-        driver::NOT_READY => Ok(false),
-        code => Err(DeviceError::Driver { call: "cuEventQuery", code, name: driver::name(code) }),
-    }
+    let code = hub.must_answer(epoch, answers, || unsafe { sys::cuEventQuery(event.0) })?;
+    Ok(code == 0)
 }
 
 /// Looks for a moment without the reactor: most kernels are shorter than two wake-ups of a thread.
@@ -159,7 +159,7 @@ fn advance(lines: &mut Vec<Line>) -> bool {
             match mark.ask() {
                 Ok(false) => break,
                 Ok(true) => {}
-                // Lost: the hub has told every stream. Anything else concerns this stream alone.
+                // (The hub has told every stream.)
                 Err(error) => mark.timeline.lose(error),
             }
             line.pop_front();

@@ -4,14 +4,17 @@
 //!  lost (the gate is closed, the epoch has ended)
 //!    │ calls that are under way have returned            else Busy
 //!    │ cuDevicePrimaryCtxReset, cuDevicePrimaryCtxRetain  else Driver
+//!    │ pages and addresses of the lost epoch are given back
 //!    │ canary: a launch whose result is read back         else Driver, Hung, Wrong
 //!    ▼
 //!  open (calls of the new epoch reach the driver)
 //! ```
 //!
-//! Nothing of the lost epoch is given back to the driver: the reset has destroyed it, and its numbers may be
-//! others' now. Addresses that were reserved are left as they are: whether a reset gives them back is not
-//! documented. What a canary that fails leaves behind goes with the next reset.
+//! What was of the context is never given back to the driver: the reset has destroyed it, and its numbers may
+//! be others' now. Pages of virtual memory and reserved addresses belong to no context and outlive it (the driver
+//! says so of `cuCtxDestroy`): those are given back here, and what the driver does not take is counted as an error
+//! of a drop, and tried again with the next recovery. What a canary that fails leaves behind goes with the next
+//! reset.
 
 use std::ffi::{CStr, c_void};
 use std::time::Duration;
@@ -47,12 +50,18 @@ impl Hub {
         // SAFETY: nobody calls the driver for this device: the gate is closed, and all have left. What was
         // made in the context is forgotten by its owners, by their epoch.
         let reset = unsafe { sys::cuDevicePrimaryCtxReset_v2(device.as_raw()) };
-        check("cuDevicePrimaryCtxReset", reset)?;
-        // A reset does not end what is retained: the context before is let go after this one is there.
-        *context = retain(device).map_err(|_| failed("cuDevicePrimaryCtxRetain"))?;
+        // (It may still tell of what has broken the context before: the canary knows whether it is whole.)
+        if !driver::is_sticky(driver::code(reset)) {
+            check("cuDevicePrimaryCtxReset", reset)?;
+        }
+        let anew = retain(device).map_err(|_| failed("cuDevicePrimaryCtxRetain"))?;
+        // Not released: whether a reset ends what was retained before, nobody says in so many words, and the
+        // last release would end the new context.
+        std::mem::forget(std::mem::replace(context, anew));
         self.set_current(context);
         // SAFETY: the context was retained just now.
         check("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(context.as_raw()) })?;
+        self.epochs().count_drop_errors(self.holdings().give_back_lost());
         canary(self.epoch() as u32)
     }
 }

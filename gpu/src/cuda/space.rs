@@ -4,14 +4,14 @@
 //! memory behind that cannot move. A page that moves is mapped anew and not copied.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use cust::sys;
 
-use super::driver;
+use super::held::{Handle, Held, lock};
 use super::hub::Hub;
 use crate::device::{AddressSpace, Epoch};
-use crate::error::{DeviceError, DeviceResult};
+use crate::error::DeviceResult;
 use crate::memory::arena::{Geometry, Pages};
 use crate::memory::{GRAIN, MemoryKind};
 
@@ -21,18 +21,18 @@ const MOST_ADDRESSES: u64 = 1 << 43;
 /// would be a large part of all, and blocks one by one are the better choice.
 const FEWEST_PAGES: u64 = 64;
 
-type Handle = sys::CUmemGenericAllocationHandle;
-
 pub(super) struct CudaSpace {
     hub: Arc<Hub>,
     epoch: Epoch,
     base: u64,
-    span: u64,
-    page: u64,
-    /// The page of each address that has one.
-    mapped: BTreeMap<u64, Handle>,
-    /// Pages without an address, within one rearrangement.
-    spare: Vec<Handle>,
+    held: Arc<Mutex<Held>>,
+}
+
+/// What is held, for one rearrangement.
+struct Arranging<'a> {
+    hub: &'a Hub,
+    epoch: Epoch,
+    held: &'a mut Held,
 }
 
 impl CudaSpace {
@@ -46,76 +46,68 @@ impl CudaSpace {
         // SAFETY: `base` is valid for a write.
         let reserve = || unsafe { sys::cuMemAddressReserve(&raw mut base, span as usize, 0, 0, 0) };
         hub.call(epoch, "cuMemAddressReserve", reserve).ok()?;
-        let (hub, mapped, spare) = (Arc::clone(hub), BTreeMap::new(), Vec::new());
-        Some((geometry, Self { hub, epoch, base, span, page, mapped, spare }))
+        let (mapped, spare, reserved) = (BTreeMap::new(), Vec::new(), true);
+        let held = hub.holdings().add(Held { base, span, page, mapped, spare, reserved });
+        Some((geometry, Self { hub: Arc::clone(hub), epoch, base, held }))
     }
+}
 
+impl Arranging<'_> {
     fn unmap(&mut self, pages: Pages) {
-        let (address, bytes) = (self.base + pages.start, pages.bytes as usize);
+        let (address, bytes) = (self.held.base + pages.start, pages.bytes as usize);
         // SAFETY: these pages are mapped, and who owns this says that nothing uses them.
         let unmap = || unsafe { sys::cuMemUnmap(address, bytes) };
-        let unmapped = self.hub.call_in_drop(self.epoch, "cuMemUnmap", unmap);
-        let end = pages.start + pages.bytes;
-        let handles: Vec<u64> = self.mapped.range(pages.start..end).map(|(at, _)| *at).collect();
-        let handles = handles.into_iter().filter_map(|at| self.mapped.remove(&at));
-        if unmapped {
-            self.spare.extend(handles);
+        // (Pages that stay mapped are kept in mind; the error is counted.)
+        if self.hub.call_in_drop(self.epoch, "cuMemUnmap", unmap) {
+            let handles = self.mapped_in(pages).into_iter();
+            let handles = handles.filter_map(|at| self.held.mapped.remove(&at));
+            self.held.spare.extend(handles);
         }
-        // (Pages that stay mapped stay so to the end of the process; the error is counted.)
+    }
+
+    /// Where pages of a range are mapped.
+    fn mapped_in(&self, pages: Pages) -> Vec<u64> {
+        let range = pages.start..pages.start + pages.bytes;
+        self.held.mapped.range(range).map(|(at, _)| *at).collect()
     }
 
     fn map(&mut self, pages: Pages) -> DeviceResult {
-        for start in (pages.start..pages.start + pages.bytes).step_by(self.page as usize) {
+        for start in (pages.start..pages.start + pages.bytes).step_by(self.held.page as usize) {
             let handle = self.page()?;
-            let (address, bytes) = (self.base + start, self.page as usize);
+            let (address, bytes) = (self.held.base + start, self.held.page as usize);
             // SAFETY: the addresses are reserved here and free; the handle is a page that lives.
             let map = || unsafe { sys::cuMemMap(address, bytes, 0, handle, 0) };
-            if let Err(error) = self.hub.call(self.epoch, "cuMemMap", map) {
-                self.spare.push(handle);
+            let asked = (MemoryKind::Device, bytes);
+            if let Err(error) = self.hub.call_for(self.epoch, asked, "cuMemMap", map) {
+                self.held.spare.push(handle);
                 return Err(error);
             }
-            self.mapped.insert(start, handle);
+            self.held.mapped.insert(start, handle);
         }
-        let (address, bytes) = (self.base + pages.start, pages.bytes as usize);
+        let (address, bytes) = (self.held.base + pages.start, pages.bytes as usize);
         let access = sys::CUmemAccessDesc {
-            location: location(&self.hub),
+            location: location(self.hub),
             flags: sys::CUmemAccess_flags_enum::CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
         };
+        let asked = (MemoryKind::Device, bytes);
         // SAFETY: these addresses are mapped, and `access` is read before the call returns.
-        self.hub.call(self.epoch, "cuMemSetAccess", || unsafe {
+        self.hub.call_for(self.epoch, asked, "cuMemSetAccess", || unsafe {
             sys::cuMemSetAccess(address, bytes, &raw const access, 1)
         })
     }
 
     /// A page that has no address.
     fn page(&mut self) -> DeviceResult<Handle> {
-        if let Some(handle) = self.spare.pop() {
+        if let Some(handle) = self.held.spare.pop() {
             return Ok(handle);
         }
-        let (mut handle, properties) = (0, properties(&self.hub));
+        let (mut handle, properties) = (0, properties(self.hub));
+        let bytes = self.held.page as usize;
         // SAFETY: `handle` is valid for a write, and `properties` is read before the call returns.
-        let code = self.hub.try_call(self.epoch, || unsafe {
-            sys::cuMemCreate(&raw mut handle, self.page as usize, &raw const properties, 0)
+        self.hub.call_for(self.epoch, (MemoryKind::Device, bytes), "cuMemCreate", || unsafe {
+            sys::cuMemCreate(&raw mut handle, bytes, &raw const properties, 0)
         })?;
-        match code {
-            0 => Ok(handle),
-            driver::OUT_OF_MEMORY => {
-                Err(super::device::out_of_memory(&self.hub, MemoryKind::Device, self.page))
-            }
-            code => {
-                let (call, name) = ("cuMemCreate", driver::name(code));
-                Err(DeviceError::Driver { call, code, name })
-            }
-        }
-    }
-
-    /// Gives pages without an address back.
-    fn release_spare(&mut self) {
-        for handle in self.spare.drain(..) {
-            // SAFETY: the page is not mapped, and nobody else has the handle.
-            let release = || unsafe { sys::cuMemRelease(handle) };
-            self.hub.call_in_drop(self.epoch, "cuMemRelease", release);
-        }
+        Ok(handle)
     }
 }
 
@@ -129,28 +121,30 @@ impl AddressSpace for CudaSpace {
     }
 
     fn rearrange(&mut self, unmap: &[Pages], map: Option<Pages>) -> DeviceResult {
-        unmap.iter().for_each(|pages| self.unmap(*pages));
-        let mapped = map.map_or(Ok(()), |pages| self.map(pages));
+        let (hub, epoch) = (&*self.hub, self.epoch);
+        let mut arranging = Arranging { hub, epoch, held: &mut lock(&self.held) };
+        unmap.iter().for_each(|pages| arranging.unmap(*pages));
+        let mapped = map.map_or(Ok(()), |pages| arranging.map(pages));
         if let (Err(_), Some(pages)) = (&mapped, map) {
-            let end = pages.start + pages.bytes;
-            let begun: Vec<u64> = self.mapped.range(pages.start..end).map(|(at, _)| *at).collect();
-            begun.into_iter().for_each(|start| self.unmap(Pages { start, bytes: self.page }));
+            let bytes = arranging.held.page;
+            for start in arranging.mapped_in(pages) {
+                arranging.unmap(Pages { start, bytes });
+            }
         }
-        self.release_spare();
+        arranging.held.release_spare(&|name, call| hub.call_in_drop(epoch, name, call));
         mapped
     }
 }
 
 impl Drop for CudaSpace {
-    /// After the device was lost nothing is told to the driver: the pages are gone with their context, and the
-    /// addresses are left, because nobody says whether they are.
+    /// After the device was lost nothing is told to the driver: who brings it back gives all of this back, or
+    /// has done so.
     fn drop(&mut self) {
-        let mapped: Vec<u64> = self.mapped.keys().copied().collect();
-        mapped.into_iter().for_each(|start| self.unmap(Pages { start, bytes: self.page }));
-        self.release_spare();
-        // SAFETY: the addresses were reserved here, as many, and nothing is mapped there any more.
-        let free = || unsafe { sys::cuMemAddressFree(self.base, self.span as usize) };
-        self.hub.call_in_drop(self.epoch, "cuMemAddressFree", free);
+        let (hub, epoch) = (&self.hub, self.epoch);
+        let call = |name, call: &mut dyn FnMut() -> _| hub.call_in_drop(epoch, name, call);
+        if lock(&self.held).give_back(&call) {
+            hub.holdings().forget(&self.held);
+        }
     }
 }
 

@@ -15,8 +15,8 @@ use super::stream::SLAB;
 use crate::device::{AddressSpace, Epoch};
 use crate::error::DeviceResult;
 use crate::host::{HostSpace, MOST_ADDRESSES};
-use crate::memory::GRAIN;
 use crate::memory::arena::{Geometry, Pages};
+use crate::memory::{GRAIN, MemoryKind};
 
 /// As for device memory: with fewer slabs too much would be lost between blocks.
 const FEWEST_SLABS: u64 = 16;
@@ -48,9 +48,11 @@ impl StagingSpace {
     fn register(&mut self, pages: Pages) -> DeviceResult {
         for slab in slabs(pages) {
             let (start, flags) = (self.at(slab), sys::CU_MEMHOSTREGISTER_PORTABLE);
+            let bytes = SLAB as usize;
             // SAFETY: the slab is mapped, and stays so until it is unregistered.
-            let register = || unsafe { sys::cuMemHostRegister_v2(start, SLAB as usize, flags) };
-            self.hub.call(self.epoch, "cuMemHostRegister", register)?;
+            let register = || unsafe { sys::cuMemHostRegister_v2(start, bytes, flags) };
+            let asked = (MemoryKind::Staging, bytes);
+            self.hub.call_for(self.epoch, asked, "cuMemHostRegister", register)?;
             self.registered.insert(slab);
         }
         Ok(())

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use cust::sys;
 
-use super::driver::Raw;
+use super::driver::{self, Raw};
 use super::hub::Hub;
 use super::reactor::{InlineLook, Mark};
 use crate::argument::Value;
 use crate::device::Epoch;
 use crate::error::{DeviceError, DeviceResult};
 use crate::event::{Event, EventKind};
+use crate::memory::MemoryKind;
 use crate::module::{Function, FunctionKind, LaunchConfig};
 use crate::stream::{Direction, Operation, StreamBackend};
 use crate::timeline::{Completion, Position, Timeline};
@@ -109,11 +110,14 @@ impl CudaStream {
                 std::ptr::null_mut(),
             )
         })?;
-        if code == 0 {
-            return Ok(());
+        match code {
+            0 => Ok(()),
+            driver::OUT_OF_MEMORY => Err(self.hub.out_of_memory(MemoryKind::Device, 0)),
+            code => {
+                let reason = format!("{} (CUDA error {code})", driver::name(code));
+                Err(DeviceError::InvalidLaunch { entry: function.entry().into(), reason })
+            }
         }
-        let reason = format!("{} (CUDA error {code})", super::driver::name(code));
-        Err(DeviceError::InvalidLaunch { entry: function.entry().into(), reason })
     }
 
     fn record(&self, event: &Event) -> DeviceResult {
@@ -192,8 +196,10 @@ impl StreamBackend for CudaStream {
 impl Drop for CudaStream {
     fn drop(&mut self) {
         // What is parked behind this stream comes back when its last mark is reached.
-        if !self.timeline.is_idle() && self.check_epoch().is_ok() {
-            self.mark(self.timeline.issued()).ok();
+        let to_mark = !self.timeline.is_idle() && self.check_epoch().is_ok();
+        if to_mark && self.mark(self.timeline.issued()).is_err() && self.check_epoch().is_ok() {
+            // It does not come back before the device is lost.
+            self.hub.epochs().count_drop_errors(1);
         }
         // SAFETY: nobody has the handle any more. The driver lets submitted work finish.
         let destroy = || unsafe { sys::cuStreamDestroy_v2(self.raw.0) };

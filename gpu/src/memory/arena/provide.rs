@@ -122,10 +122,8 @@ impl<U: LastUse> Arena<U> {
             }
         }
         let wish = &Wish { bytes, region: self.geometry.region_of(bytes), home };
-        let good = |id| self.region_of(id) == wish.region && self.was_ready(id, home);
-        if let Some((first, last)) = self.best_span(bytes, good) {
-            self.join(first, last, bytes);
-            return Ok(Provision::of_mapped(self.occupy(first)));
+        if let Some(provision) = self.take_span(wish) {
+            return Ok(provision);
         }
         let cheap = self.pages_below(terms.limit.min(self.roomy(bytes)));
         if let Some(site) = self.best_site(wish, cheap) {
@@ -140,7 +138,18 @@ impl<U: LastUse> Arena<U> {
         if let Some(site) = self.best_site(wish, new) {
             return Ok(self.fill(site, bytes));
         }
+        if let Some(provision) = self.take_span(&Wish { region: wish.region.other(), ..*wish }) {
+            return Ok(provision);
+        }
         if manner.remap { self.remap(wish, new) } else { Err(self.no_room()) }
+    }
+
+    /// Neighbours that are ready and long enough together.
+    fn take_span(&mut self, wish: &Wish<'_, U>) -> Option<Provision> {
+        let good = |id| self.region_of(id) == wish.region && self.was_ready(id, wish.home);
+        let (first, last) = self.best_span(wish.bytes, good)?;
+        self.join(first, last, wish.bytes);
+        Some(Provision::of_mapped(self.occupy(first)))
     }
 
     /// A block at the end of its region, where one lies after another without a gap: together they take
@@ -308,7 +317,7 @@ impl<U: LastUse> Arena<U> {
         sites.filter(|site| site.fill.bytes <= most).min_by_key(|site| (site.fill.bytes, site.room))
     }
 
-    /// How a hole could be filled for a block, if it could.
+    /// How a hole could be filled for a block, if it could; not if what is beside it is enough without it.
     fn site(&self, hole: RangeId, wish: &Wish<'_, U>) -> Option<Site> {
         let Wish { bytes, home, .. } = *wish;
         let before = self.shore(hole, bytes, |id| self.ranges.previous(id), home);
@@ -317,6 +326,9 @@ impl<U: LastUse> Arena<U> {
         let pages = |missing: u64| missing.next_multiple_of(self.geometry.page);
         let (low, high) =
             (pages(bytes.saturating_sub(before.bytes)), pages(bytes.saturating_sub(after.bytes)));
+        if low == 0 || high == 0 {
+            return None;
+        }
         let site = |first, last, fill, at_end| Site { first, hole, last, fill, at_end, room };
         if low <= room && low <= high {
             return Some(site(before.end, hole, Pages { start, bytes: low }, false));

@@ -122,6 +122,7 @@ fn read(device: &Device) -> Ledger {
         pinned_bytes,
         registered_bytes,
         pools: pools.len().saturating_sub(1),
+        physical_handles: device.physical.count(),
         calls: called.filter(|(_, count)| *count > 0).collect(),
         launches: device.launches.lock().clone(),
         stale: device.generation.noted(),
@@ -132,7 +133,6 @@ fn read(device: &Device) -> Ledger {
         ledger.events = context.events.count();
         ledger.modules = context.modules.count();
         ledger.graphs = context.graphs.count() + context.graph_execs.count();
-        ledger.physical_handles = context.physical.count();
     }
     ledger
 }

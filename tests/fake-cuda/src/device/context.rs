@@ -9,7 +9,6 @@ use parking_lot::{Mutex, MutexGuard};
 use super::Device;
 use super::handle::{Kind, Table};
 use crate::code::{Answer, Code};
-use crate::memory::physical::Physical;
 use crate::memory::space::Space;
 use crate::memory::{device_of, host, transfer};
 use crate::module::{Function, Module};
@@ -32,7 +31,6 @@ pub(crate) struct Context {
     pub(crate) graphs: Table<Mutex<Graph>>,
     pub(crate) graph_execs: Table<Graph>,
     pub(crate) graph_nodes: Table<(u64, usize)>,
-    pub(crate) physical: Table<Physical>,
     pub(crate) limits: Mutex<HashMap<u32, u64>>,
     pub(crate) peers: Mutex<BTreeSet<usize>>,
     space: Mutex<Space>,
@@ -60,10 +58,9 @@ impl Context {
             graphs: Table::new(Kind::Graph, ordinal),
             graph_execs: Table::new(Kind::GraphExec, ordinal),
             graph_nodes: Table::new(Kind::GraphNode, ordinal),
-            physical: Table::new(Kind::Physical, ordinal),
             limits: Mutex::default(),
             peers: Mutex::default(),
-            space: Mutex::default(),
+            space: Mutex::new(std::mem::take(&mut *device.kept.lock())),
             broken: AtomicU32::new(0),
             destroyed: AtomicBool::new(false),
             legacy: Mutex::default(),
@@ -107,8 +104,8 @@ impl Context {
         self.progress.ring();
     }
 
-    /// Ends everything: kernels stop, queues run dry, handles and memory go.
-    pub(crate) fn destroy(&self) {
+    /// Ends everything: kernels stop, queues run dry, handles and memory go. What outlives the context.
+    pub(crate) fn destroy(&self) -> Space {
         self.destroyed.store(true, Ordering::SeqCst);
         self.progress.ring();
         let streams = self.working.lock().clone();
@@ -128,9 +125,8 @@ impl Context {
         self.captures.lock().clear();
         *self.legacy.lock() = None;
         let space = std::mem::take(&mut *self.space.lock());
-        drop(space);
-        self.physical.clear();
         host::forget(self.number);
+        space.without_context()
     }
 }
 

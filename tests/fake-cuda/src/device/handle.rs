@@ -29,7 +29,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Those that go with the context that they were made in.
-    pub(crate) const OF_CONTEXTS: [Self; 8] = [
+    pub(crate) const OF_CONTEXTS: [Self; 7] = [
         Self::Stream,
         Self::Event,
         Self::Module,
@@ -37,7 +37,6 @@ impl Kind {
         Self::Graph,
         Self::GraphExec,
         Self::GraphNode,
-        Self::Physical,
     ];
 }
 

@@ -17,8 +17,9 @@ use crate::code::{Answer, Code};
 use crate::control::config::{self, Config};
 use crate::entry::ENTRY_POINTS;
 use crate::memory::budget::Budget;
+use crate::memory::physical::Physical;
 use crate::memory::pool::Pool;
-use crate::memory::space::Addresses;
+use crate::memory::space::{Addresses, Space};
 use context::Context;
 use handle::{Kind, Table};
 use stale::Generation;
@@ -34,6 +35,10 @@ pub(crate) struct Device {
     pub(crate) launches: Mutex<BTreeMap<String, u64>>,
     pub(crate) launch_number: AtomicU32,
     pub(crate) generation: Generation,
+    /// Memory of `cuMemCreate`: it outlives the context, as what is mapped does.
+    pub(crate) physical: Table<Physical>,
+    /// Reserved addresses and what is mapped there, while there is no context.
+    pub(crate) kept: Mutex<Space>,
     primary: Mutex<Primary>,
 }
 
@@ -109,6 +114,8 @@ impl Device {
             launches: Mutex::default(),
             launch_number: AtomicU32::new(0),
             generation: Generation::default(),
+            physical: Table::new(Kind::Physical, ordinal),
+            kept: Mutex::default(),
             primary: Mutex::default(),
         }
     }
@@ -162,6 +169,8 @@ impl Device {
             (primary.retained, primary.flags) = (0, 0);
         }
         self.reset();
+        self.physical.clear();
+        drop(std::mem::take(&mut *self.kept.lock()));
         self.budget.occupy(0);
         self.budget.reset_peak();
         self.calls.iter().for_each(|count| count.store(0, Ordering::Relaxed));
@@ -170,7 +179,7 @@ impl Device {
     }
 
     fn end(&self, context: &Context) {
-        context.destroy();
+        *self.kept.lock() = context.destroy();
         self.pools.table.retain(|_| false);
         if let Ok(pool) = Pool::new(&self.budget, self.ordinal) {
             self.pools.table.insert(self.pools.default, Arc::new(pool));

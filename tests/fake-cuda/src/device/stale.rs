@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::find;
 use super::handle::{self, Kind};
+use super::{Device, find};
 use crate::memory::device_of;
 use crate::memory::space::Addresses;
 
@@ -60,6 +60,8 @@ pub(crate) fn look(name: &str, value: u64) {
     let kinds = Kind::OF_CONTEXTS.into_iter();
     let found = match kinds.filter_map(|kind| handle::device(kind, value)).next() {
         Some(ordinal) => first_of(ordinal).map(|of| (of, handle::number(value), &of.handle)),
+        // (What is reserved outlives its context.)
+        None if is_reserved(value) => None,
         None => device_of(value).and_then(first_of).map(|of| (of, value, &of.address)),
     };
     if let Some((of, number, first)) = found
@@ -67,4 +69,9 @@ pub(crate) fn look(name: &str, value: u64) {
     {
         of.note(name, value);
     }
+}
+
+fn is_reserved(address: u64) -> bool {
+    let context = device_of(address).and_then(find).and_then(Device::context);
+    context.is_some_and(|context| context.space().reservation(address).is_some())
 }

@@ -120,6 +120,13 @@ impl Space {
 
 /// Virtual memory management.
 impl Space {
+    /// What outlives the context: what is reserved, and what is mapped there.
+    pub(crate) fn without_context(mut self) -> Self {
+        self.live.retain(|_, live| matches!(live.origin, Origin::Mapped { .. }));
+        something_is_gone();
+        self
+    }
+
     pub(crate) fn reserve(&mut self, address: u64, bytes: u64) {
         self.reserved.insert(address, bytes);
     }

@@ -384,6 +384,63 @@ mod virtual_memory {
         }
     }
 
+    /// Addresses with one page mapped, and the page.
+    fn mapped(gpu: &Gpu) -> (u64, u64) {
+        let (properties, access) = (properties(gpu.ordinal()), access(gpu.ordinal()));
+        let (mut space, mut page) = (0, 0);
+        // SAFETY: places for the results; numbers that the fake driver looks up.
+        unsafe {
+            ok(sys::cuMemAddressReserve(&mut space, 2 * PAGE, 0, 0, 0));
+            ok(sys::cuMemCreate(&mut page, PAGE, &properties, 0));
+            ok(sys::cuMemMap(space, PAGE, 0, page, 0));
+            ok(sys::cuMemSetAccess(space, PAGE, &access, 1));
+        }
+        (space, page)
+    }
+
+    #[test]
+    fn pages_and_addresses_outlive_their_context() {
+        let gpu = gpu();
+        let (space, page) = mapped(&gpu);
+        let mut value = 0u32;
+        // SAFETY: as above.
+        unsafe {
+            ok(sys::cuMemsetD32_v2(space, 7, 1));
+            gpu.reset();
+            assert_eq!(gpu.ledger().physical_bytes, PAGE as u64);
+            let mut context = ptr::null_mut();
+            ok(sys::cuDevicePrimaryCtxRetain(&mut context, gpu.ordinal() as i32));
+            ok(sys::cuMemcpyDtoH_v2((&raw mut value).cast(), space, 4));
+            assert_eq!(value, 7);
+            ok(sys::cuMemUnmap(space, PAGE));
+            ok(sys::cuMemRelease(page));
+            assert_eq!(gpu.ledger().physical_bytes, 0);
+            ok(sys::cuMemAddressFree(space, 2 * PAGE));
+            assert_eq!(gpu.ledger().stale, [""; 0]);
+            ok(sys::cuDevicePrimaryCtxRelease_v2(gpu.ordinal() as i32));
+        }
+    }
+
+    #[test]
+    fn what_is_unmapped_under_work_breaks_the_context() {
+        let gpu = gpu();
+        let (space, _) = mapped(&gpu);
+        let gate = fake_cuda::hold("saxpy", Some(gpu.ordinal()));
+        let (a, x, n) = (1f32, buffer(&[1f32; 16]), 16u32);
+        let px = x.as_device_ptr();
+        let module = module(MEMORY_KERNELS);
+        ok(try_launch(&module, "saxpy", line(16), args![a, px, space, n]));
+        gate.wait_for(1);
+        // SAFETY: as above.
+        unsafe {
+            ok(sys::cuMemUnmap(space, PAGE));
+            gate.open();
+            assert_eq!(code(sys::cuCtxSynchronize()), 700);
+        }
+        std::mem::forget((x, module));
+        gpu.reset();
+    }
+
     #[test]
     fn physical_memory_is_bounded() {
         let gpu = gpu();
