@@ -72,6 +72,7 @@ async fn a_kernel_is_described_called_and_counted() {
         ("load", json!({ "parameters": { "config": "{}" } })),
         ("load", json!({ "parameters": { "file:1/a": "" } })),
         ("unload", json!({ "parameters": { "version": 1 } })),
+        ("unload", json!({ "parameters": { "unload_dependents": "all" } })),
     ] {
         let path = format!("/v2/repository/models/saxpy/{what}");
         let refused = serving.post(&path, &[], order.to_string()).await;

@@ -89,10 +89,15 @@ impl Order {
     /// Refuses what would be passed over: kernels are in the program, and have no other configuration or files.
     fn check(self, taken: &[&str]) -> Result<(), Fault> {
         let Parameters(said) = self.parameters.unwrap_or_default();
-        let other = said.into_keys().find(|name| !taken.contains(&name.as_str()));
-        other.map_or(Ok(()), |name| {
-            Err(Fault::invalid(format!("the parameter `{name}` is not one that this server has")))
-        })
+        for (name, value) in said {
+            let wrong = match value {
+                _ if !taken.contains(&name.as_str()) => "is not one that this server has",
+                Value::Bool(_) | Value::Null => continue,
+                _ => "has to be true or false",
+            };
+            return Err(Fault::invalid(format!("the parameter `{name}` {wrong}")));
+        }
+        Ok(())
     }
 }
 

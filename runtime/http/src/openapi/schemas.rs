@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
-/// What may be left out is left out, not null.
+/// What may be left out. (In requests it may be null as well.)
 fn absent<T>(_: &T) -> bool {
     true
 }
@@ -35,16 +35,16 @@ pub(super) struct Refusal {
 pub(super) struct InferRequest {
     /// The caller's own name for it, which comes back with the answer.
     #[serde(skip_serializing_if = "absent")]
-    id: String,
+    id: Option<String>,
     /// The kernel's parameters, and what is said of the call (`timeout` in microseconds, `priority`,
     /// `binary_data_output`).
     #[serde(skip_serializing_if = "absent")]
-    parameters: BTreeMap<String, Parameter>,
+    parameters: Option<BTreeMap<String, Parameter>>,
     /// The kernel's tensors.
     inputs: Vec<Tensor>,
     /// The tensors that are wanted; all if this is left out.
     #[serde(skip_serializing_if = "absent")]
-    outputs: Vec<WantedTensor>,
+    outputs: Option<Vec<WantedTensor>>,
 }
 
 /// A parameter's value.
@@ -61,7 +61,7 @@ enum Parameter {
 pub(super) struct IndexRequest {
     /// Only the kernels that are ready.
     #[serde(skip_serializing_if = "absent")]
-    ready: bool,
+    ready: Option<bool>,
 }
 
 /// What is said of loading a kernel: nothing.
@@ -72,14 +72,14 @@ pub(super) struct LoadRequest {}
 #[derive(JsonSchema, Serialize)]
 pub(super) struct UnloadRequest {
     #[serde(skip_serializing_if = "absent")]
-    parameters: Dependents,
+    parameters: Option<Dependents>,
 }
 
 /// Whether those are unloaded too that depend on it; none does.
 #[derive(JsonSchema, Serialize)]
 struct Dependents {
     #[serde(skip_serializing_if = "absent")]
-    unload_dependents: bool,
+    unload_dependents: Option<bool>,
 }
 
 /// A tensor.
@@ -92,14 +92,14 @@ struct Tensor {
     #[serde(skip_serializing_if = "absent")]
     data: Vec<TensorData>,
     #[serde(skip_serializing_if = "absent")]
-    parameters: BinarySize,
+    parameters: Option<BinarySize>,
 }
 
 /// How many bytes of a tensor stand behind the JSON.
 #[derive(JsonSchema, Serialize)]
 struct BinarySize {
     #[serde(skip_serializing_if = "absent")]
-    binary_data_size: u64,
+    binary_data_size: Option<u64>,
 }
 
 /// A tensor that is wanted.
@@ -107,14 +107,14 @@ struct BinarySize {
 struct WantedTensor {
     name: String,
     #[serde(skip_serializing_if = "absent")]
-    parameters: InBytes,
+    parameters: Option<InBytes>,
 }
 
 /// Whether it is wanted in bytes.
 #[derive(JsonSchema, Serialize)]
 struct InBytes {
     #[serde(skip_serializing_if = "absent")]
-    binary_data: bool,
+    binary_data: Option<bool>,
 }
 
 /// What a kernel has answered.
