@@ -72,6 +72,8 @@ async fn a_kernel_is_described_called_and_counted() {
         ("load", json!({ "parameters": { "config": "{}" } })),
         ("load", json!({ "parameters": { "file:1/a": "" } })),
         ("unload", json!({ "parameters": { "version": 1 } })),
+        ("unload", json!([null])),
+        ("load", json!([null])),
         ("unload", json!({ "parameters": { "unload_dependents": "all" } })),
     ] {
         let path = format!("/v2/repository/models/saxpy/{what}");
@@ -95,7 +97,7 @@ async fn a_kernel_is_described_called_and_counted() {
     for all in ["{}", r#"{"ready":null}"#, r#"{"ready":false,"repository_name":"a"}"#] {
         assert_eq!(serving.post("/v2/repository/index", &[], all).await.json(), index);
     }
-    for wrong in ["{", "[]", r#"{"ready":1}"#] {
+    for wrong in ["{", "[]", "[null]", "[true]", r#"{"ready":1}"#] {
         let refused = serving.post("/v2/repository/index", &[], wrong).await;
         assert_eq!(refused.refusal(), (400, "invalid".into()), "{wrong}");
     }
