@@ -1,5 +1,6 @@
 //! Bytes of bodies that are held at once, over all requests: no more than may be.
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -57,11 +58,14 @@ impl Held {
     pub(super) fn set(&mut self, room: &Arc<Room>, bytes: usize) -> Result<(), Fault> {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let counted = if bytes <= FREE { 0 } else { bytes };
-        if counted > self.bytes {
-            room.take(counted - self.bytes)?;
-            self.room.get_or_insert_with(|| Arc::clone(room));
-        } else {
-            room.give_back(self.bytes - counted);
+        match counted.cmp(&self.bytes) {
+            // (So it is of small bodies: they touch nothing that requests share.)
+            Equal => {}
+            Less => room.give_back(self.bytes - counted),
+            Greater => {
+                room.take(counted - self.bytes)?;
+                self.room.get_or_insert_with(|| Arc::clone(room));
+            }
         }
         self.bytes = counted;
         Ok(())
