@@ -14,6 +14,7 @@
 //! | `headers` | what is read of headers |
 //! | `request` | a body as a kernel's fields, and what is said of the call |
 //! | `response` | a kernel's fields as a body |
+//! | `object`, `scalar` | what may stand in JSON, and nothing else |
 //! | `tensor` | tensors in JSON and in bytes |
 //! | `describe` | a kernel's metadata and configuration |
 //! | `statistics` | what was counted, as clients of Triton expect it |
@@ -25,6 +26,7 @@ mod fault;
 mod headers;
 mod held;
 mod models;
+mod object;
 mod packing;
 mod repository;
 mod request;

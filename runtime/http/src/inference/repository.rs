@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::body::{self, BodyLimits};
 use super::models::{Model, Models};
+use super::object::Object;
 use super::request::Parameters;
 use super::routes::{LARGE, elsewhere};
 use super::scalar::Scalar;
@@ -150,10 +151,6 @@ fn read<T: DeserializeOwned + Default>(body: &Bytes) -> Result<T, Fault> {
     if body.is_empty() {
         return Ok(T::default());
     }
-    // (A list of what an object has would be taken for one.)
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(Fault::invalid("the body is not a request: an object is wanted"));
-    }
-    serde_json::from_slice(body)
-        .map_err(|error| Fault::invalid(format!("the body is not a request: {error}")))
+    let said = serde_json::from_slice(body).map(|Object(said)| said);
+    said.map_err(|error| Fault::invalid(format!("the body is not a request: {error}")))
 }

@@ -13,6 +13,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqA
 use serde_json::Value;
 
 use crate::inference::Fault;
+use crate::inference::object::Object;
 use crate::inference::scalar::Scalar;
 use crate::inference::tensor::Elements;
 
@@ -27,7 +28,7 @@ pub(super) struct Document<'a> {
     pub(super) id: Option<Cow<'a, str>>,
     pub(super) parameters: Parameters,
     pub(super) inputs: Vec<Input<'a>>,
-    pub(super) outputs: Vec<Output>,
+    pub(super) outputs: Vec<Object<Output>>,
 }
 
 #[derive(Debug, Default)]
@@ -42,22 +43,18 @@ pub(super) struct Input<'a> {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(expecting = "an object")]
 pub(super) struct InputParameters {
     pub(super) binary_data_size: Option<Count>,
     shared_memory_region: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(expecting = "an output: an object with `name`")]
 pub(super) struct Output {
     pub(super) name: String,
-    #[serde(default, deserialize_with = "given")]
-    pub(super) parameters: OutputParameters,
+    pub(super) parameters: Option<Object<OutputParameters>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(expecting = "an object")]
 pub(super) struct OutputParameters {
     pub(super) binary_data: Option<bool>,
     classification: Option<IgnoredAny>,
@@ -111,11 +108,6 @@ fn without(name: &str, parameter: Option<IgnoredAny>) -> Result<(), Fault> {
     let error =
         || format!("`{name}` is of an extension of the protocol that this server does not have");
     parameter.map_or(Ok(()), |_| Err(Fault::invalid(error())))
-}
-
-/// What is given, or the default where that is null.
-fn given<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(json: D) -> Result<T, D::Error> {
-    Option::deserialize(json).map(Option::unwrap_or_default)
 }
 
 /// A text, borrowed if it stands there as it is. (Where it is not a field, serde copies into a `Cow`.)
@@ -348,7 +340,7 @@ impl<'de> Visitor<'de> for InputSeed<'_> {
                     input.element = Some(element(&text).map_err(de::Error::custom)?);
                 }
                 InputKey::Parameters => {
-                    input.parameters = map.next_value::<Option<_>>()?.unwrap_or_default()
+                    input.parameters = map.next_value::<Option<Object<_>>>()?.unwrap_or_default().0
                 }
                 InputKey::Data => match (input.element, &shape) {
                     (Some(element), Some(shape)) => {

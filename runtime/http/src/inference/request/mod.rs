@@ -23,6 +23,7 @@ use serde_json::Value;
 pub(super) use self::document::Parameters;
 use self::document::{Count, Document, Input, Output};
 use super::Fault;
+use super::object::Object;
 use super::tensor::{self, Coming};
 
 /// What a caller asks for.
@@ -238,22 +239,22 @@ impl Input<'_> {
     }
 }
 
-fn outputs(signature: &Signature, asked: Vec<Output>) -> Result<Outputs, Fault> {
-    let mut seen = HashSet::new();
-    for output in &asked {
-        if !signature.outputs().any(|known| known.name == output.name) {
+fn outputs(signature: &Signature, asked: Vec<Object<Output>>) -> Result<Outputs, Fault> {
+    let (mut seen, mut named) = (HashSet::new(), Vec::new());
+    for Object(Output { name, parameters }) in asked {
+        if !signature.outputs().any(|known| known.name == name) {
             let kernel = &signature.name;
-            let error = format!("`{kernel}` has no output `{}`", output.name);
-            return Err(Fault::invalid(error));
+            return Err(Fault::invalid(format!("`{kernel}` has no output `{name}`")));
         }
-        let checked = output.parameters.check();
-        checked.map_err(|fault| fault.of(format_args!("output `{}`", output.name)))?;
-        if !seen.insert(output.name.as_str()) {
-            return Err(Fault::invalid(format!("output `{}` is asked for twice", output.name)));
+        let Object(parameters) = parameters.unwrap_or_default();
+        let checked = parameters.check();
+        checked.map_err(|fault| fault.of(format_args!("output `{name}`")))?;
+        if !seen.insert(name.clone()) {
+            return Err(Fault::invalid(format!("output `{name}` is asked for twice")));
         }
+        named.push((name, parameters.binary_data));
     }
-    let named = asked.into_iter().map(|output| (output.name, output.parameters.binary_data));
-    Ok(Outputs { named: named.collect(), binary: false })
+    Ok(Outputs { named, binary: false })
 }
 
 impl Inference {

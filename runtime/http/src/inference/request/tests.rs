@@ -161,6 +161,15 @@ fn what_is_wrong_is_said() {
             "integer `7`, expected an object at",
         ),
         (
+            r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","parameters":[4]}]}"#,
+            "sequence, expected an object at",
+        ),
+        (r#"{"inputs":[],"outputs":[["output"]]}"#, "sequence, expected an object at"),
+        (
+            r#"{"inputs":[],"outputs":[{"name":"output","parameters":[true]}]}"#,
+            "sequence, expected an object at",
+        ),
+        (
             r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","parameters":{"binary_data_size":-4}}]}"#,
             "integer `-4`, expected a whole number of at least 0",
         ),
