@@ -122,8 +122,9 @@ impl DeviceBackend for HostDevice {
     fn open_stream(&self, options: &StreamOptions) -> DeviceResult<Box<dyn StreamBackend>> {
         let more = |open: usize| (open < MOST_STREAMS).then_some(open + 1);
         if self.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_err() {
-            let text =
-                format!("{MOST_STREAMS} streams are open on the host, the most there can be");
+            let text = format!(
+                "{MOST_STREAMS} streams are on the host, the most there can be; drop some, or wait until those dropped have done their work"
+            );
             return Err(DeviceError::InvalidArgument(text));
         }
         Ok(Box::new(HostStream::new(
@@ -147,5 +148,39 @@ impl DeviceBackend for HostDevice {
 
     fn drop_errors(&self) -> u64 {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "threads of the device are waited for in real time"
+    )]
+    fn a_stream_counts_until_its_work_is_done() {
+        let (memory_bytes, staging_bytes, threads) = (1 << 20, 1 << 20, ThreadBudget::new(1));
+        let device =
+            open(HostOptions { name: "test".into(), memory_bytes, staging_bytes, threads });
+        let open = || device.open_stream(&StreamOptions::default());
+        let (ends, end) = crossbeam_channel::bounded::<()>(0);
+        for _ in 0..MOST_STREAMS {
+            let end = end.clone();
+            let mut stream = open().unwrap();
+            drop(stream.run(move || end.recv().unwrap_err()).unwrap());
+        }
+        assert!(matches!(open(), Err(DeviceError::InvalidArgument(_))));
+        drop(ends);
+        for _ in 0..6_000 {
+            if open().is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("not within a minute");
     }
 }

@@ -15,7 +15,8 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 /// A thread without work ends after this.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Most host streams that can be open at once: each waits in the queue at most once.
+/// Most host streams that can be there at once, those dropped with work left included: each waits in the queue at
+/// most once.
 pub(crate) const MOST_STREAMS: usize = 4096;
 
 /// How many threads may run kernel code: shared by everything that starts such threads.
@@ -96,7 +97,7 @@ impl Executor {
             Ok(()) => self.shared.ensure_thread(),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 unreachable!(
-                    "invariant: each open stream waits at most once, and the receiver lives here"
+                    "invariant: each stream waits at most once, and the receiver lives here"
                 )
             }
         }
@@ -109,11 +110,14 @@ impl Shared {
         if self.idle.load(Ordering::SeqCst) >= self.waiting.len() {
             return;
         }
-        let Some(permit) = self.budget.try_take() else { return };
-        self.threads.fetch_add(1, Ordering::SeqCst);
-        let (own, number) = (Arc::clone(self), self.threads.load(Ordering::Relaxed));
+        let permit = self.budget.try_take();
+        // The first needs none: however many threads others take, streams move.
+        let more = |threads: usize| (permit.is_some() || threads == 0).then_some(threads + 1);
+        let counted = self.threads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        let Ok(number) = counted else { return };
+        let own = Arc::clone(self);
         let started = thread::Builder::new()
-            .name(format!("rk-host-{number}"))
+            .name(format!("rk-host-{}", number + 1))
             .spawn(move || own.work(permit));
         if started.is_err() {
             // No thread to be had now; those there are go on, and the next submission tries again.
@@ -121,12 +125,14 @@ impl Shared {
         }
     }
 
-    fn work(self: &Arc<Self>, permit: ThreadPermit) {
+    fn work(self: &Arc<Self>, permit: Option<ThreadPermit>) {
         while let Some(work) = self.next() {
             work.run();
         }
         self.threads.fetch_sub(1, Ordering::SeqCst);
         drop(permit);
+        // Until now this thread counted, by which no other was started for what came meanwhile.
+        self.ensure_thread();
     }
 
     fn next(self: &Arc<Self>) -> Option<Work> {
@@ -176,6 +182,24 @@ mod tests {
         }
         ends.send(()).unwrap();
         ends.send(()).unwrap();
+    }
+
+    #[test]
+    fn one_thread_runs_streams_where_others_have_taken_all() {
+        let budget = ThreadBudget::new(1);
+        let others = budget.try_take().unwrap();
+        let executor = Executor::new(Arc::clone(&budget));
+        let ((begins, begun), (ends, end)) = (bounded(2), bounded(2));
+        for _ in 0..2 {
+            executor.schedule(Arc::new(Meets(begins.clone(), end.clone())));
+        }
+        for _ in 0..2 {
+            begun.recv_timeout(Duration::from_secs(60)).unwrap();
+            assert!(begun.is_empty(), "there is one thread");
+            ends.send(()).unwrap();
+        }
+        assert_eq!(budget.used(), 1);
+        drop(others);
     }
 
     #[test]

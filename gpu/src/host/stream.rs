@@ -22,22 +22,20 @@ use crate::device::DeviceId;
 use crate::error::{DeviceError, DeviceResult};
 use crate::event::{Event, EventKind};
 use crate::module::{Function, FunctionKind, HostFunction};
-use crate::stream::{Operation, StreamBackend};
+use crate::stream::{MOST_OPEN, Operation, StreamBackend};
 use crate::timeline::{Completion, Position, Timeline};
-
-/// Most operations that may wait in one stream.
-const DEPTH: usize = 1024;
 
 pub(crate) struct HostStream {
     queue: Arc<Queue>,
     inline: bool,
-    open: Arc<AtomicUsize>,
 }
 
 struct Queue {
     timeline: Arc<Timeline>,
     state: Mutex<State>,
     executor: Executor,
+    /// How many there are: also those that are not open any more and have work left.
+    count: Arc<AtomicUsize>,
 }
 
 enum Step {
@@ -54,15 +52,15 @@ struct State {
 }
 
 impl HostStream {
-    pub(crate) fn new(executor: Executor, inline: bool, open: Arc<AtomicUsize>) -> Self {
-        let queue = Queue { timeline: Arc::default(), state: Mutex::default(), executor };
-        Self { queue: Arc::new(queue), inline, open }
+    pub(crate) fn new(executor: Executor, inline: bool, count: Arc<AtomicUsize>) -> Self {
+        let queue = Queue { timeline: Arc::default(), state: Mutex::default(), executor, count };
+        Self { queue: Arc::new(queue), inline }
     }
 }
 
-impl Drop for HostStream {
+impl Drop for Queue {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::AcqRel);
+        self.count.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -110,8 +108,8 @@ impl Queue {
     /// Queues a step. True if the caller has to see that the queue is run.
     fn push(&self, step: Step) -> DeviceResult<bool> {
         let mut state = self.state();
-        if state.waiting.len() >= DEPTH {
-            return Err(DeviceError::StreamFull { limit: DEPTH });
+        if state.waiting.len() >= MOST_OPEN {
+            return Err(DeviceError::StreamFull { limit: MOST_OPEN });
         }
         state.waiting.push_back((self.timeline.issue(), step));
         Ok(!std::mem::replace(&mut state.running, true))

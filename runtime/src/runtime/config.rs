@@ -31,7 +31,7 @@ pub struct RuntimeConfig {
     #[schemars(range(min = 1, max = RuntimeConfig::MOST_WORKERS), extend("x-default" = "the number of CPUs, at most 4096"))]
     pub worker_threads: usize,
     /// Most threads that may block: those of instances with a thread of their own, and those that
-    /// run host streams.
+    /// run host streams, of which there is one in any case.
     #[schemars(range(min = 1))]
     pub blocking_threads: usize,
     /// How long a shutdown waits for requests in flight before it cancels them.
