@@ -2,10 +2,10 @@
 
 use fake_cuda::{Fault, inject};
 use futures_executor::block_on;
-use rustkernel_gpu::memory::MemoryKind;
+use rustkernel_gpu::memory::{Grown, Leased, MemoryKind};
 use rustkernel_gpu::{Device, DeviceError, DeviceResult, LaunchConfig, ModuleSource, arguments};
-use rustkernel_tests::fake;
 use rustkernel_tests::rig::{Rig, conformance_module};
+use rustkernel_tests::{eventually, fake, within_a_minute};
 
 fn open(rig: fn(Device) -> Rig) -> (u32, Rig) {
     let ordinal = fake::claim();
@@ -74,9 +74,11 @@ fn staging_memory_that_runs_out_is_not_told_in_bytes_of_the_device() {
 fn a_device_that_does_not_answer_what_is_done_is_lost() {
     for code in [1, 400, 810, 911, 999] {
         let (ordinal, rig) = open(Rig::new);
-        on(ordinal, Fault::call("cuEventQuery", code));
+        // (Each time: of two who ask at once the other would be told that it is done.)
+        on(ordinal, Fault::call("cuEventQuery", code).from_then_on());
         let error = scenario(&rig).unwrap_err();
         assert!(matches!(error, DeviceError::Lost { code: told, .. } if told == code), "{error}");
+        fake_cuda::clear_faults_on(ordinal as usize);
         rig.device.recover().unwrap();
         assert_eq!(scenario(&rig), Ok(vec![3.0; 8]));
     }
@@ -133,4 +135,43 @@ fn a_stream_whose_end_cannot_be_marked_when_it_is_dropped_is_counted() {
     drop(stream);
     assert_eq!(rig.device.drop_errors(), 1);
     assert!(rig.device.health().is_ok());
+}
+
+#[tokio::test]
+async fn a_stream_refuses_more_before_the_driver_would_wait() {
+    let (ordinal, rig) = open(Rig::new);
+    let mut stream = rig.stream().unwrap();
+    let saxpy = rig.device.load_module(&conformance_module()).unwrap().function("saxpy").unwrap();
+    let x = rig.upload(&[1.0f32; 8], &mut stream).unwrap();
+    let mut y = rig.upload(&[0.0f32; 8], &mut stream).unwrap();
+    block_on(stream.completion().unwrap()).unwrap();
+    let mut launch = |times: usize| -> DeviceResult {
+        (0..times).try_for_each(|_| {
+            let arguments = arguments![1.0f32, &x, &mut y, 8u32];
+            stream.launch(&saxpy, LaunchConfig::new(1, 32), arguments)
+        })
+    };
+    let gate = fake_cuda::hold("saxpy", Some(ordinal as usize));
+    let full = DeviceError::StreamFull { limit: 896 };
+    launch(896).unwrap();
+    assert_eq!(launch(1), Err(full));
+    drop(gate);
+    // (Nobody asks for a completion.)
+    eventually("there is room again", || launch(1).is_ok()).await;
+    assert_eq!(rig.download(&y, &mut stream), Ok(vec![897.0; 8]));
+}
+
+#[tokio::test]
+async fn memory_behind_a_stream_that_nobody_asks_comes_back_to_who_waits_for_it() {
+    const BYTES: usize = 120 << 20;
+    let (_, rig) = open(Rig::paged);
+    let (mut silent, other) = (rig.stream().unwrap(), rig.stream().unwrap());
+    let mut buffer = rig.buffer::<u8>(BYTES, &silent).unwrap();
+    silent.fill(&mut buffer, 0).unwrap();
+    drop(buffer);
+    let lease = rig.memory.lease(MemoryKind::Device, BYTES, Some(&other), None).unwrap();
+    let Leased::NeedsGrowth(growth) = lease else { panic!("{lease:?}") };
+    let Grown::Wait(growth, passing) = growth.run().unwrap() else { panic!("it is in use") };
+    within_a_minute(passing).await.unwrap();
+    assert!(matches!(growth.run(), Ok(Grown::Ready(_))));
 }

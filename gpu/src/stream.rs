@@ -19,6 +19,10 @@ use crate::memory::{Buffer, Lease, Staging, StreamMagazine};
 use crate::module::{Function, LaunchConfig};
 use crate::timeline::{Completion, Timeline};
 
+/// Most operations that may be open in one stream. A CUDA driver takes about a thousand, and then has whoever
+/// submits wait.
+pub(crate) const MOST_OPEN: usize = 896;
+
 /// How a stream is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StreamOptions {
@@ -68,8 +72,9 @@ pub trait Watch: Send + Sync {
 
 /// An ordered queue of work on a device: copies, fills, launches, host functions.
 ///
-/// Submitting never waits. Operations run in the order of submission; those of other streams run
-/// beside them unless an [`Event`] orders them. Dropping a stream lets what was submitted finish.
+/// Submitting never waits: a stream with 896 operations open refuses more by
+/// [`StreamFull`](DeviceError::StreamFull) until some are over. Operations run in the order of submission; those of
+/// other streams run beside them unless an [`Event`] orders them. Dropping a stream lets what was submitted finish.
 pub struct Stream {
     device: Device,
     backend: Box<dyn StreamBackend>,

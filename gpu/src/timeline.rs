@@ -8,7 +8,7 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use crate::device::Epoch;
@@ -17,6 +17,13 @@ use crate::error::{DeviceError, DeviceResult};
 /// A position in a stream: how many operations come before it.
 pub(crate) type Position = u64;
 
+/// A stream that says how far it has got only where it was marked.
+#[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "host streams always say"))]
+pub(crate) trait Marker: Send + Sync {
+    /// Sees to it that the timeline hears of that position, which was issued.
+    fn mark(&self, position: Position);
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
     epoch: Epoch,
@@ -24,6 +31,8 @@ pub(crate) struct Timeline {
     completed: AtomicU64,
     /// Failures up to here are nobody's to be told. Written under the lock of the state.
     disowned: AtomicU64,
+    /// Who marks positions that somebody waits for, where they have to be.
+    marker: OnceLock<Weak<dyn Marker>>,
     state: Mutex<State>,
 }
 
@@ -43,6 +52,12 @@ impl Timeline {
         Self { epoch, ..Self::default() }
     }
 
+    /// Has `marker` asked, as long as it is there, to mark what is waited for.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "host streams always say"))]
+    pub(crate) fn marked_by(&self, marker: Weak<dyn Marker>) {
+        self.marker.set(marker).ok();
+    }
+
     /// The epoch that the stream is of.
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
@@ -59,6 +74,12 @@ impl Timeline {
 
     pub(crate) fn has_reached(&self, position: Position) -> bool {
         self.completed.load(Ordering::Acquire) >= position
+    }
+
+    /// How many operations are not over yet, as far as is known.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "a host stream counts what waits"))]
+    pub(crate) fn open(&self) -> u64 {
+        self.issued().saturating_sub(self.completed.load(Ordering::Acquire))
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -108,6 +129,7 @@ impl Timeline {
 
     /// Wakes `waker` once `position` is reached or never will be. False if it is now.
     pub(crate) fn register(&self, position: Position, waker: &Waker) -> bool {
+        self.have_marked(position);
         let mut state = self.state();
         if self.has_reached(position) || state.lost.is_some() {
             return false;
@@ -117,6 +139,7 @@ impl Timeline {
     }
 
     fn poll(&self, position: Position, waker: &Waker) -> Poll<DeviceResult> {
+        self.have_marked(position);
         let mut state = self.state();
         if self.has_reached(position) {
             return Poll::Ready(state.take_failure(position).map_or(Ok(()), Err));
@@ -126,6 +149,14 @@ impl Timeline {
         }
         state.enlist(position, waker);
         Poll::Pending
+    }
+
+    fn have_marked(&self, position: Position) {
+        if !self.has_reached(position)
+            && let Some(marker) = self.marker.get().and_then(Weak::upgrade)
+        {
+            marker.mark(position);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -311,7 +311,7 @@ impl Handler<Grow> for AllocatorActor {
         match growth.run() {
             Ok(Grown::Ready(lease)) => Box::pin(actix::fut::ready(Ok(lease))),
             Ok(Grown::Wait(growth, completion)) => {
-                // A stream that nobody looks at may not say that it has passed; then the limit decides.
+                // A stream may have work for longer; then the limit decides.
                 let wait = tokio::time::timeout(PATIENCE, completion).into_actor(self);
                 Box::pin(wait.then(|_, actor, ctx| actor.handle(Grow(growth), ctx)))
             }

@@ -1,11 +1,12 @@
 //! Streams of a CUDA device.
 
 use std::ffi::c_void;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
 use cust::sys;
 
 use super::driver::{self, Raw};
+use super::held::lock;
 use super::hub::Hub;
 use super::reactor::{InlineLook, Mark};
 use crate::argument::Value;
@@ -14,19 +15,24 @@ use crate::error::{DeviceError, DeviceResult};
 use crate::event::{Event, EventKind};
 use crate::memory::MemoryKind;
 use crate::module::{Function, FunctionKind, LaunchConfig};
-use crate::stream::{Direction, Operation, StreamBackend};
-use crate::timeline::{Completion, Position, Timeline};
+use crate::stream::{Direction, MOST_OPEN, Operation, StreamBackend};
+use crate::timeline::{Completion, Marker, Position, Timeline};
 
 /// What is registered of host memory at once, in bytes, and aligned to as much. The driver copies on its
 /// own only what lies in one registration.
 pub(super) const SLAB: u64 = 8 << 20;
+/// After so many operations the stream is marked in any case: how many are open is known from its marks.
+const MARK_EVERY: u64 = 128;
 
-pub(super) struct CudaStream {
+/// A stream of the driver, for its one owner to give work to. Others only mark it.
+pub(super) struct CudaStream(Arc<Shared>);
+
+struct Shared {
     hub: Arc<Hub>,
     raw: Raw<sys::CUstream_st>,
     epoch: Epoch,
     timeline: Arc<Timeline>,
-    last_mark: Option<(Position, Arc<Mark>)>,
+    last_mark: Mutex<Option<(Position, Arc<Mark>)>>,
 }
 
 impl CudaStream {
@@ -38,12 +44,23 @@ impl CudaStream {
         hub.call(epoch, "cuStreamCreateWithPriority", || unsafe {
             sys::cuStreamCreateWithPriority(&raw mut raw, flags, priority)
         })?;
-        let timeline = hub.new_timeline(epoch);
-        Ok(Self { hub: Arc::clone(hub), raw: Raw(raw), epoch, timeline, last_mark: None })
+        let (hub, timeline) = (Arc::clone(hub), hub.new_timeline(epoch));
+        let shared = Shared { hub, raw: Raw(raw), epoch, timeline, last_mark: Mutex::default() };
+        let shared = Arc::new(shared);
+        let marker: Weak<Shared> = Arc::downgrade(&shared);
+        shared.timeline.marked_by(marker);
+        Ok(Self(shared))
     }
+}
 
+impl Shared {
     fn check_epoch(&self) -> DeviceResult {
         self.hub.check(self.epoch)
+    }
+
+    fn check_depth(&self) -> DeviceResult {
+        let full = self.timeline.open() >= MOST_OPEN as u64;
+        if full { Err(DeviceError::StreamFull { limit: MOST_OPEN }) } else { Ok(()) }
     }
 
     fn copy(&self, from: u64, to: u64, bytes: usize, direction: Direction) -> DeviceResult {
@@ -53,12 +70,13 @@ impl CudaStream {
             Direction::OnDevice => return self.copy_piece(from, to, bytes, direction),
         };
         pieces(host, bytes).try_for_each(|(offset, bytes)| {
-            if offset > 0 {
-                // Also should this piece fail: the stream copies those before it.
+            let (from, to) = (from + offset as u64, to + offset as u64);
+            let copied = self.copy_piece(from, to, bytes, direction);
+            if copied.is_err() && offset > 0 {
+                // The stream copies those before it.
                 self.timeline.issue();
             }
-            let (from, to) = (from + offset as u64, to + offset as u64);
-            self.copy_piece(from, to, bytes, direction)
+            copied
         })
     }
 
@@ -136,13 +154,21 @@ impl CudaStream {
         self.hub.call(self.epoch, "cuStreamWaitEvent", wait)
     }
 
-    /// Marks the current end of the stream, for the reactor to watch.
-    fn mark(&mut self, position: Position) -> DeviceResult<Arc<Mark>> {
-        if let Some((marked, mark)) = &self.last_mark
-            && *marked == position
+    /// How far the stream is marked.
+    fn marked(&self) -> Position {
+        lock(&self.last_mark).as_ref().map_or(0, |(marked, _)| *marked)
+    }
+
+    /// Marks the stream at `position` or behind it, for the reactor to watch.
+    fn mark(&self, position: Position) -> DeviceResult<Arc<Mark>> {
+        let mut last_mark = lock(&self.last_mark);
+        if let Some((marked, mark)) = &*last_mark
+            && *marked >= position
         {
             return Ok(Arc::clone(mark));
         }
+        // (Read before the event is recorded, which therefore comes after it.)
+        let position = self.timeline.issued();
         let (hub, timeline) = (Arc::clone(&self.hub), Arc::clone(&self.timeline));
         let event = hub.take_mark(self.epoch)?;
         let mark = Arc::new(Mark { hub, timeline, position, event, epoch: self.epoch });
@@ -150,50 +176,64 @@ impl CudaStream {
         let record = || unsafe { sys::cuEventRecord(event.0, self.raw.0) };
         self.hub.call(self.epoch, "cuEventRecord", record)?;
         self.hub.reactor().watch(Arc::clone(&mark))?;
-        self.last_mark = Some((position, Arc::clone(&mark)));
+        *last_mark = Some((position, Arc::clone(&mark)));
         Ok(mark)
+    }
+}
+
+impl Marker for Shared {
+    /// (Where it cannot be marked now the next who asks tries again, or is told that the device is lost.)
+    fn mark(&self, position: Position) {
+        Shared::mark(self, position).ok();
     }
 }
 
 impl StreamBackend for CudaStream {
     fn timeline(&self) -> &Arc<Timeline> {
-        &self.timeline
+        &self.0.timeline
     }
 
     fn submit(&mut self, operation: Operation) -> DeviceResult {
-        self.check_epoch()?;
+        let stream = &self.0;
+        stream.check_epoch()?;
+        stream.check_depth()?;
         match operation {
             Operation::Copy { from, to, bytes, direction } => {
-                self.copy(from, to, bytes, direction)?
+                stream.copy(from, to, bytes, direction)?
             }
-            Operation::Fill { to, bytes, value } => self.fill(to, bytes, value)?,
+            Operation::Fill { to, bytes, value } => stream.fill(to, bytes, value)?,
             Operation::Launch { function, config, values } => {
-                self.launch(&function, &config, &values)?
+                stream.launch(&function, &config, &values)?
             }
-            Operation::Record(event) => return self.record(&event),
-            Operation::Wait(event) => self.wait(&event)?,
+            Operation::Record(event) => return stream.record(&event),
+            Operation::Wait(event) => stream.wait(&event)?,
             Operation::Run(_) => {
-                let (device, what) = (self.hub.id(), "run host functions; use the host device");
+                let (device, what) = (stream.hub.id(), "run host functions; use the host device");
                 return Err(DeviceError::Unsupported { device, what });
             }
         }
-        self.timeline.issue();
+        let position = stream.timeline.issue();
+        if position >= stream.marked() + MARK_EVERY {
+            // The operation is under way: that it is not marked keeps only others out, and the next tries again.
+            stream.mark(position).ok();
+        }
         Ok(())
     }
 
     fn completion(&mut self) -> DeviceResult<Completion> {
-        let position = self.timeline.issued();
-        let completion = Completion::new(Arc::clone(&self.timeline), position);
-        if self.timeline.has_reached(position) {
+        let stream = &self.0;
+        let position = stream.timeline.issued();
+        let completion = Completion::new(Arc::clone(&stream.timeline), position);
+        if stream.timeline.has_reached(position) {
             return Ok(completion);
         }
-        self.check_epoch()?;
-        let mark = self.mark(position)?;
+        stream.check_epoch()?;
+        let mark = stream.mark(position)?;
         Ok(completion.with_probe(Box::new(InlineLook(mark))))
     }
 }
 
-impl Drop for CudaStream {
+impl Drop for Shared {
     fn drop(&mut self) {
         // What is parked behind this stream comes back when its last mark is reached.
         let to_mark = !self.timeline.is_idle() && self.check_epoch().is_ok();

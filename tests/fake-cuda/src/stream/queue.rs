@@ -73,6 +73,9 @@ struct Queue {
     closed: bool,
 }
 
+/// How much work a stream holds; who gives it more waits, inside the call.
+const MOST_HELD: u64 = 1024;
+
 /// `CU_STREAM_NON_BLOCKING`: the legacy stream and this one do not wait for each other.
 pub(crate) const NON_BLOCKING: u32 = 1;
 
@@ -143,6 +146,7 @@ impl Stream {
 
     /// Adds work, to be done after what `after` names.
     pub(crate) fn push(self: &Arc<Self>, after: Vec<Barrier>, work: Work) -> Answer {
+        self.wait_for((self.tail() + 1).saturating_sub(MOST_HELD));
         let mut queue = self.queue.lock();
         if queue.closed {
             return Err(Code::INVALID_HANDLE);
