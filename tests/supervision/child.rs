@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustkernel_core::kernel::{Instant, KernelStats};
 use rustkernel_core::prelude::*;
 use rustkernel_tests::{builder, within_a_minute};
+use tokio::sync::Notify;
 
 /// What a request makes the kernel do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum Do {
     Block(u64),
     /// Waits for so long, in milliseconds.
     Wait(u64),
+    /// Waits until it is let go.
+    Hold,
 }
 
 /// What survives of the kernels of one test.
@@ -36,6 +39,8 @@ pub struct World {
     pub open_failures: AtomicUsize,
     /// Health checks that are to fail.
     pub check_failures: AtomicUsize,
+    /// Lets one go that is held.
+    pub let_go: Notify,
 }
 
 impl World {
@@ -80,6 +85,7 @@ impl Kernel for Child {
             Do::Fail => return Err(KernelError::fatal("as asked")),
             Do::Exit => cx.exit(),
             Do::Block(millis) => block_for(millis),
+            Do::Hold => self.world.let_go.notified().await,
             Do::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
         }
         Ok(self.count)

@@ -7,6 +7,7 @@
 //! Semantics: S17, S21, S22, S27.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustkernel_core::kernel::Condition;
 use rustkernel_core::prelude::*;
@@ -109,7 +110,9 @@ matrix! {
 }
 
 /// A group with `a` before `b`, restarted together; `b` is never restarted by itself.
-async fn siblings(of_b: RestartPolicy) -> (Runtime, KernelRef<Child>, KernelRef<Child>) {
+async fn siblings(
+    of_b: RestartPolicy,
+) -> (Runtime, Arc<World>, KernelRef<Child>, KernelRef<Child>) {
     let world = Arc::<World>::default();
     let member = |name| spec(name, &world).group("siblings");
     let runtime = builder()
@@ -120,12 +123,12 @@ async fn siblings(of_b: RestartPolicy) -> (Runtime, KernelRef<Child>, KernelRef<
         .unwrap();
     runtime.start().await.unwrap();
     let (a, b) = (runtime.kernel("a").unwrap(), runtime.kernel("b").unwrap());
-    (runtime, a, b)
+    (runtime, world, a, b)
 }
 
 #[tokio::test]
 async fn a_temporary_kernel_does_not_come_back_with_its_group() {
-    let (runtime, a, b) = siblings(RestartPolicy::temporary()).await;
+    let (runtime, _, a, b) = siblings(RestartPolicy::temporary()).await;
     call(&b, Do::Panic).await.unwrap_err();
     eventually("it has ended", || b.stats().condition == Condition::Ended).await;
     call(&a, Do::Panic).await.unwrap_err();
@@ -138,10 +141,9 @@ async fn a_temporary_kernel_does_not_come_back_with_its_group() {
 /// Semantics: S29.
 #[tokio::test]
 async fn a_group_is_quarantined_with_its_member_and_comes_back_with_it() {
-    let policy = RestartPolicy::permanent()
-        .limit(0, std::time::Duration::from_secs(60))
-        .quarantine_until_lifted();
-    let (runtime, a, b) = siblings(policy).await;
+    let policy =
+        RestartPolicy::permanent().limit(0, Duration::from_secs(60)).quarantine_until_lifted();
+    let (runtime, _, a, b) = siblings(policy).await;
     call(&b, Do::Panic).await.unwrap_err();
     eventually("both are quarantined", || {
         [&a, &b].iter().all(|kernel| kernel.stats().condition == Condition::Quarantined)
@@ -160,12 +162,17 @@ async fn a_group_is_quarantined_with_its_member_and_comes_back_with_it() {
 /// Semantics: S28.
 #[tokio::test]
 async fn requests_in_flight_finish_before_their_group_is_restarted_and_those_that_wait_are_kept() {
-    let (runtime, a, b) = siblings(RestartPolicy::permanent()).await;
-    let in_flight = call(&a, Do::Wait(200));
+    let (runtime, world, a, b) = siblings(RestartPolicy::permanent()).await;
+    let in_flight = call(&a, Do::Hold);
     let waiting = futures_util::future::join_all((0..9).map(|_| call(&a, Do::Count)));
-    let crash = call(&b, Do::Panic);
-    let (in_flight, waiting, crash) = futures_util::future::join3(in_flight, waiting, crash).await;
-    assert!(crash.is_err());
+    let crash = async {
+        call(&b, Do::Panic).await.unwrap_err();
+        eventually("b is down", || b.stats().condition == Condition::Restarting).await;
+        // (Nothing shows that `a` has been told to leave; it is told at once.)
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        world.let_go.notify_one();
+    };
+    let (in_flight, waiting, ()) = futures_util::future::join3(in_flight, waiting, crash).await;
     assert_eq!(in_flight.unwrap(), 1);
     let counts: Vec<u64> = waiting.into_iter().map(Result::unwrap).collect();
     assert_eq!(counts, (1..=9).collect::<Vec<_>>(), "by fresh state");
@@ -174,7 +181,7 @@ async fn requests_in_flight_finish_before_their_group_is_restarted_and_those_tha
 
 #[tokio::test]
 async fn a_kernel_is_restarted_by_hand_and_its_group_with_it() {
-    let (runtime, a, b) = siblings(RestartPolicy::permanent()).await;
+    let (runtime, _, a, b) = siblings(RestartPolicy::permanent()).await;
     assert_eq!((count(&a).await, count(&b).await), (1, 1));
     runtime.restart_kernel("a").await.unwrap();
     eventually("both are restarted", || a.stats().restarts + b.stats().restarts == 2).await;

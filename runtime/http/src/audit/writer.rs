@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -68,6 +68,8 @@ struct Shared {
     queue: usize,
     patience: Duration,
     failing: AtomicBool,
+    /// Entries that nobody waits for and that found no place in the queue.
+    unnoted: AtomicU64,
     /// The place of the last durable record.
     last: Mutex<Link>,
 }
@@ -98,6 +100,7 @@ impl Audit {
             queue: settings.queue,
             patience: PATIENCE + settings.commit_delay,
             failing: AtomicBool::new(false),
+            unnoted: AtomicU64::new(0),
             last: Mutex::new(log.link()),
         });
         let (jobs, taken) = sync_channel(settings.queue);
@@ -131,9 +134,14 @@ impl Audit {
     /// Has an entry written down, and does not wait for it.
     ///
     /// # Errors
-    /// [`AuditError`] if as many wait as may, or the service has ended.
+    /// [`AuditError`] if as many wait as may, or the service has ended. How many found no place is written down
+    /// as soon as anything is.
     pub fn note(&self, entry: Entry) -> Result<(), AuditError> {
-        self.send(Job::Write { entry, done: None })
+        let sent = self.send(Job::Write { entry, done: None });
+        if let Err(AuditError::Behind(_)) = sent {
+            self.shared.unnoted.fetch_add(1, Ordering::AcqRel);
+        }
+        sent
     }
 
     /// Writes what waits, and closes the log. Entries that come later are refused.
@@ -241,10 +249,20 @@ impl Writer {
     fn write_all(&mut self) -> Option<oneshot::Sender<()>> {
         loop {
             let group = self.next();
+            self.count_unnoted();
             self.write(group.entries, group.done);
             if group.left || group.end.is_some() {
                 return group.end;
             }
+        }
+    }
+
+    /// Those count as lost with what the disk has refused.
+    fn count_unnoted(&mut self) {
+        let count = self.shared.unnoted.swap(0, Ordering::AcqRel);
+        if count > 0 {
+            let lost = self.lost.get_or_insert_with(|| (0, "too many waited".to_owned()));
+            lost.0 += count;
         }
     }
 
@@ -316,18 +334,46 @@ impl Writer {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_disk_that_hangs_is_not_waited_for() {
-        let (jobs, _taken) = sync_channel(1);
+    /// One without a thread, of which a single entry may wait.
+    fn unwritten() -> (Audit, Receiver<Job>) {
+        let (jobs, taken) = sync_channel(1);
         let shared = Shared {
             path: "log".into(),
             queue: 1,
             patience: PATIENCE,
             failing: AtomicBool::new(false),
+            unnoted: AtomicU64::new(0),
             last: Mutex::new(Link::START),
         };
-        let audit = Audit { jobs, shared: Arc::new(shared) };
-        let entry = || Entry::of_system(Event::Audit, "test", "");
+        (Audit { jobs, shared: Arc::new(shared) }, taken)
+    }
+
+    fn entry() -> Entry {
+        Entry::of_system(Event::Audit, "test", "")
+    }
+
+    #[test]
+    fn what_found_no_place_is_counted_in_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        let (audit, jobs) = unwritten();
+        audit.note(entry()).unwrap();
+        for _ in 0..2 {
+            assert_eq!(audit.note(entry()), Err(AuditError::Behind(1)));
+        }
+        let (log, _) = Log::open(&path, 1 << 20).unwrap();
+        let (delay, shared) = (Duration::ZERO, Arc::clone(&audit.shared));
+        drop(audit);
+        Writer { log, jobs, delay, shared, lost: None }.run();
+        let written = std::fs::read_to_string(path).unwrap();
+        let lines: Vec<&str> = written.lines().collect();
+        assert!(lines[0].contains("2 records could not be written: too many waited"), "{written}");
+        assert!(lines[1].contains("\"test\"") && lines.len() == 2, "{written}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_is_not_waited_for() {
+        let (audit, _taken) = unwritten();
         let slow = audit.record(entry()).await.unwrap_err();
         assert_eq!(slow, AuditError::Slow { path: "log".into(), within: PATIENCE });
         assert!(!audit.is_writable());

@@ -358,7 +358,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         if let Some(entry) = self.entry.take() {
-            // (Nobody is left to be told if it cannot be; its request is in the log.)
+            // (Nobody is left to be told if it cannot be; its request is in the log, and that it has none is counted.)
             self.audit.note(entry.outcome("abandoned", "its caller is gone")).ok();
         }
     }
