@@ -377,26 +377,25 @@ async fn a_client_that_goes_away_gives_its_request_up() {
 /// behind its answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_stands_still_is_closed() {
-    let patience = Duration::from_millis(500);
+    // Long enough for the first answer where the machine itself stands still for a while.
+    let patience = Duration::from_secs(3);
     let (keep_alive, header_timeout) = (patience, patience);
     let config = HttpConfig { keep_alive, header_timeout, ..config() };
     let serving = Serving::start(config).await;
-    for sent in [
+    let sent = [
         "GET /livez HTTP/1.1\r\nhost: a\r\n\r\nG",
         "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n\r\n",
         "GET /livez HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
         "GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n",
-    ] {
-        let answer = within_a_minute(async {
-            let mut stream = tokio::net::TcpStream::connect(serving.address).await.unwrap();
-            stream.write_all(sent.as_bytes()).await.unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            answer
-        });
-        let answer = answer.await;
+    ];
+    let until_closed = async |sent: &str| {
+        let mut stream = tokio::net::TcpStream::connect(serving.address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{sent:?}: {answer}");
-    }
+    };
+    within_a_minute(futures_util::future::join_all(sent.map(until_closed))).await;
     serving.control.drain().await.unwrap();
     serving.end().await;
 }
