@@ -1,6 +1,7 @@
 //! Kernels unloaded and loaded again while the runtime runs.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustkernel_core::kernel::Condition;
@@ -86,6 +87,33 @@ async fn one_that_is_loaded_before_it_is_down_was_never_unloaded() {
     let told = std::iter::from_fn(|| events.try_next());
     let unloaded = |heard| matches!(heard, Heard::Event(RuntimeEvent::KernelUnloaded { .. }));
     assert_eq!(told.filter(|heard| unloaded(heard.clone())).count(), 0);
+    stop(runtime).await;
+}
+
+/// Semantics: S50.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_as_it_is_loaded_is_not_told_that_it_is_full() {
+    let (runtime, child, _) = running(|spec| spec).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let callers = [(); 4].map(|()| {
+        let (child, over) = (child.clone(), Arc::clone(&over));
+        tokio::spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                if let Err(error) = child.try_call(Do::Count).await {
+                    assert!(unloaded(&error), "{error}");
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    for _ in 0..300 {
+        runtime.unload_kernel("child").await.unwrap();
+        runtime.load_kernel("child").await.unwrap();
+    }
+    over.store(true, Ordering::Relaxed);
+    for caller in callers {
+        caller.await.unwrap();
+    }
     stop(runtime).await;
 }
 

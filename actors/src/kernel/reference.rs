@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -201,36 +201,51 @@ impl<K: Kernel> KernelRef<K> {
             }
             let request =
                 request.take().expect("invariant: a future is not polled after it was ready");
-            match self.shared.port.submit(request, deadline, cx.waker()) {
-                Ok(mut call) => {
-                    self.shared.reaper.ring();
-                    if self.gathers && !call.is_alone() {
-                        // (It is announced when it is polled next, if it has to wait then.)
-                        cx.waker().wake_by_ref();
-                    } else {
-                        call.announce();
-                        if call.look() {
-                            return Poll::Ready(Ok(call));
-                        }
-                    }
-                    brought = Some(call);
-                    Poll::Pending
-                }
-                Err(refused) => {
-                    let Asked { request, .. } = refused.request;
-                    Poll::Ready(Err((self.refusal(refused.refusal), request)))
+            let mut call = match self.bring(request, deadline, cx.waker()) {
+                Ok(call) => call,
+                Err(refused) => return Poll::Ready(Err(refused)),
+            };
+            self.shared.reaper.ring();
+            if self.gathers && !call.is_alone() {
+                // (It is announced when it is polled next, if it has to wait then.)
+                cx.waker().wake_by_ref();
+            } else {
+                call.announce();
+                if call.look() {
+                    return Poll::Ready(Ok(call));
                 }
             }
+            brought = Some(call);
+            Poll::Pending
         })
         .await
     }
 
-    fn refusal(&self, refusal: Refusal) -> Rejection {
+    /// Tries again where the port was closed and has been opened since.
+    fn bring(
+        &self,
+        mut request: Asked<K::Request>,
+        deadline: u64,
+        waker: &Waker,
+    ) -> Submitted<'_, K> {
+        loop {
+            let refused = match self.shared.port.submit(request, deadline, waker) {
+                Ok(call) => return Ok(call),
+                Err(refused) => refused,
+            };
+            match self.rejection(refused.refusal) {
+                Some(rejection) => return Err((rejection, refused.request.request)),
+                None => request = refused.request,
+            }
+        }
+    }
+
+    /// Why the port refused; `None` if it is open again.
+    fn rejection(&self, refusal: Refusal) -> Option<Rejection> {
         match refusal {
-            Refusal::Full if !self.shared.port.is_closed() => self.full(),
-            // (Full and closed is closed: whoever waits for room is told now. Opened again meanwhile: as
-            // if there had been no room, which is tried again at once.)
-            Refusal::Full | Refusal::Closed => self.shared.closed().unwrap_or_else(|| self.full()),
+            Refusal::Full if !self.shared.port.is_closed() => Some(self.full()),
+            // (Full and closed is closed: whoever waits for room is told now.)
+            Refusal::Full | Refusal::Closed => self.shared.closed(),
         }
     }
 
