@@ -1,5 +1,6 @@
 //! What the driver answers a CUDA device, over the fake driver: what it means to whoever called.
 
+use cust::context::CurrentContext;
 use fake_cuda::{Fault, inject};
 use futures_executor::block_on;
 use rustkernel_gpu::memory::{Grown, Leased, MemoryKind};
@@ -174,4 +175,34 @@ async fn memory_behind_a_stream_that_nobody_asks_comes_back_to_who_waits_for_it(
     let Grown::Wait(growth, passing) = growth.run().unwrap() else { panic!("it is in use") };
     within_a_minute(passing).await.unwrap();
     assert!(matches!(growth.run(), Ok(Grown::Ready(_))));
+}
+
+#[test]
+fn a_driver_that_makes_no_pages_gives_memory_in_blocks() {
+    for call in ["cuMemCreate", "cuMemMap", "cuMemSetAccess"] {
+        let ordinal = fake::claim();
+        on(ordinal, Fault::call(call, 801).from_then_on());
+        let rig = Rig::paged(rustkernel_gpu::cuda::open(ordinal).unwrap());
+        assert_eq!(scenario(&rig), Ok(vec![3.0; 8]), "{call}");
+        let ledger = fake::ledger(ordinal);
+        assert_eq!(ledger.physical_handles, 0, "{call}: the page that was tried is given back");
+    }
+}
+
+#[test]
+fn what_context_the_application_has_made_current_stays_so() {
+    let theirs = fake::claim();
+    let (ordinal, rig) = open(Rig::paged);
+    let device = cust::device::Device::get_device(theirs).unwrap();
+    let _context = cust::context::Context::new(device).unwrap();
+    let current = || CurrentContext::get_device().map(|device| device.as_raw());
+    assert_eq!(scenario(&rig), Ok(vec![3.0; 8]));
+    assert_eq!(current(), Ok(device.as_raw()));
+    rustkernel_gpu::cuda::open(fake::claim()).unwrap();
+    assert_eq!(current(), Ok(device.as_raw()), "also where a device is opened");
+    on(ordinal, Fault::call("cuEventQuery", 700).from_then_on());
+    scenario(&rig).unwrap_err();
+    fake_cuda::clear_faults_on(ordinal as usize);
+    rig.device.recover().unwrap();
+    assert_eq!(current(), Ok(device.as_raw()), "or brought back");
 }

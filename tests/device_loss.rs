@@ -247,7 +247,7 @@ fn pages_that_the_driver_does_not_take_back_are_told_and_tried_again() {
 fn a_reset_that_tells_of_the_loss_is_no_failure_of_the_recovery() {
     let (ordinal, rig) = open(Rig::new);
     // (The context is whole, as it is behind a reset that was done and tells of what was before it.)
-    on(ordinal, Fault::at(Point::AnyCall, 719));
+    on(ordinal, Fault::call("cuMemGetInfo_v2", 719));
     assert!(is_lost(&rig.device.memory_info().unwrap_err()));
     on(ordinal, Fault::call(RESET, 719));
     assert_eq!(rig.device.recover(), Ok(1));

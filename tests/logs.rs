@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::{Arguments, Write};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustkernel_core::prelude::*;
-use rustkernel_tests::{builder, eventually};
+use rustkernel_tests::{builder, eventually, tireless};
 use slog::{Drain, KV, Key, Logger, Never, OwnedKVList, Record, Serializer, info, o};
 
 type Line = BTreeMap<String, String>;
@@ -41,6 +42,10 @@ impl Drain for Lines {
 impl Lines {
     fn find(&self, message: &str) -> Option<Line> {
         self.find_like(message).filter(|line| line["msg"] == message)
+    }
+
+    fn count(&self, message: &str) -> usize {
+        self.0.lock().unwrap().iter().filter(|line| line["msg"] == message).count()
     }
 
     fn find_like(&self, begins: &str) -> Option<Line> {
@@ -87,4 +92,44 @@ async fn lines_carry_kernel_instance_device_and_request() {
     eventually("the drop is logged", || lines.find("runtime is stopped").is_some()).await;
     assert!(lines.find("runtime dropped while running; it is shut down at once").is_some());
     assert!(lines.find("all requests answered").is_some());
+}
+
+/// Does not come back for three seconds.
+struct Hangs;
+
+impl Kernel for Hangs {
+    type Request = ();
+    type Response = ();
+
+    #[allow(clippy::disallowed_methods, reason = "a kernel that does what none should")]
+    async fn execute(&mut self, (): (), _: &mut KernelContext) -> KernelResult {
+        std::thread::sleep(Duration::from_secs(3));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn that_there_is_no_thread_is_told_once_a_second_however_many_ask() {
+    const NONE: &str = "an instance cannot be replaced now";
+    let lines = Lines::default();
+    let logger = Logger::root(lines.clone().fuse(), o!());
+    let short = Duration::from_millis(50);
+    let hangs = KernelSpec::new("hangs", || Hangs).restart(tireless().hang_grace(short));
+    let runtime =
+        builder().with_logger(logger).with_blocking_threads(2).with_kernel(hangs).build().unwrap();
+    runtime.start().await.unwrap();
+    let hangs = runtime.kernel::<Hangs>("hangs").unwrap();
+    for hung in 1..=2 {
+        hangs.call_within((), short).await.unwrap_err();
+        eventually("it is noticed", || hangs.stats().hung == hung).await;
+    }
+    eventually("there is no thread", || lines.count(NONE) > 0).await;
+    for _ in 0..20 {
+        assert_eq!(runtime.load_kernel("hangs").await.unwrap(), 0);
+    }
+    let told = lines.count(NONE);
+    eventually("its threads are back", || hangs.stats().abandoned == 0).await;
+    eventually("it serves", || hangs.stats().running == 1).await;
+    let more = lines.count(NONE) - told;
+    assert!(more <= 6, "{more} times in some three seconds");
 }

@@ -1,6 +1,6 @@
 //! The kernel that these tests supervise: it does as it is asked, and keeps a diary.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub enum Do {
     Wait(u64),
     /// Waits until it is let go.
     Hold,
+    /// Says so, waits until it is let go, and panics.
+    HoldAndPanic,
 }
 
 /// What survives of the kernels of one test.
@@ -39,6 +41,8 @@ pub struct World {
     pub open_failures: AtomicUsize,
     /// Health checks that are to fail.
     pub check_failures: AtomicUsize,
+    /// How long it takes to close, in milliseconds.
+    pub closing: AtomicU64,
     /// Lets one go that is held.
     pub let_go: Notify,
 }
@@ -86,6 +90,11 @@ impl Kernel for Child {
             Do::Exit => cx.exit(),
             Do::Block(millis) => block_for(millis),
             Do::Hold => self.world.let_go.notified().await,
+            Do::HoldAndPanic => {
+                self.world.write(format!("{} holds", self.name));
+                self.world.let_go.notified().await;
+                panic!("as asked");
+            }
             Do::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
         }
         Ok(self.count)
@@ -96,6 +105,8 @@ impl Kernel for Child {
     }
 
     async fn close(&mut self, _: &mut KernelContext) {
+        let millis = self.world.closing.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(millis)).await;
         self.world.write(format!("-{}", self.name));
     }
 }

@@ -1,6 +1,7 @@
 //! Code that does not come back.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustkernel_core::kernel::Effects;
@@ -67,6 +68,21 @@ async fn hangs_count_against_the_intensity_and_so_do_not_eat_all_threads() {
     assert!(matches!(error, CallError::Rejected { rejection: Rejection::Quarantined { .. }, .. }));
     assert_eq!(child.stats().abandoned, 3);
     eventually("its threads are back", || child.stats().abandoned == 0).await;
+    stop(runtime).await;
+}
+
+#[tokio::test]
+async fn a_close_may_take_as_long_as_a_shutdown_however_long_a_start_may() {
+    let (of_start, of_close) = (Duration::from_secs(1), Duration::from_secs(10));
+    let of = |spec: KernelSpec<_>| spec.start_timeout(of_start).shutdown_timeout(of_close);
+    let (runtime, child, world) = running(|spec| of(spec).restart(impatient())).await;
+    world.closing.store(1500, Ordering::SeqCst);
+    runtime.restart_kernel("child").await.unwrap();
+    eventually("it is to close", || child.stats().running == 0).await;
+    assert_eq!(count(&child).await, 1);
+    assert_eq!(world.read(), ["+child", "-child", "+child"]);
+    assert_eq!(child.stats().hung, 0);
+    world.closing.store(0, Ordering::SeqCst);
     stop(runtime).await;
 }
 

@@ -159,6 +159,41 @@ async fn a_group_is_quarantined_with_its_member_and_comes_back_with_it() {
     stop(runtime).await;
 }
 
+/// Semantics: S27, S29.
+#[tokio::test]
+async fn a_temporary_kernel_that_ends_while_its_group_is_quarantined_does_not_come_back_with_it() {
+    let world = Arc::<World>::default();
+    let never = RestartPolicy::permanent().limit(0, Duration::from_secs(60));
+    let member = |name, policy| spec(name, &world).group("siblings").restart(policy);
+    let runtime = builder()
+        .with_group("siblings", Strategy::OneForAll)
+        .with_kernel(member("a", never.quarantine_until_lifted()))
+        .with_kernel(member("b", RestartPolicy::temporary()))
+        .build()
+        .unwrap();
+    runtime.start().await.unwrap();
+    let (a, b) = (runtime.kernel("a").unwrap(), runtime.kernel("b").unwrap());
+    let in_flight = call(&b, Do::HoldAndPanic);
+    let quarantine = async {
+        eventually("b holds", || world.read().contains(&"b holds".into())).await;
+        call(&a, Do::Panic).await.unwrap_err();
+        eventually("b is quarantined with it", || b.stats().condition == Condition::Quarantined)
+            .await;
+        world.let_go.notify_one();
+    };
+    futures_util::future::join(in_flight, quarantine).await.0.unwrap_err();
+    eventually("b has ended", || b.stats().condition == Condition::Ended).await;
+    assert!(runtime.lift_quarantine("a").await.unwrap());
+    eventually("a serves", || a.stats().running == 1).await;
+    assert_eq!(count(&a).await, 1);
+    let error = call(&b, Do::Count).await.unwrap_err();
+    assert!(
+        matches!(error, CallError::Rejected { rejection: Rejection::Ended { .. }, .. }),
+        "{error}"
+    );
+    stop(runtime).await;
+}
+
 /// Semantics: S28.
 #[tokio::test]
 async fn requests_in_flight_finish_before_their_group_is_restarted_and_those_that_wait_are_kept() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::Context;
 
 use super::{End, Instance, Kept};
+use crate::clock;
 use crate::error::KernelError;
 use crate::kernel::{Kernel, KernelContext, Setting};
 use crate::panic::{self, Ended};
@@ -42,7 +43,7 @@ impl From<KernelError> for NotOpen {
 impl<K: Kernel> Instance<K> {
     /// Makes the kernel's state and opens it, within the time for a start.
     pub(super) async fn open(&self, kept: &mut Kept<K>) -> Result<Life<K>, NotOpen> {
-        self.seat.set_hook(Some(self.hook_until()));
+        self.seat.set_hook(Some(clock::now() + self.shared.parts.start_timeout));
         let opened = self.make(kept).await;
         self.seat.set_hook(None);
         let (kernel, cx) = opened?;
@@ -92,11 +93,12 @@ impl<K: Kernel> Instance<K> {
     /// Ends the kernel's state: in an orderly way, unless it ended by itself.
     pub(super) async fn close(&self, life: Life<K>, end: &End) {
         let Life { mut kernel, mut cx, .. } = life;
-        self.seat.set_hook(Some(self.hook_until()));
+        let timeout = self.shared.close_timeout();
+        self.seat.set_hook(Some(clock::now() + timeout));
         let orderly = matches!(end, End::Left | End::Suspended | End::Died(Cause::Exited));
         if orderly && !self.seat.is_given_up() {
             self.tell_now();
-            let closing = tokio::time::timeout(self.shared.close_timeout(), kernel.close(&mut cx));
+            let closing = tokio::time::timeout(timeout, kernel.close(&mut cx));
             if let Ended::Panicked(report) = panic::run_guarded(closing, |_| false).await {
                 self.panicked(report);
             }

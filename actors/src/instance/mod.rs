@@ -35,7 +35,6 @@ use slog::Logger;
 use tokio::sync::oneshot;
 
 use crate::allocator::MemoryClient;
-use crate::clock;
 use crate::error::{CallError, Cancellation, KernelError, KernelResult};
 use crate::kernel::{Answer, Asked, Kernel, KernelActor, Shared};
 use crate::panic::{self, Ended, PanicReport};
@@ -334,10 +333,17 @@ impl<K: Kernel> Instance<K> {
         self.untold.add(what);
     }
 
-    /// Tells the kernel's actor. A report that finds its mailbox full is dropped: the counters have it.
+    /// Tells the kernel's actor. A report that finds its mailbox full is dropped: the counters have it. But for
+    /// the one that other instances wait for.
+    #[allow(clippy::disallowed_methods, reason = "of these there is one a quarantine")]
     fn tell_now(&self) {
         for what in self.untold.take() {
-            self.actor.try_send(InstanceReport { instance: self.seat.index(), what }).ok();
+            let others_wait = matches!(what, Told::Proved);
+            let report = InstanceReport { instance: self.seat.index(), what };
+            match others_wait {
+                true => self.actor.do_send(report),
+                false => self.actor.try_send(report).unwrap_or(()),
+            }
         }
     }
 
@@ -348,11 +354,6 @@ impl<K: Kernel> Instance<K> {
             InstanceReport { instance: self.seat.index(), what: Told::Ended(cause, verdict) };
         // (An actor that is gone has told all to leave.)
         self.actor.send(report).await.ok();
-    }
-
-    /// When a hook that begins now has to be over.
-    fn hook_until(&self) -> clock::Instant {
-        clock::now() + self.shared.parts.start_timeout
     }
 }
 
@@ -381,5 +382,87 @@ fn ending<R, Q>(answer: &Result<R, Box<CallError<Q>>>) -> Ending {
         Err(CallError::Failed(_)) => Ending::Failed,
         Err(CallError::Rejected { .. }) => Ending::Rejected,
         Err(CallError::Cancelled(_)) => Ending::Cancelled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::System;
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::Supervisor;
+    use crate::kernel::{KernelContext, KernelSpec, Placement};
+    use crate::restart::{RestartPolicy, RetryPolicy};
+    use crate::supervisor::world::{Lines, config};
+
+    /// More than the actor's mailbox holds.
+    const MANY: usize = 3000;
+
+    #[derive(Debug)]
+    enum Ask {
+        Succeed,
+        Fail,
+        End,
+        /// A copy of one that fails.
+        Bomb,
+    }
+
+    impl Clone for Ask {
+        fn clone(&self) -> Self {
+            match self {
+                Self::Succeed => Self::Succeed,
+                Self::Fail | Self::Bomb => Self::Bomb,
+                Self::End => Self::End,
+            }
+        }
+    }
+
+    impl Drop for Ask {
+        fn drop(&mut self) {
+            assert!(!matches!(self, Self::Bomb), "a copy is dropped");
+        }
+    }
+
+    struct Tried;
+
+    impl Kernel for Tried {
+        type Request = Ask;
+        type Response = ();
+
+        async fn execute(&mut self, ask: Ask, _: &mut KernelContext) -> KernelResult {
+            match ask {
+                Ask::Succeed => Ok(()),
+                Ask::Fail | Ask::Bomb => Err(KernelError::failed("as asked")),
+                Ask::End => Err(KernelError::fatal("as asked")),
+            }
+        }
+    }
+
+    #[test]
+    fn that_a_kernel_is_well_again_is_heard_whatever_else_there_is_to_tell() {
+        System::new().block_on(async {
+            tokio::time::pause();
+            let policy = RestartPolicy::permanent().limit(0, Duration::from_secs(60));
+            let spec = KernelSpec::new("tried", || Tried).instances(2).queue(MANY);
+            let spec = spec.placement(Placement::Shared).retry(RetryPolicy::default());
+            let spec = spec.restart(policy.quarantine_until_lifted());
+            let specs = vec![Box::new(spec) as _];
+            let supervisor = Supervisor::on_this_thread(config(&Lines::default()), specs).unwrap();
+            supervisor.start().await.unwrap();
+            let tried = supervisor.kernel::<Tried>("tried").unwrap();
+            tried.call(Ask::End).await.unwrap_err();
+            while !supervisor.lift_quarantine("tried").await.unwrap() {}
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(tried.stats().running, 1, "one alone is tried");
+            // (With others behind it, so that it is told while the mailbox is full.)
+            let good = MANY - 100;
+            let asked = (0..MANY).map(|at| if at == good { Ask::Succeed } else { Ask::Fail });
+            let answers = join_all(asked.map(|ask| tried.call(ask))).await;
+            assert!(answers[good].is_ok());
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(tried.stats().panics, MANY as u64 - 1);
+            assert_eq!(tried.stats().running, 2, "all serve");
+        });
     }
 }

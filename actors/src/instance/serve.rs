@@ -102,7 +102,7 @@ impl<K: Kernel> Instance<K> {
         if !self.seat.take_check() {
             return None;
         }
-        self.seat.set_hook(Some(self.hook_until()));
+        self.seat.set_hook(Some(clock::now() + self.shared.parts.start_timeout));
         let checked = panic::run_guarded(life.kernel.check(&mut life.cx), self.stopped()).await;
         self.seat.set_hook(None);
         let cause = match checked {

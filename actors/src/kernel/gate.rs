@@ -121,11 +121,15 @@ impl<K: Kernel> Shared<K> {
     }
 
     fn close_gate(&self, gate: &mut Gate, why: Closed) {
-        let stays_unloaded = gate.unloaded && !matches!(why, Closed::Ended(_));
-        match &gate.closed {
-            Some(Closed::Unloaded) if !stays_unloaded => gate.closed = Some(why),
-            Some(_) => {}
-            None => gate.closed = Some(why),
+        let stays = match &gate.closed {
+            None => false,
+            Some(Closed::Ended(_)) => true,
+            Some(_) if matches!(why, Closed::Ended(_)) => false,
+            Some(Closed::Quarantined(_)) => true,
+            Some(Closed::Unloaded) => gate.unloaded,
+        };
+        if !stays {
+            gate.closed = Some(why);
         }
         self.port.close();
     }

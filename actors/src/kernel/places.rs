@@ -29,7 +29,7 @@ use crate::restart::{Cause, Circuit, Verdict};
 const REAP: Duration = Duration::from_millis(5);
 /// The reaper sleeps after finding nothing open this often.
 const REAP_IDLE: u32 = 200;
-/// How long it waits for a thread where there was none.
+/// After how long a place that could not be taken is tried again.
 const NO_THREAD: Duration = Duration::from_secs(1);
 
 /// The places of a kernel's instances, by their number.
@@ -37,6 +37,8 @@ pub(super) struct Places {
     places: Vec<Option<Place>>,
     /// Those whose instance has left and is not restarted: nobody sits there again.
     left: BTreeSet<usize>,
+    /// Those for which there was no thread, or no device: that is tried again.
+    tried: BTreeSet<usize>,
 }
 
 /// An instance as its actor sees it.
@@ -53,7 +55,8 @@ struct Place {
 
 impl Places {
     pub(super) fn new(count: usize) -> Self {
-        Self { places: (0..count).map(|_| None).collect(), left: BTreeSet::new() }
+        let (left, tried) = (BTreeSet::new(), BTreeSet::new());
+        Self { places: (0..count).map(|_| None).collect(), left, tried }
     }
 
     fn taken(&self) -> impl Iterator<Item = &Place> {
@@ -501,7 +504,12 @@ impl<K: Kernel> KernelActor<K> {
             Ok(()) => self.note_devices(),
             Err(error) => {
                 warn!(self.logger, "an instance cannot be replaced now"; "instance" => index, "error" => %error);
-                ctx.run_later(NO_THREAD, move |actor, ctx| actor.reseat(index, ctx));
+                if self.places.tried.insert(index) {
+                    ctx.run_later(NO_THREAD, move |actor, ctx| {
+                        actor.places.tried.remove(&index);
+                        actor.reseat(index, ctx);
+                    });
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use futures_util::future::{Either, join_all, select};
 use rustkernel_gpu::DeviceId;
 use rustkernel_gpu::memory::MemoryKind;
 use rustkernel_port::Ledger;
-use slog::{error, info, warn};
+use slog::{Logger, error, info, warn};
 use tokio::sync::watch;
 
 use super::lifecycle::{LifecycleEvent, LifecycleState, Step, transition};
@@ -29,6 +29,9 @@ const STOP_GRACE: Duration = Duration::from_millis(250);
 /// left. With the grace of instances it is less than what a shutdown may take beyond its timeout.
 const LOOK: Duration = Duration::from_millis(1);
 const LOOKS: Duration = Duration::from_millis(200);
+
+/// How long a device may take to give its idle memory back. One that takes longer goes on alone.
+const TRIM: Duration = Duration::from_secs(5);
 
 /// No drain takes longer, whatever is asked for.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -172,10 +175,13 @@ pub(super) async fn ordered(child: &Child, order: Order) -> usize {
 }
 
 /// Gives all memory back to the devices; the bytes that somebody still holds.
-async fn release_memory(clients: &[MemoryClient]) -> u64 {
+async fn release_memory(clients: &[MemoryClient], logger: &Logger) -> u64 {
     let (mut leaked, until) = (0, clock::now() + LOOKS);
     for client in clients {
-        give_back(client, until).await;
+        if tokio::time::timeout(TRIM, give_back(client, until)).await.is_err() {
+            error!(logger, "device has not given its memory back yet"; "device" => %client.device().id(),
+                "after" => ?TRIM);
+        }
         leaked += KINDS.map(|kind| held(client, kind)).iter().sum::<u64>();
     }
     leaked
@@ -262,7 +268,8 @@ impl SupervisorActor {
     pub(super) fn release(&mut self, _: &mut Context<Self>) -> ResponseActFuture<Self, ()> {
         self.board.announcer.tell(RuntimeEvent::Draining(DrainPhase::Releasing));
         let clients = self.clients().to_vec();
-        let released = async move { release_memory(&clients).await };
+        let logger = self.config.logger.clone();
+        let released = async move { release_memory(&clients, &logger).await };
         Box::pin(released.into_actor(self).map(|leaked_bytes, actor, _| {
             let mut report = actor.report.take().unwrap_or_default();
             report.leaked_bytes = leaked_bytes;
@@ -323,5 +330,26 @@ impl SupervisorActor {
             Ok(_) => within.into_iter().for_each(|timeout| self.hasten_drain(timeout)),
             Err(illegal) => error!(self.config.logger, "{illegal}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::Supervisor;
+    use crate::supervisor::world::{Lines, config};
+
+    #[tokio::test]
+    async fn a_device_that_hangs_does_not_keep_a_shutdown() {
+        let supervisor = Supervisor::new(config(&Lines::default()), Vec::new()).unwrap();
+        supervisor.start().await.unwrap();
+        let client = supervisor.memory(DeviceId::Host).unwrap();
+        let (let_go, held) = mpsc::sync_channel::<()>(0);
+        client.arbiter().spawn_fn(move || held.recv().unwrap_or(()));
+        let shutdown = tokio::time::timeout(6 * TRIM, supervisor.shutdown());
+        assert!(shutdown.await.unwrap().unwrap().is_clean());
+        drop(let_go);
     }
 }

@@ -47,7 +47,8 @@ pub(crate) struct World {
     _address: Addr<SupervisorActor>,
 }
 
-fn config(lines: &Lines) -> SupervisorConfig {
+/// With room for two instances.
+pub(crate) fn config(lines: &Lines) -> SupervisorConfig {
     let threads = ThreadBudget::new(2);
     let device = host::open(HostOptions {
         name: "test".into(),
@@ -64,7 +65,7 @@ fn config(lines: &Lines) -> SupervisorConfig {
     };
     SupervisorConfig {
         devices: vec![DeviceConfig { device, limits, recorder: None }],
-        max_kernel_instances: 1,
+        max_kernel_instances: 2,
         worker_threads: 1,
         threads,
         shutdown_timeout: Duration::ZERO,

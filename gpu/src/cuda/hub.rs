@@ -68,6 +68,7 @@ impl Hub {
         let info = driver::describe(ordinal)?;
         let device =
             cust::device::Device::get_device(ordinal).map_err(|_| driver::failed("cuDeviceGet"))?;
+        let _others = OthersContext::unless(std::ptr::null_mut());
         let context = retain(device).map_err(|_| driver::failed("cuDevicePrimaryCtxRetain"))?;
         Ok(Self {
             current: AtomicPtr::new(context.as_raw()),
@@ -229,8 +230,10 @@ impl Hub {
 
     /// The code of a call in the present context. For who is inside the gate.
     fn in_context(&self, call: impl FnOnce() -> CUresult) -> u32 {
+        let own = self.current.load(Ordering::Acquire);
+        let _others = OthersContext::unless(own);
         // SAFETY: the context is retained, and is not made anew as long as somebody is inside.
-        let set = unsafe { sys::cuCtxSetCurrent(self.current.load(Ordering::Acquire)) };
+        let set = unsafe { sys::cuCtxSetCurrent(own) };
         match driver::code(set) {
             0 => driver::code(call()),
             code => code,
@@ -277,6 +280,29 @@ impl Hub {
             *marks = Marks { epoch, events: Vec::new() };
         }
         (marks.epoch == epoch).then_some(marks)
+    }
+}
+
+/// The context that the application, or another device's work, has made current on this thread: it is so again
+/// when this is dropped.
+pub(super) struct OthersContext(Option<sys::CUcontext>);
+
+impl OthersContext {
+    /// What is current now, if that is anything else than `own`.
+    pub(super) fn unless(own: sys::CUcontext) -> Self {
+        let mut current = std::ptr::null_mut();
+        // SAFETY: `current` is valid for a write.
+        let known = driver::code(unsafe { sys::cuCtxGetCurrent(&raw mut current) }) == 0;
+        Self((known && !current.is_null() && current != own).then_some(current))
+    }
+}
+
+impl Drop for OthersContext {
+    fn drop(&mut self) {
+        if let Some(context) = self.0 {
+            // SAFETY: the driver knows contexts by their handles, and refuses those that are no more.
+            let _ = unsafe { sys::cuCtxSetCurrent(context) };
+        }
     }
 }
 

@@ -17,7 +17,8 @@
 //! copies stall every stream, its callbacks are not called once the context is in error, and each of
 //! its `Drop`s forgets errors. Here:
 //!
-//! * Every call sets the context first (`Hub::call`): handles may be used from any thread.
+//! * Every call sets the context first (`Hub::call`): handles may be used from any thread. One that the
+//!   application has made current there is so again afterwards.
 //! * Every handle carries the epoch of its context. Once the device is lost, handles of that epoch
 //!   are refused and forgotten, never passed to the driver again, also when the device is back.
 //! * Errors met while dropping are counted ([`Device::drop_errors`](crate::Device::drop_errors)).

@@ -24,7 +24,7 @@ use cust::device::Device;
 use cust::sys::{self, CUresult};
 
 use super::driver::{self, Raw};
-use super::hub::Hub;
+use super::hub::{Hub, OthersContext};
 use super::reactor::now;
 use crate::device::Epoch;
 use crate::error::{DeviceResult, RecoveryFailure};
@@ -42,6 +42,7 @@ impl Hub {
     /// done or tries for itself. Does nothing where the device is not lost.
     pub(super) fn recover(&self) -> DeviceResult<Epoch> {
         let mut context = self.retained();
+        let _others = OthersContext::unless(context.as_raw());
         self.epochs().recover(|| self.make_anew(&mut context))
     }
 

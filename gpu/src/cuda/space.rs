@@ -11,7 +11,7 @@ use cust::sys;
 use super::held::{Handle, Held, lock};
 use super::hub::Hub;
 use crate::device::{AddressSpace, Epoch};
-use crate::error::DeviceResult;
+use crate::error::{DeviceError, DeviceResult};
 use crate::memory::arena::{Geometry, Pages};
 use crate::memory::{GRAIN, MemoryKind};
 
@@ -48,7 +48,19 @@ impl CudaSpace {
         hub.call(epoch, "cuMemAddressReserve", reserve).ok()?;
         let (mapped, spare, reserved) = (BTreeMap::new(), Vec::new(), true);
         let held = hub.holdings().add(Held { base, span, page, mapped, spare, reserved });
-        Some((geometry, Self { hub: Arc::clone(hub), epoch, base, held }))
+        let mut space = Self { hub: Arc::clone(hub), epoch, base, held };
+        space.works().then_some((geometry, space))
+    }
+
+    /// Whether the driver makes and maps pages for the device, tried with one: of virtual machines, some have
+    /// drivers that answer for it and do not. (Where there is no memory for one now there may be later.)
+    fn works(&mut self) -> bool {
+        let page = Pages { start: 0, bytes: lock(&self.held).page };
+        let mapped = self.rearrange(&[], Some(page));
+        match mapped.and_then(|()| self.rearrange(&[page], None)) {
+            Ok(()) | Err(DeviceError::OutOfMemory { .. }) => true,
+            Err(_) => false,
+        }
     }
 }
 
