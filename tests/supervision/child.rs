@@ -41,7 +41,7 @@ pub struct World {
     pub open_failures: AtomicUsize,
     /// Health checks that are to fail.
     pub check_failures: AtomicUsize,
-    /// How long it takes to close, in milliseconds.
+    /// How long the next to close takes for it, in milliseconds.
     pub closing: AtomicU64,
     /// Lets one go that is held.
     pub let_go: Notify,
@@ -105,7 +105,7 @@ impl Kernel for Child {
     }
 
     async fn close(&mut self, _: &mut KernelContext) {
-        let millis = self.world.closing.load(Ordering::SeqCst);
+        let millis = self.world.closing.swap(0, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(millis)).await;
         self.world.write(format!("-{}", self.name));
     }
