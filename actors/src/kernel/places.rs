@@ -30,7 +30,7 @@ const REAP: Duration = Duration::from_millis(5);
 /// The reaper sleeps after finding nothing open this often.
 const REAP_IDLE: u32 = 200;
 /// After how long a place that could not be taken is tried again.
-const NO_THREAD: Duration = Duration::from_secs(1);
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// The places of a kernel's instances, by their number.
 pub(super) struct Places {
@@ -38,7 +38,7 @@ pub(super) struct Places {
     /// Those whose instance has left and is not restarted: nobody sits there again.
     left: BTreeSet<usize>,
     /// Those for which there was no thread, or no device: that is tried again.
-    tried: BTreeSet<usize>,
+    to_try: BTreeSet<usize>,
 }
 
 /// An instance as its actor sees it.
@@ -55,8 +55,8 @@ struct Place {
 
 impl Places {
     pub(super) fn new(count: usize) -> Self {
-        let (left, tried) = (BTreeSet::new(), BTreeSet::new());
-        Self { places: (0..count).map(|_| None).collect(), left, tried }
+        let (left, to_try) = (BTreeSet::new(), BTreeSet::new());
+        Self { places: (0..count).map(|_| None).collect(), left, to_try }
     }
 
     fn taken(&self) -> impl Iterator<Item = &Place> {
@@ -504,9 +504,9 @@ impl<K: Kernel> KernelActor<K> {
             Ok(()) => self.note_devices(),
             Err(error) => {
                 warn!(self.logger, "an instance cannot be replaced now"; "instance" => index, "error" => %error);
-                if self.places.tried.insert(index) {
-                    ctx.run_later(NO_THREAD, move |actor, ctx| {
-                        actor.places.tried.remove(&index);
+                if self.places.to_try.insert(index) {
+                    ctx.run_later(TRY_AGAIN, move |actor, ctx| {
+                        actor.places.to_try.remove(&index);
                         actor.reseat(index, ctx);
                     });
                 }
